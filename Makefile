@@ -1,0 +1,107 @@
+# Works with GNU make 3.81 (macOS) and newer.
+
+PYTHON ?= python3
+PUZZLE ?= examples/demo-puzzle
+ARGS ?=
+
+VENV := .venv
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+# A stamp says that its set-up was finished with pyproject.toml and constraints.txt as they are.
+MAIN_STAMP := $(VENV)/.installed
+TEST_STAMP := $(VENV)/.installed-test
+
+# Stamps of an environment whose Python is gone (removed, or replaced by a newer one) say nothing.
+ifeq ($(wildcard $(VENV)/bin/python),)
+$(MAIN_STAMP) $(TEST_STAMP): AGAIN
+endif
+
+.PHONY: help solve test check bench clean AGAIN
+
+help: ## List the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+solve: $(MAIN_STAMP) ## Solve a puzzle: PUZZLE=folder (default: the demonstration), ARGS='further options'
+	@$(VENV)/bin/pairing solve "$(PUZZLE)" $(ARGS)
+
+test: $(TEST_STAMP) ## Run the whole test suite
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+check: $(TEST_STAMP) ## Run the quick part: linters, types, import contracts, unit and property tests
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+	@$(VENV)/bin/python -m pytest tests/unit tests/property $(ARGS)
+
+bench: $(TEST_STAMP) ## Run the benchmarks: time, and gap to the known answer
+	@$(VENV)/bin/python -m tests.benchmarks $(ARGS)
+
+clean: ## Remove the environment and everything else that is made again; results stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- the environment
+
+define NO_PYTHON
+'$(PYTHON)' is not Python 3.11 or newer, which Pairing needs. Install one, or name the one that you have:
+  make $(or $(MAKECMDGOALS),solve) PYTHON=/path/to/python3.11
+endef
+
+define NO_VENV
+'$(PYTHON)' lacks the module venv or ensurepip, which set-up needs. Debian and Ubuntu keep them apart:
+  sudo apt-get install python3-venv
+endef
+
+define INTEL_MAC
+PyTorch has no builds for Intel Macs any more: use a Mac with Apple silicon, or Linux.
+endef
+
+define SIZE_DARWIN
+Setting up in $(VENV), once: about 0.3 GB of downloads, then 1.3 GB on disk.
+endef
+
+define SIZE_LINUX
+Setting up in $(VENV), once: about 3 GB of downloads, then 6 GB on disk, nearly all of it the CUDA build
+of PyTorch that Linux gets by default. Pairing needs the CPU-only build: 0.4 GB, then 1.9 GB on disk. pip
+takes that from the index whose address pytorch.org's "Get started" page shows (Linux, Pip, CPU):
+  PIP_EXTRA_INDEX_URL=<that address> make $(or $(MAKECMDGOALS),solve)
+endef
+
+define SIZE_LINUX_INDEX
+Setting up in $(VENV), once: about 0.4 GB of downloads, then 1.9 GB on disk, if your extra index has the
+CPU-only build of PyTorch; about 3 GB, then 6 GB on disk, if not.
+endef
+
+SYSTEM := $(shell uname -s)
+ifeq ($(SYSTEM),Darwin)
+SIZE := $(SIZE_DARWIN)
+else ifneq ($(PIP_EXTRA_INDEX_URL),)
+SIZE := $(SIZE_LINUX_INDEX)
+else
+SIZE := $(SIZE_LINUX)
+endif
+export NO_PYTHON NO_VENV INTEL_MAC SIZE
+
+# A person sees pip's progress, a log only what went wrong.
+INSTALL := quiet=--quiet; test ! -t 1 || quiet=; \
+  $(VENV)/bin/python -m pip install $$quiet --constraint constraints.txt --editable
+
+$(MAIN_STAMP): pyproject.toml constraints.txt
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "$$NO_PYTHON" >&2; exit 1; }
+	@'$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || { echo "$$NO_VENV" >&2; exit 1; }
+	@test "$$(uname -sm)" != 'Darwin x86_64' || { echo "$$INTEL_MAC" >&2; exit 1; }
+	@rm -f $(TEST_STAMP)
+	@{ test -f $@ && test -x $(VENV)/bin/python; } || echo "$$SIZE"
+	@test -x $(VENV)/bin/python || '$(PYTHON)' -m venv --clear $(VENV)
+	@$(INSTALL) .
+	@touch $@
+
+$(TEST_STAMP): $(MAIN_STAMP)
+	@$(INSTALL) '.[test]'
+	@touch $@

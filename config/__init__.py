@@ -1,0 +1,1 @@
+"""Settings and deployment files of the fleet."""

@@ -1,0 +1,112 @@
+"""The fleet's settings, read from the environment.
+
+Every setting ``x`` is the variable ``PAIRING_X``; ``PAIRING_X_FILE`` names a file that holds the value
+instead (for mounted secrets). The keys ``CHEROKEE_DB_*`` of existing environment files are accepted
+for the pool as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_data_path
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+
+class _FileSource(EnvSettingsSource):
+    """Reads ``NAME_FILE`` where ``NAME`` itself is not set."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        for _, name, _ in self._extract_field_info(field, field_name):
+            path = self.env_vars.get(f"{name}_file")
+            if path:
+                return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        return None, field_name, False
+
+
+class Settings(BaseSettings):
+    """All settings, typed. Passwords are ``SecretStr``: they show in no log and no error text."""
+
+    model_config = SettingsConfigDict(env_prefix="PAIRING_", frozen=True, hide_input_in_errors=True)
+
+    broker_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis or Valkey: broker, result backend and store",
+    )
+    key_prefix: str = Field(default="", description="put before every key in a shared Redis")
+    pool_url: str = Field(
+        default="",
+        description="pool database, without a password; empty: an SQLite file per puzzle in data_dir",
+    )
+    pool_password: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("PAIRING_POOL_PASSWORD", "CHEROKEE_DB_PASS"),
+        description="password of the pool database",
+    )
+    pool_host: str = Field(
+        default="",
+        validation_alias=AliasChoices("PAIRING_POOL_HOST", "CHEROKEE_DB_HOST"),
+        description="pool database's host, used when pool_url is empty",
+    )
+    pool_port: int = Field(
+        default=5432,
+        validation_alias=AliasChoices("PAIRING_POOL_PORT", "CHEROKEE_DB_PORT"),
+        description="pool database's port",
+    )
+    pool_name: str = Field(
+        default="",
+        validation_alias=AliasChoices("PAIRING_POOL_NAME", "CHEROKEE_DB_NAME"),
+        description="pool database's name",
+    )
+    pool_user: str = Field(
+        default="",
+        validation_alias=AliasChoices("PAIRING_POOL_USER", "CHEROKEE_DB_USER"),
+        description="pool database's user",
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path("pairing"),
+        description="where SQLite pools and the spool of unstored winners live",
+    )
+    store_lifetime: int = Field(
+        default=86_400, gt=0, description="seconds that a run's state stays in the store"
+    )
+    visibility_timeout: int = Field(
+        default=14_400, gt=0, description="seconds after which Redis hands an unfinished task out again"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment first, then the files that it names."""
+        return init_settings, env_settings, _FileSource(settings_cls)
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once.
+
+    Raises:
+        pydantic.ValidationError: a variable has a wrong value; the text names it, never its value.
+    """
+    return Settings()
+
+
+def environment_of(changes: dict[str, str]) -> dict[str, str]:
+    """This process's environment with ``changes`` laid over it, for a child process."""
+    return {**os.environ, **changes}

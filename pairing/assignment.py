@@ -1,0 +1,67 @@
+"""From a similarity matrix to a pairing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairing.puzzle import Array64, Indices
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Assignment:
+    """A pairing of maximum total similarity."""
+
+    pairs: Indices
+    """(N,) int64: the out piece's index for every inp piece's."""
+    scores: Array64
+    """(N,) float64: the similarity of each pair."""
+    margins: Array64
+    """(N,) float64: each pair's similarity less that of the best other pair with one of its two pieces.
+
+    Below zero where only the assignment as a whole speaks for a pair; infinite for a single block.
+    """
+
+    @property
+    def total_similarity(self) -> float:
+        """The sum of the pairs' similarities, the largest that any pairing has."""
+        return float(self.scores.sum())
+
+    @property
+    def mean_similarity(self) -> float:
+        """The mean of the pairs' similarities."""
+        return float(self.scores.mean())
+
+    def top_pairs(self, count: int = 5) -> list[tuple[int, int, float]]:
+        """The ``count`` pairs of largest similarity: (inp index, out index, similarity)."""
+        best = np.argsort(-self.scores, kind="stable")[:count]
+        return [(int(i), int(self.pairs[i]), float(self.scores[i])) for i in best]
+
+
+def assign(similarity: NDArray[np.floating]) -> Assignment:
+    """The pairing of maximum total similarity (Kuhn 1955; SciPy's Jonker-Volgenant solver).
+
+    ``similarity`` is (N, N), finite: row = inp piece, column = out piece.
+
+    Raises:
+        ValueError: the matrix is not square or has values that are not finite.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    matrix = np.asarray(similarity, np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
+        raise ValueError(f"a similarity matrix is square and finite, not of shape {matrix.shape}")
+    rows, columns = linear_sum_assignment(matrix, maximize=True)
+    pairs = columns.astype(np.int64)
+    rivals = matrix.copy()
+    rivals[rows, columns] = -np.inf
+    scores = matrix[rows, columns]
+    best_rival = np.maximum(rivals.max(axis=1), rivals.max(axis=0)[columns])
+    return Assignment(pairs=pairs, scores=scores, margins=scores - best_rival)
+
+
+def agreement(pairs: Indices, others: Indices) -> int:
+    """How many pairs two pairings share."""
+    return int(np.count_nonzero(np.asarray(pairs) == np.asarray(others)))

@@ -1,0 +1,28 @@
+"""The errors that people get to see.
+
+Every error says what is wrong, where, and what to do next. ``exit_status`` is what the command line
+ends with; ``permanent`` tells a fleet whether trying again can help.
+"""
+
+from __future__ import annotations
+
+
+class PairingError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+    exit_status = 1
+    permanent = True
+
+
+class InputError(PairingError):
+    """An argument, option or setting is wrong. Correct it and call again."""
+
+    exit_status = 2
+
+
+class PuzzleError(InputError):
+    """A puzzle's files are damaged, missing or ambiguous. The message names the file."""
+
+
+class MethodError(PairingError):
+    """One method could not give its similarity matrix; the other methods are not affected."""

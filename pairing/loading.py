@@ -1,0 +1,322 @@
+"""Read and validate a puzzle: a folder in the published layout, or one packed file.
+
+Everything in the files is untrusted: pieces are read as plain tensors only, and whatever is missing, doubled,
+ragged, ambiguous or not finite is an error that names the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairing.errors import PuzzleError
+from pairing.layers import Piece, sort_pieces
+from pairing.puzzle import PUBLISHED_DATA_SHA256, PUBLISHED_TARGET_HASH, Array64, Puzzle
+
+_PIECE = re.compile(r"piece_(\d+)\.(pth|safetensors)")
+_MEASUREMENT = re.compile(r"measurement_(\d+)")
+_DATA_FILES = ("historical_data.csv", "historical_data.parquet")
+
+
+def load_puzzle(path: str | Path) -> Puzzle:
+    """The puzzle in a folder (``pieces/``, ``historical_data.csv``, perhaps ``puzzle.json``) or packed file.
+
+    Raises:
+        PuzzleError: something is missing, damaged or ambiguous; the message names the file and what to do.
+    """
+    path = Path(path)
+    if path.is_file():
+        return unpack_puzzle(_read(path), str(path))
+    if not path.is_dir():
+        raise PuzzleError(f"{path}: there is no such puzzle folder or packed puzzle; check the path")
+    data_file = _data_file(path)
+    table = _read_table(data_file)
+    rows_in, targets = _split_table(table, data_file)
+    layers = sort_pieces(_read_pieces(path / "pieces"), rows_in.shape[1], data_file)
+    outputs = len(layers["last_weight"])
+    about = _read_description(path / "puzzle.json")
+    published = _sha256(data_file) == PUBLISHED_DATA_SHA256
+    return Puzzle(
+        **layers,
+        rows_in=rows_in,
+        targets=_group_targets(targets, outputs, data_file),
+        name=about.get("name", path.resolve().name),
+        activation=about.get("activation", "relu"),
+        target_hash=about.get("target_hash", PUBLISHED_TARGET_HASH if published else None),
+    )
+
+
+def unpack_puzzle(packed: bytes, source: str = "packed puzzle") -> Puzzle:
+    """The puzzle that ``Puzzle.pack`` wrote.
+
+    Raises:
+        PuzzleError: the bytes are no whole packed puzzle; the message names ``source``.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        header = json.loads(packed[8 : 8 + int.from_bytes(packed[:8], "little")])
+        about = json.loads(header["__metadata__"]["pairing"])
+        arrays: dict[str, Any] = load(packed)
+        targets = {k.removeprefix("target."): arrays.pop(k) for k in list(arrays) if k.startswith("target.")}
+        inp_numbers, out_numbers, last_number = json.loads(about["numbers"])
+        puzzle = Puzzle(
+            **arrays,
+            inp_numbers=tuple(inp_numbers),
+            out_numbers=tuple(out_numbers),
+            last_number=last_number,
+            targets=targets,
+            name=about["name"],
+            activation=about["activation"],
+            target=about["target"],
+            target_hash=about["target_hash"] or None,
+        )
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PuzzleError(f"{source}: is no packed puzzle, or a damaged one; pack it again") from error
+    _check_packed(puzzle, source)
+    return puzzle
+
+
+def _check_packed(puzzle: Puzzle, source: str) -> None:
+    blocks, hidden, width, outputs = puzzle.blocks, puzzle.hidden, puzzle.width, puzzle.outputs
+    expected = {
+        "inp_weight": (blocks, hidden, width),
+        "inp_bias": (blocks, hidden),
+        "out_weight": (blocks, width, hidden),
+        "out_bias": (blocks, width),
+        "last_weight": (outputs, width),
+        "last_bias": (outputs,),
+        "rows_in": (puzzle.rows, width),
+    }
+    arrays = {name: getattr(puzzle, name) for name in expected}
+    arrays |= {f"target.{name}": values for name, values in puzzle.targets.items()}
+    for name, array in arrays.items():
+        if array.shape != expected.get(name, (puzzle.rows, outputs)) or not np.isfinite(array).all():
+            raise PuzzleError(f"{source}: '{name}' has a wrong shape or values that are not finite; pack it again")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PuzzleError(f"{path}: cannot be read ({error.strerror}); check the file and its rights") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# --- pieces ---------------------------------------------------------------------------------------------------------
+
+
+def _read_pieces(folder: Path) -> list[Piece]:
+    if not folder.is_dir():
+        raise PuzzleError(f"{folder}: there is no such folder; the pieces belong there as piece_0.pth, piece_1.pth, …")
+    files: dict[int, Path] = {}
+    for file in sorted(folder.iterdir()):
+        match = _PIECE.fullmatch(file.name)
+        if match is None:
+            if file.name.startswith("."):
+                continue
+            raise PuzzleError(f"{file}: is no piece (piece_N.pth or piece_N.safetensors); move it elsewhere")
+        number = int(match[1])
+        if number in files:
+            raise PuzzleError(f"{file}: piece {number} is there twice, as {files[number].name} too; remove one")
+        files[number] = file
+    if not files:
+        raise PuzzleError(f"{folder}: there are no pieces in it (piece_0.pth, piece_1.pth, …)")
+    missing = sorted(set(range(len(files))) - set(files))
+    if missing:
+        raise PuzzleError(
+            f"{folder}: piece {missing[0]} is missing (numbers run from 0 without a gap; found {len(files)} pieces,"
+            f" the highest is {max(files)}); copy the pieces again"
+        )
+    return [_read_piece(number, files[number]) for number in sorted(files)]
+
+
+def _read_piece(number: int, file: Path) -> Piece:
+    arrays = _read_safetensors(file) if file.suffix == ".safetensors" else _read_pth(file)
+    surplus = set(arrays) - {"weight", "bias"}
+    if "weight" not in arrays or surplus:
+        found = ", ".join(sorted(map(str, arrays))) or "nothing"
+        raise PuzzleError(f"{file}: should hold 'weight' and perhaps 'bias', but holds {found}; save the piece again")
+    for key, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise PuzzleError(f"{file}: '{key}' has values that are not finite in float32; save the piece again")
+    weight, bias = arrays["weight"], arrays.get("bias")
+    if weight.ndim != 2 or weight.size == 0:
+        raise PuzzleError(f"{file}: 'weight' has shape {weight.shape}; a linear layer's weight has two dimensions")
+    if bias is None:
+        bias = np.zeros(len(weight), np.float32)
+    if bias.shape != (len(weight),):
+        raise PuzzleError(f"{file}: 'bias' has shape {bias.shape}, but 'weight' {weight.shape} needs {weight.shape[:1]}")
+    return Piece(number=number, file=file, weight=weight, bias=bias)
+
+
+def _read_pth(file: Path) -> dict[str, NDArray[np.float32]]:
+    import torch
+
+    try:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise PuzzleError(f"{file}: cannot be read ({error.strerror}); check the file and its rights") from error
+    except Exception as error:  # a damaged or hostile file can raise anything
+        raise PuzzleError(
+            f"{file}: is no plain dict of tensors that can be loaded without running code; nothing was run."
+            " Save the piece as {'weight': …, 'bias': …} again"
+        ) from error
+    if not isinstance(state, dict):
+        raise PuzzleError(f"{file}: holds a {type(state).__name__}, not a dict with 'weight' and 'bias'; save it again")
+    arrays = {}
+    for key, tensor in state.items():
+        if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point() or tensor.layout != torch.strided:
+            raise PuzzleError(f"{file}: '{key}' is no dense floating-point tensor; save the piece again")
+        arrays[str(key)] = tensor.detach().to(torch.float32).contiguous().numpy()
+    return arrays
+
+
+def _read_safetensors(file: Path) -> dict[str, NDArray[np.float32]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(_read(file))
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise PuzzleError(f"{file}: is no whole safetensors file; save the piece again") from error
+    for key, array in arrays.items():
+        if not np.issubdtype(array.dtype, np.floating):
+            raise PuzzleError(f"{file}: '{key}' is of type {array.dtype}, not floating-point; save the piece again")
+    with np.errstate(over="ignore"):  # what overflows float32 is reported as not finite
+        return {key: array.astype(np.float32) for key, array in arrays.items()}
+
+
+# --- data -----------------------------------------------------------------------------------------------------------
+
+
+def _data_file(folder: Path) -> Path:
+    found = [folder / name for name in _DATA_FILES if (folder / name).exists()]
+    if not found:
+        raise PuzzleError(f"{folder}: there is no {_DATA_FILES[0]} (or {_DATA_FILES[1]}) in it; put the data there")
+    if len(found) > 1:
+        raise PuzzleError(f"{found[0]}: {found[1].name} is there too; keep only one of them")
+    if not found[0].is_file():
+        raise PuzzleError(f"{found[0]}: is no file; put the data table there")
+    return found[0]
+
+
+def _read_table(file: Path) -> Any:
+    """The data as a pandas DataFrame with unique, numeric columns and no empty or infinite cell."""
+    import pandas as pd
+    from pyarrow import ArrowException, ArrowInvalid
+
+    try:
+        if file.suffix == ".parquet":
+            table = pd.read_parquet(file)
+        else:
+            _check_header(file)
+            # The pyarrow reader parses decimals exactly, and refuses ragged rows, which the default one fills with NaN.
+            table = pd.read_csv(file, engine="pyarrow")
+    except (ArrowInvalid, ArrowException, ValueError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise PuzzleError(f"{file}: is no readable table ({reason}); export the data again") from error
+    except OSError as error:
+        raise PuzzleError(f"{file}: cannot be read ({error.strerror or error}); check the file") from error
+    if len(table) == 0:
+        raise PuzzleError(f"{file}: has no rows; export the data again")
+    for column in table.columns:
+        kind = table[column].dtype
+        if not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind):
+            raise PuzzleError(f"{file}: column '{column}' holds something else than numbers; export the data again")
+        values = table[column].to_numpy(np.float64)
+        if not np.isfinite(values).all():
+            row = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise PuzzleError(f"{file}: row {row + 1} of column '{column}' is empty, NaN or infinite; mend the data")
+    return table
+
+
+def _check_header(file: Path) -> None:
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        header = next(csv.reader(text), [])
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled:
+        raise PuzzleError(f"{file}: column '{doubled[0]}' is there twice; remove one")
+
+
+def _split_table(table: Any, file: Path) -> tuple[NDArray[np.float32], dict[str, Array64]]:
+    """The inputs (R, d) float32, and every other column by its name."""
+    numbers = {int(m[1]): str(c) for c in table.columns if (m := _MEASUREMENT.fullmatch(str(c)))}
+    if not numbers:
+        raise PuzzleError(f"{file}: has no columns measurement_0, measurement_1, …; export the data again")
+    for number in range(max(numbers) + 1 if len(numbers) <= max(numbers) else 0):
+        if number not in numbers:
+            raise PuzzleError(f"{file}: column 'measurement_{number}' is missing; export the data again")
+    with np.errstate(over="ignore"):
+        inputs = np.ascontiguousarray(table[[numbers[k] for k in sorted(numbers)]].to_numpy(np.float32))
+    if not np.isfinite(inputs).all():
+        raise PuzzleError(f"{file}: a measurement is too large for float32; scale the data")
+    others = [str(c) for c in table.columns if str(c) not in set(numbers.values())]
+    return inputs, {name: table[name].to_numpy(np.float64) for name in others}
+
+
+def _group_targets(columns: dict[str, Array64], outputs: int, file: Path) -> dict[str, Array64]:
+    """Target name to (R, o): ``pred`` for one output, ``pred_0 … pred_{o−1}`` for several."""
+    if outputs == 1:
+        return {name: values[:, None] for name, values in columns.items()}
+    grouped: dict[str, Array64] = {}
+    for name in _ordered({m[1] for c in columns if (m := re.fullmatch(r"(.+)_\d+", c))}):
+        wanted = [f"{name}_{k}" for k in range(outputs)]
+        if all(column in columns for column in wanted) and f"{name}_{outputs}" not in columns:
+            grouped[name] = np.stack([columns[column] for column in wanted], axis=1)
+    if not grouped:
+        raise PuzzleError(
+            f"{file}: the last layer has {outputs} outputs, so the data needs columns pred_0 … pred_{outputs - 1}"
+        )
+    return grouped
+
+
+def _ordered(names: Iterable[str]) -> list[str]:
+    return sorted(names)
+
+
+# --- puzzle.json ----------------------------------------------------------------------------------------------------
+
+
+def _read_description(file: Path) -> dict[str, str]:
+    if not file.exists():
+        return {}
+    try:
+        about = json.loads(_read(file))
+    except ValueError as error:
+        raise PuzzleError(f"{file}: is no JSON; correct it or remove it") from error
+    if not isinstance(about, dict):
+        raise PuzzleError(f"{file}: should hold one JSON object; correct it or remove it")
+    known = {"name", "target_hash", "activation"}
+    about = {key: value for key, value in about.items() if key in known and value is not None}
+    for key, value in about.items():
+        if not isinstance(value, str):
+            raise PuzzleError(f"{file}: '{key}' should be a text; correct it")
+    if "target_hash" in about:
+        about["target_hash"] = parse_hash(about["target_hash"], f"{file}: 'target_hash'")
+    return about
+
+
+def parse_hash(text: str, place: str) -> str:
+    """A SHA-256 in hexadecimal, in lower case.
+
+    Raises:
+        PuzzleError: it is none; the message starts with ``place``.
+    """
+    text = text.strip().lower()
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise PuzzleError(f"{place} should be the 64 hexadecimal digits of a SHA-256")
+    return text

@@ -1,0 +1,81 @@
+"""Starting orders of a network whose pairs are fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pairing.activations import activation_of
+from pairing.errors import InputError
+from pairing.network import Network
+from pairing.puzzle import Indices
+
+GREEDY_ROWS = 64
+DELTA_ROWS = 500
+
+Start = Callable[[Network, np.random.Generator], Indices]
+
+
+def greedy(network: Network, rng: np.random.Generator) -> Indices:
+    """Always the block next whose branch is smallest at the state that the ones before it have made."""
+    puzzle = network.puzzle
+    rows = rng.choice(puzzle.rows, min(GREEDY_ROWS, puzzle.rows), replace=False)
+    states = puzzle.rows_in[rows]
+    left = np.arange(puzzle.blocks)
+    order = []
+    act = activation_of(puzzle.activation).apply
+    inp, out = puzzle.inp_weight.transpose(0, 2, 1), network.out_weight.transpose(0, 2, 1)
+    while len(left):
+        hidden = states @ inp[left]
+        hidden += puzzle.inp_bias[left, None, :]
+        act(hidden, hidden)
+        branches = hidden @ out[left]
+        branches += network.out_bias[left, None, :]
+        nearest = int(np.einsum("bsd,bsd->b", branches, branches).argmin())
+        states = states + branches[nearest]
+        order.append(left[nearest])
+        left = np.delete(left, nearest)
+    return np.array(order, np.int64)
+
+
+def norm(network: Network, _rng: np.random.Generator) -> Indices:
+    """Ascending entrywise 1-norm of W_out."""
+    return np.argsort(np.abs(network.out_weight).sum(axis=(1, 2)), kind="stable").astype(np.int64)
+
+
+def delta(network: Network, _rng: np.random.Generator) -> Indices:
+    """Ascending norm of the branch at the raw input."""
+    rows = network.puzzle.rows_in[:DELTA_ROWS]
+    sizes = []
+    for block in range(network.puzzle.blocks):
+        states = rows.copy()
+        network.advance(states, [block])
+        sizes.append(float(np.linalg.norm(states - rows)))
+    return np.argsort(sizes, kind="stable").astype(np.int64)
+
+
+def random(network: Network, rng: np.random.Generator) -> Indices:
+    """A random order."""
+    return rng.permutation(network.puzzle.blocks).astype(np.int64)
+
+
+STARTS: dict[str, Start] = {"greedy": greedy, "norm": norm, "delta": delta, "random": random}
+"""Name → starting order, in the order in which they are tried; ``pool`` needs the pool's best and comes first."""
+
+
+def start_order(
+    network: Network, name: str, rng: np.random.Generator, pool_order: Indices | None = None
+) -> Indices:
+    """The starting order of that name, (N,) int64: block indices as they are applied.
+
+    Raises:
+        InputError: there is no such start, or ``pool`` was asked for and the pool holds nothing for this puzzle.
+    """
+    if name == "pool":
+        if pool_order is None:
+            raise InputError("--start pool: the pool holds no sound row for this puzzle; choose another start")
+        return pool_order
+    if name not in STARTS:
+        raise InputError(f"unknown start '{name}'; known: auto, pool, {', '.join(STARTS)}")
+    return STARTS[name](network, rng)

@@ -1,0 +1,171 @@
+"""A puzzle: the shuffled layers of one residual network, and the data that it was trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairing.errors import InputError
+
+Array32 = NDArray[np.float32]
+Array64 = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+PUBLISHED_DATA_SHA256 = "73bcf91b997b98ad94ef58ed4f9b5ca8af05f8d85b9cac3b1afe9773e7e30ffe"
+"""SHA-256 of the published puzzle's data file; only with this very file is its hash known."""
+
+PUBLISHED_TARGET_HASH = "093be1cf2d24094db903cbc3e8d33d306ebca49c6accaa264e44b0b675e7d9c4"
+"""The published puzzle's hash (contract: SHA-256 of the comma-joined piece numbers)."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Puzzle:
+    """Pieces and data of one puzzle. N blocks, width d, hidden width h, o outputs, R rows.
+
+    Inp and out pieces stand in the order of their piece numbers; indices into that order are what
+    sigmas hold. A piece without a bias has a bias of zeros here.
+    """
+
+    inp_weight: Array32
+    """(N, h, d) float32."""
+    inp_bias: Array32
+    """(N, h) float32."""
+    out_weight: Array32
+    """(N, d, h) float32."""
+    out_bias: Array32
+    """(N, d) float32."""
+    last_weight: Array32
+    """(o, d) float32."""
+    last_bias: Array32
+    """(o,) float32."""
+    inp_numbers: tuple[int, ...]
+    """The N piece numbers of the inp pieces, ascending."""
+    out_numbers: tuple[int, ...]
+    """The N piece numbers of the out pieces, ascending."""
+    last_number: int
+    """The last layer's piece number."""
+    rows_in: Array32
+    """(R, d) float32: the network's inputs, one row a record."""
+    targets: Mapping[str, Array64]
+    """Target name (``pred``, ``true`` or another column) to (R, o) float64."""
+    name: str = ""
+    activation: str = "relu"
+    target_hash: str | None = None
+    """The hash that the right answer has (lower-case hexadecimal), where it is known."""
+    target: str = "pred"
+    """The target that errors are taken against."""
+
+    @property
+    def blocks(self) -> int:
+        """N, the number of residual blocks."""
+        return len(self.inp_weight)
+
+    @property
+    def width(self) -> int:
+        """d, the width of the residual stream and the number of inputs."""
+        return self.inp_weight.shape[2]
+
+    @property
+    def hidden(self) -> int:
+        """h, the hidden width inside a block."""
+        return self.inp_weight.shape[1]
+
+    @property
+    def outputs(self) -> int:
+        """o, the number of outputs of the last layer."""
+        return len(self.last_weight)
+
+    @property
+    def rows(self) -> int:
+        """R, the number of data rows."""
+        return len(self.rows_in)
+
+    @property
+    def target_values(self) -> Array64:
+        """(R, o) float64: the column(s) that errors are taken against.
+
+        Raises:
+            InputError: the data has no such column.
+        """
+        if self.target not in self.targets:
+            known = ", ".join(sorted(self.targets)) or "none"
+            raise InputError(f"the data has no target column '{self.target}'; it has: {known}. Use --target.")
+        return self.targets[self.target]
+
+    @cached_property
+    def target_variance(self) -> float:
+        """The target's variance over all rows and outputs (each output about its own mean)."""
+        return float(np.mean(np.var(self.target_values, axis=0)))
+
+    @cached_property
+    def noise_floor(self) -> float:
+        """The mean squared error that rounding the target to its printed decimals makes: step² / 12.
+
+        The decimals are seen in the values: the most that any of them needs. Whole numbers count as
+        labels and not as rounded, and give 0, like columns with more decimals than float64 holds.
+        """
+        decimals = max(map(_decimals, np.unique(self.target_values).tolist()), default=0)
+        return 0.0 if decimals == 0 or decimals > 16 else (10.0**-decimals) ** 2 / 12
+
+    @property
+    def solved_mse(self) -> float:
+        """The largest full error that counts as solved where no target hash is known.
+
+        1e-9 of the target's variance; where the target is rounded more coarsely than that, 1.05 times
+        the rounding's own error.
+        """
+        return max(1e-9 * self.target_variance, 1.05 * self.noise_floor)
+
+    @cached_property
+    def digest(self) -> str:
+        """``sha256:…``: the puzzle's identity, the same for every file format that holds it.
+
+        Over shapes and float32 little-endian bytes of weights, biases, inputs and targets; names,
+        activation and known hashes are no part of it.
+        """
+        state = hashlib.sha256(b"pairing puzzle 1\n")
+        for label, array in sorted(self._arrays().items()):
+            state.update(f"{label} {'x'.join(map(str, array.shape))}\n".encode())
+            state.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+        numbers = [*self.inp_numbers, *self.out_numbers, self.last_number]
+        state.update(",".join(map(str, numbers)).encode())
+        return f"sha256:{state.hexdigest()}"
+
+    def with_options(
+        self, *, target: str | None = None, target_hash: str | None = None, activation: str | None = None
+    ) -> Puzzle:
+        """This puzzle with what a caller's options say; ``None`` leaves a value as it is."""
+        changes = {"target": target, "target_hash": target_hash, "activation": activation}
+        return replace(self, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+
+    def pack(self) -> bytes:
+        """The whole puzzle as one safetensors file, readable without torch."""
+        from safetensors.numpy import save
+
+        meta = {
+            "schema": "1",
+            "numbers": json.dumps([self.inp_numbers, self.out_numbers, self.last_number]),
+            "name": self.name,
+            "activation": self.activation,
+            "target": self.target,
+            "target_hash": self.target_hash or "",
+        }
+        return save({k: np.ascontiguousarray(v) for k, v in self._arrays().items()}, {"pairing": json.dumps(meta)})
+
+    def _arrays(self) -> dict[str, NDArray[np.floating]]:
+        layers = ("inp_weight", "inp_bias", "out_weight", "out_bias", "last_weight", "last_bias", "rows_in")
+        arrays: dict[str, NDArray[np.floating]] = {name: getattr(self, name) for name in layers}
+        return arrays | {f"target.{name}": values for name, values in self.targets.items()}
+
+
+def _decimals(value: float) -> int:
+    """How many decimals the shortest text of ``value`` has."""
+    mantissa, _, exponent = repr(value).partition("e")
+    fraction = mantissa.partition(".")[2].rstrip("0")
+    return max(0, len(fraction) - int(exponent or 0))

@@ -1,0 +1,229 @@
+"""The refinement of one pairing: a starting order, an annealer, and the reasons to stop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from pairing.annealing import ANNEALERS, ROUNDING
+from pairing.errors import InputError
+from pairing.network import Network
+from pairing.ordering import STARTS, start_order
+from pairing.puzzle import Indices, Puzzle
+from pairing.solution import Solution, solution_of
+from pairing.state import EvaluationsSpent, Search, State
+
+Stopped = Literal["solved", "solved_elsewhere", "budget", "cancelled", "converged", "failed"]
+
+AUTO_STARTS = ("greedy", "norm")
+"""The starts that ``auto`` compares after the pool's order; the one of least error is refined."""
+
+PROGRESS_SECONDS = 1.0
+CHECKPOINT_SECONDS = 5.0
+POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long a refinement may take."""
+
+    seconds: float = 60.0
+    """Wall-clock budget; infinite for a search that only evaluations end."""
+    evaluations: int | None = None
+    """Allowance of evaluations; with one the result does not depend on the clock."""
+    until_solved: bool = True
+    """Whether a solved refinement ends; without, the whole allowance is used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a refinement says of itself about once a second."""
+
+    stage: str
+    best_error: float
+    """On the yardstick rows (a sample where the data has more than 4,096)."""
+    evaluations: int
+    steps: int
+    seconds_left: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """How a refinement talks to the fleet; by default to nobody."""
+
+    should_stop: Callable[[], Literal["solved_elsewhere", "cancelled"] | None] = lambda: None
+    """Asked a few times a second."""
+    progress: Callable[[Progress], None] = lambda _: None
+    checkpoint: Callable[[dict[str, Any]], None] = lambda _: None
+    """Given the state as plain JSON every few seconds and when the refinement is stopped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refinement:
+    """What a refinement found."""
+
+    solution: Solution
+    annealer: str
+    start: str
+    start_mse: float
+    """The starting order's error on all rows."""
+    evaluations: int
+    repaired_pairs: int
+    stopped: Stopped
+    seconds: float
+    """Wall-clock time, the final check on all rows included."""
+    verification_seconds: float
+    """The part of it that exact errors on all rows took."""
+
+
+def refine(
+    puzzle: Puzzle,
+    pairs: Indices,
+    *,
+    seed: int = 0,
+    annealer: str = "surrogate",
+    start: str = "auto",
+    pool_order: Indices | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    hooks: Hooks = Hooks(),  # noqa: B008 - frozen
+    checkpoint: dict[str, Any] | None = None,
+) -> Refinement:
+    """Orders the blocks that ``pairs`` makes (inp piece i with out piece ``pairs[i]``, (N,) int64).
+
+    The result is never worse than its start on all rows. With the same arguments and an allowance of evaluations, and
+    where neither the clock nor another's success ends it, the result is the same; also when it was interrupted and
+    resumed from a ``checkpoint``, the record that ``hooks.checkpoint`` was given last.
+
+    ``start``: ``auto`` takes the order of least error among the pool's (where there is one), ``greedy`` and ``norm``;
+    or the name of one. ``pool_order`` is the pool best's order, (N,) int64.
+
+    Raises:
+        InputError: an unknown annealer or start.
+    """
+    if annealer not in ANNEALERS:
+        raise InputError(f"unknown annealer '{annealer}'; known: {', '.join(ANNEALERS)}")
+    began = time.monotonic()
+    network = Network(puzzle, np.asarray(pairs, np.int64))
+    driver = _Driver(network, seed, limits, hooks, began)
+    chosen, begin = driver.start(start, pool_order)
+    stopped = driver.anneal(annealer, begin, checkpoint)
+    order, full_mse, start_mse = driver.verified(begin)
+    solution = solution_of(puzzle, *network.sigmas(order), full_mse)
+    if solution.solved and stopped == "converged":
+        stopped = "solved"
+    return Refinement(
+        solution=solution,
+        annealer=annealer,
+        start=chosen,
+        start_mse=start_mse,
+        evaluations=driver.state.evaluations,
+        repaired_pairs=0,
+        stopped=stopped,
+        seconds=time.monotonic() - began,
+        verification_seconds=driver.verification_seconds,
+    )
+
+
+class _Driver:
+    """Runs an annealer between the clock, the hooks and the full check."""
+
+    state: State
+
+    def __init__(self, network: Network, seed: int, limits: Limits, hooks: Hooks, began: float) -> None:
+        self.network, self.limits, self.hooks = network, limits, hooks
+        self.seeds = np.random.SeedSequence(seed)
+        self.ends = began + limits.seconds
+        self.verification_seconds = 0.0
+        self._known: dict[bytes, float] = {}
+        self._polled = self._shown = self._saved = began
+
+    def start(self, name: str, pool_order: Indices | None) -> tuple[str, Indices]:
+        """The name of the start and its order; of several the one of least error on a sample of rows."""
+        rng = np.random.default_rng(self.seeds.spawn(1)[0])
+        if name != "auto":
+            return name, start_order(self.network, name, rng, pool_order)
+        names = (["pool"] if pool_order is not None else []) + [n for n in STARTS if n in AUTO_STARTS]
+        orders = {n: start_order(self.network, n, rng, pool_order) for n in names}
+        rows = rng.permutation(self.network.puzzle.rows)[:256]
+        sample = replace(
+            self.network.puzzle,
+            rows_in=self.network.puzzle.rows_in[rows],
+            targets={self.network.puzzle.target: self.network.puzzle.target_values[rows]},
+        )
+        trial = Network(sample, self.network.pairs)
+        best = min(names, key=lambda n: trial.full_mse(orders[n]))
+        return best, orders[best]
+
+    def anneal(self, annealer: str, begin: Indices, checkpoint: dict[str, Any] | None) -> Stopped:
+        """Improves the state until something ends it; says what."""
+        if checkpoint is None:
+            rng = np.random.default_rng(self.seeds.spawn(1)[0])
+            nan, inf = float("nan"), float("inf")
+            self.state = State(order=begin, error=nan, best=begin, best_error=inf, rng=rng)
+        else:
+            self.state = State.from_json(checkpoint)
+        search = Search(self.network, self.state, self.seeds, self.limits.evaluations)
+        try:
+            for whole in ANNEALERS[annealer](search):
+                stopped = self._reason_to_stop(whole)
+                if whole:
+                    self._save(at_once=stopped is not None)
+                if stopped:
+                    return stopped
+        except EvaluationsSpent:
+            return "budget"
+        return "converged"
+
+    def verified(self, begin: Indices) -> tuple[Indices, float, float]:
+        """The better of the best order and the start on all rows: (order, its error, the start's error)."""
+        start_mse, best_mse = self._full_mse(begin), self._full_mse(self.state.best)
+        order = self.state.best if best_mse <= start_mse else begin
+        return order, min(start_mse, best_mse), start_mse
+
+    def _reason_to_stop(self, whole: bool) -> Stopped | None:
+        now = time.monotonic()
+        if now - self._polled >= POLL_SECONDS:
+            self._polled = now
+            if reason := self.hooks.should_stop():
+                return reason
+        if now - self._shown >= PROGRESS_SECONDS:
+            self._shown = now
+            state = self.state
+            self.hooks.progress(
+                Progress(
+                    stage="refinement",
+                    best_error=state.best_error,
+                    evaluations=state.evaluations,
+                    steps=state.step,
+                    seconds_left=max(0.0, self.ends - now),
+                )
+            )
+        if whole and self.limits.until_solved and self._solved():
+            return "solved"
+        return "budget" if now >= self.ends else None
+
+    def _solved(self) -> bool:
+        """Whether the best order solves the puzzle, and no better one can be told from it."""
+        puzzle, state = self.network.puzzle, self.state
+        if state.best_error > max(2 * puzzle.solved_mse, ROUNDING * puzzle.target_variance):
+            return False
+        full_mse = self._full_mse(state.best)
+        return solution_of(puzzle, *self.network.sigmas(state.best), full_mse).solved
+
+    def _full_mse(self, order: Indices) -> float:
+        key = order.tobytes()
+        if key not in self._known:
+            began = time.monotonic()
+            self._known[key] = self.network.full_mse(order)
+            self.verification_seconds += time.monotonic() - began
+        return self._known[key]
+
+    def _save(self, at_once: bool) -> None:
+        now = time.monotonic()
+        if at_once or now - self._saved >= CHECKPOINT_SECONDS:
+            self._saved = now
+            self.hooks.checkpoint(self.state.to_json())

@@ -1,0 +1,98 @@
+"""From sigmas to the answer's permutation and hash, and back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pairing.errors import InputError
+from pairing.puzzle import Puzzle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """One complete answer: which piece stands where, and how well that predicts."""
+
+    inp_sigma: tuple[int, ...]
+    """Index into the inp pieces (sorted by piece number) of the block applied k-th."""
+    out_sigma: tuple[int, ...]
+    """Index into the out pieces of the block applied k-th."""
+    full_mse: float
+    """Mean squared error over all rows and outputs against the puzzle's target."""
+    permutation: tuple[int, ...]
+    """Piece numbers ``inp, out, inp, out, …, last``."""
+    hash: str
+    """SHA-256 of the permutation joined by commas, lower-case hexadecimal."""
+    hash_match: bool | None
+    """Whether the hash is the target hash; ``None`` where none is known."""
+    solved: bool
+    """With a target hash: the hash matches. Without: ``full_mse`` is at most ``puzzle.solved_mse``."""
+
+
+def permutation_of(puzzle: Puzzle, inp_sigma: Sequence[int], out_sigma: Sequence[int]) -> tuple[int, ...]:
+    """The piece numbers in the order in which they are applied, as plain ints.
+
+    Raises:
+        InputError: a sigma is no permutation of 0 … N−1.
+    """
+    for name, sigma in (("inp_sigma", inp_sigma), ("out_sigma", out_sigma)):
+        if sorted(sigma) != list(range(puzzle.blocks)):
+            raise InputError(f"{name} is no permutation of 0 … {puzzle.blocks - 1}")
+    pairs = zip(inp_sigma, out_sigma, strict=True)
+    numbers = [n for i, o in pairs for n in (puzzle.inp_numbers[i], puzzle.out_numbers[o])]
+    return (*numbers, puzzle.last_number)
+
+
+def sigmas_of(puzzle: Puzzle, permutation: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """``(inp_sigma, out_sigma)`` of a list of piece numbers.
+
+    Raises:
+        InputError: the list is not ``inp, out, …, last`` with every piece once; says what stands wrong.
+    """
+    expected = 2 * puzzle.blocks + 1
+    if len(permutation) != expected:
+        raise InputError(f"the permutation has {len(permutation)} piece numbers; this puzzle has {expected} pieces")
+    places = {n: ("inp", k) for k, n in enumerate(puzzle.inp_numbers)}
+    places |= {n: ("out", k) for k, n in enumerate(puzzle.out_numbers)}
+    places[puzzle.last_number] = ("last", 0)
+    kinds = ["inp", "out"] * puzzle.blocks + ["last"]
+    sigmas: dict[str, list[int]] = {"inp": [], "out": [], "last": []}
+    for position, (number, kind) in enumerate(zip(permutation, kinds, strict=True)):
+        if number not in places:
+            raise InputError(f"position {position} of the permutation names piece {number}, which does not exist")
+        found, index = places[number]
+        if found != kind:
+            raise InputError(
+                f"position {position} of the permutation wants an {kind} piece, but piece {number} is an {found} piece"
+                " (the layout is inp, out, inp, out, …, last)"
+            )
+        if index in sigmas[kind]:
+            raise InputError(f"piece {number} stands in the permutation twice")
+        sigmas[kind].append(index)
+    return tuple(sigmas["inp"]), tuple(sigmas["out"])
+
+
+def permutation_hash(permutation: Sequence[int]) -> str:
+    """SHA-256 of the piece numbers joined by commas without spaces, lower-case hexadecimal."""
+    return hashlib.sha256(",".join(str(int(n)) for n in permutation).encode()).hexdigest()
+
+
+def solution_of(puzzle: Puzzle, inp_sigma: Sequence[int], out_sigma: Sequence[int], full_mse: float) -> Solution:
+    """The full record of an answer whose error on all rows is known.
+
+    Raises:
+        InputError: a sigma is no permutation of 0 … N−1.
+    """
+    permutation = permutation_of(puzzle, inp_sigma, out_sigma)
+    digest = permutation_hash(permutation)
+    match = None if puzzle.target_hash is None else digest == puzzle.target_hash
+    return Solution(
+        inp_sigma=tuple(map(int, inp_sigma)),
+        out_sigma=tuple(map(int, out_sigma)),
+        full_mse=full_mse,
+        permutation=permutation,
+        hash=digest,
+        hash_match=match,
+        solved=full_mse <= puzzle.solved_mse if match is None else match,
+    )

@@ -1,0 +1,113 @@
+"""Where a refinement stands, and its counted access to the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pairing.network import Network
+from pairing.puzzle import Indices
+from pairing.surrogate import Surrogate, linearise
+
+YARDSTICK_ROWS = 4096
+"""Rows of the fixed sample by which a refinement tells which of its orders is best (all rows where there are fewer)."""
+
+
+class EvaluationsSpent(Exception):  # noqa: N818 - not an error: it ends a search that has had its allowance
+    """The allowance of evaluations is used up."""
+
+
+@dataclass(kw_only=True, eq=False)
+class State:
+    """All that a refinement needs to go on exactly where it stopped."""
+
+    order: Indices
+    """(N,) int64: the present order."""
+    error: float
+    """The present order's error as the annealer measured it; NaN before it has."""
+    best: Indices
+    """(N,) int64: the best order found."""
+    best_error: float
+    """The best order's error on the yardstick rows."""
+    rng: np.random.Generator
+    evaluations: int = 0
+    """Errors of orders computed so far (a linearisation counts as one)."""
+    step: int = 0
+    """Steps of the annealer done: proposals of ``classic``, kicks of ``surrogate``."""
+    stalled: int = 0
+    """Steps since the best order was found."""
+
+    def to_json(self) -> dict[str, Any]:
+        """A record that ``from_json`` makes the same state of: plain numbers, lists and texts."""
+        record = {name: getattr(self, name) for name in ("error", "best_error", "evaluations", "step", "stalled")}
+        orders = {"order": self.order.tolist(), "best": self.best.tolist()}
+        return record | orders | {"rng": self.rng.bit_generator.state}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> State:
+        """The state that ``to_json`` recorded."""
+        rng = np.random.default_rng()
+        rng.bit_generator.state = record["rng"]
+        orders = {name: np.array(record[name], np.int64) for name in ("order", "best")}
+        return cls(**{**record, **orders, "rng": rng})
+
+
+class Search:
+    """What an annealer may ask of the network; every answer counts as an evaluation."""
+
+    def __init__(self, network: Network, state: State, seed: np.random.SeedSequence, limit: int | None) -> None:
+        """``limit`` is the allowance of evaluations; ``seed`` makes the fixed samples of rows."""
+        self.network = network
+        self.state = state
+        self._limit = limit
+        self._samples = np.random.default_rng(seed.spawn(1)[0])
+        self.yardstick = self.fixed_sample(YARDSTICK_ROWS)
+
+    def fixed_sample(self, count: int) -> Indices:
+        """``min(count, R)`` different rows, the same ones when the refinement is resumed."""
+        return _sample(self._samples, self.network.puzzle.rows, count)
+
+    def fresh_sample(self, count: int) -> Indices:
+        """``min(count, R)`` different rows, drawn with the state's generator."""
+        return _sample(self.state.rng, self.network.puzzle.rows, count)
+
+    def error(self, order: Indices, rows: Indices) -> float:
+        """The exact error of ``order`` on ``rows``; infinite where it overflows.
+
+        Raises:
+            EvaluationsSpent: the allowance is used up; nothing was computed.
+        """
+        self._count()
+        puzzle = self.network.puzzle
+        with np.errstate(over="ignore", invalid="ignore"):
+            residual = puzzle.target_values[rows] - self.network.predict(order, puzzle.rows_in[rows])
+            error = float(np.mean(np.square(residual)))
+        return error if np.isfinite(error) else float("inf")
+
+    def linearise(self, order: Indices, rows: Indices) -> Surrogate:
+        """The surrogate at ``order`` from ``rows``.
+
+        Raises:
+            EvaluationsSpent: the allowance is used up; nothing was computed.
+        """
+        self._count()
+        with np.errstate(over="ignore", invalid="ignore"):
+            return linearise(self.network, order, rows)
+
+    def note(self, order: Indices, error: float) -> None:
+        """Keeps ``order`` as the best if ``error``, measured on the yardstick rows, is less than the best one's."""
+        if error < self.state.best_error:
+            self.state.best, self.state.best_error, self.state.stalled = order.copy(), error, 0
+
+    def _count(self) -> None:
+        if self._limit is not None and self.state.evaluations >= self._limit:
+            raise EvaluationsSpent
+        self.state.evaluations += 1
+
+
+def _sample(rng: np.random.Generator, rows: int, count: int) -> Indices:
+    if count >= rows:
+        return np.arange(rows)
+    return rng.choice(rows, count, replace=False).astype(np.int64)

@@ -1,0 +1,131 @@
+"""The pool's database: its address, its connection, and its errors in words. Used by ``tasks.pool`` alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError
+
+from pairing.errors import InputError
+from tasks.errors import PoolError
+
+# What to do about an SQLSTATE of PostgreSQL, and whether trying again is of no use.
+_ADVICE = {
+    "42P01": ("Check the database's name; in a new database, Pool.create_tables() makes the tables.", True),
+    "42501": ("Grant SELECT and INSERT on js_puzzle_pool and USAGE on its sequence to this user.", True),
+    "55P03": ("Another session holds the pool's lock: look at pg_stat_activity, then try again.", False),
+}
+
+
+class RowError(PoolError):
+    """The database can be reached but refuses this very row; other rows are not affected."""
+
+    permanent = True
+
+
+def checked_url(url: str) -> URL:
+    """The pool's address in one spelling.
+
+    Raises:
+        InputError: it is neither a PostgreSQL nor an SQLite address, or it holds a password.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError):
+        raise InputError(
+            "The pool's address cannot be read. Write postgresql://user@host:5432/name or sqlite:///file."
+        ) from None  # the text may hold a password
+    if parsed.password is not None or any("password" in option for option in parsed.query):
+        raise InputError("The pool's address holds a password. Put it into PAIRING_POOL_PASSWORD instead.")
+    kind = parsed.drivername.partition("+")[0]
+    if kind in {"postgresql", "postgres"}:
+        return parsed.set(drivername="postgresql+psycopg2")
+    if kind == "sqlite" and parsed.database and parsed.database != ":memory:":
+        return parsed.set(drivername="sqlite+pysqlite")
+    raise InputError(
+        "The pool must be PostgreSQL (postgresql://user@host:5432/name) or an SQLite file (sqlite:///file)."
+    )
+
+
+# One connection a process: where the database is shared, new ones are rationed.
+_ONE_CONNECTION: dict[str, Any] = {
+    "poolclass": sa.QueuePool,
+    "pool_size": 1,
+    "max_overflow": 0,
+    "pool_pre_ping": True,
+    "hide_parameters": True,
+}
+
+
+def postgres_engine(url: URL, password: str | None) -> Engine:
+    """An engine for a server. It gives up on a dead peer, an endless lock and an endless statement."""
+    arguments = {
+        "connect_timeout": 5,
+        "fallback_application_name": "pairing",
+        # A peer that vanished (asleep, unplugged) must not hold a worker for a quarter of an hour.
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+        "options": "-c lock_timeout=30s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s",
+    }
+    # READ COMMITTED: after waiting for the lock, a statement must see what its last holder committed.
+    return sa.create_engine(
+        url.set(password=password),
+        isolation_level="READ COMMITTED",
+        connect_args=arguments,
+        **_ONE_CONNECTION,
+    )
+
+
+def sqlite_engine(url: URL) -> Engine:
+    """An engine for a file. Transactions with the execution option ``write`` lock it from their start."""
+    engine = sa.create_engine(url, connect_args={"timeout": 30}, **_ONE_CONNECTION)
+
+    @sa.event.listens_for(engine, "connect")
+    def _leave_begin_to_us(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        write = connection.get_execution_options().get("write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def sqlstate(error: BaseException | None) -> str | None:
+    """PostgreSQL's five-letter code of an error, None where it gave none."""
+    state = getattr(getattr(error, "orig", None), "pgcode", None)
+    return state if isinstance(state, str) else None
+
+
+def place(url: URL) -> str:
+    """Where the database is, as people say it."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return f"{url.database} at {url.host or url.query.get('host', 'this host')}:{url.port or 5432}"
+
+
+def explained(doing: str, url: URL, error: SQLAlchemyError) -> PoolError:
+    """The error that people see: what failed, where, and what to do. It holds no secret."""
+    reason = " ".join(str(getattr(error, "orig", None) or error).split())[:500]
+    if isinstance(error, DataError | IntegrityError):
+        return RowError(f"{doing} failed in {place(url)}: {reason} This row cannot be stored; others can.")
+    state = sqlstate(error)
+    # psycopg2 gives no code for an error while connecting.
+    if state == "28P01" or "password authentication failed" in reason or "no password supplied" in reason:
+        shown = PoolError(
+            f"{doing} failed: {place(url)} wants another password for {url.username}. If it was changed, "
+            "set PAIRING_POOL_PASSWORD (or CHEROKEE_DB_PASS) to the new one and start again."
+        )
+        shown.permanent = True
+        return shown
+    advice, permanent = _ADVICE.get(
+        state or "", ("Check that it is up, reachable and writable from here, then try again.", False)
+    )
+    shown = PoolError(f"{doing} failed in {place(url)}: {reason} {advice}")
+    shown.permanent = permanent
+    return shown

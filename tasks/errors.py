@@ -1,0 +1,25 @@
+"""Errors of the fleet: its broker and its pool."""
+
+from __future__ import annotations
+
+from pairing.errors import PairingError
+
+
+class BrokerError(PairingError):
+    """The broker cannot be reached, or the embedded one did not start."""
+
+    exit_status = 3
+    permanent = False
+
+
+class PoolError(PairingError):
+    """The pool database cannot be reached or refused a statement."""
+
+    exit_status = 3
+    permanent = False
+
+
+class RunTimeout(PairingError):
+    """The run was not finished at its deadline."""
+
+    exit_status = 4

@@ -1,0 +1,189 @@
+"""Winners that could not be stored, kept in files until the pool takes them.
+
+One winner is one file, named after its content, so spooling it twice leaves one file. Storing it exactly
+once does not depend on the files: ``Pool.insert`` sees to that, however often it is called.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO
+
+from pairing.errors import InputError, PairingError
+from tasks.database import checked_url
+from tasks.errors import PoolError
+from tasks.pool import Inserted, Pool, Provenance, RowError, Winner
+
+_VERSION = 1
+
+
+class SpoolError(PairingError):
+    """A spooled winner cannot be kept or read. The message names the file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flushed:
+    """What became of one spooled winner.
+
+    Attributes:
+        path: its file; gone when the winner is stored.
+        inserted: the pool's row, None when it is not stored.
+        error: why it is not stored, None when it is.
+    """
+
+    path: Path
+    inserted: Inserted | None = None
+    error: PairingError | None = None
+
+
+def spool_winner(folder: Path, url: str, winner: Winner, provenance: Provenance) -> Path:
+    """Keep a winner durably for the pool at ``url``; it survives a crash of the host from then on.
+
+    Args:
+        folder: where to keep it; made when missing.
+        url: the pool's address, without a password.
+        winner: what could not be stored.
+        provenance: where it came from.
+
+    Returns:
+        The file, readable by its owner only.
+
+    Raises:
+        InputError: the address is wrong or holds a password.
+        SpoolError: the file cannot be written.
+    """
+    content = {
+        "version": _VERSION,
+        "url": checked_url(url).render_as_string(),
+        "winner": asdict(winner),
+        "provenance": asdict(provenance),
+    }
+    text = json.dumps(content, sort_keys=True, allow_nan=False).encode()
+    path = folder / f"{_digest(text)}.json"
+    try:
+        _make_folder(folder)
+        _write_durably(path, text)
+    except OSError as error:
+        raise SpoolError(
+            f"The winner cannot be kept as {path}: {error.strerror}. "
+            "Make room there or correct the folder's rights, then store the result again."
+        ) from error
+    return path
+
+
+def flush_spool(folder: Path, pool: Pool, url: str) -> list[Flushed]:
+    """Store the winners that are kept for the pool at ``url``; each file goes when its row is read back.
+
+    A file that another process is storing, and winners for other pools, are passed over. A damaged file,
+    and a winner that the database refuses, are reported, stay, and stop no other. When the pool cannot be
+    reached that is reported once and the rest is left for later.
+
+    Args:
+        folder: where the winners are kept; it may be missing.
+        pool: the open pool.
+        url: its address, as given to ``spool_winner``.
+
+    Returns:
+        What became of each winner that was tried, in the order of the files' names.
+
+    Raises:
+        InputError: the address is wrong or holds a password.
+    """
+    address = checked_url(url).render_as_string()
+    flushed: list[Flushed] = []
+    for path in sorted(folder.glob("*.json")):
+        result = _flush_file(path, pool, address)
+        if result is None:
+            continue
+        flushed.append(result)
+        if isinstance(result.error, PoolError) and not isinstance(result.error, RowError):
+            break
+    return flushed
+
+
+def _flush_file(path: Path, pool: Pool, address: str) -> Flushed | None:
+    """Store one winner. None: it is another process's to store, or another pool's."""
+    try:
+        with path.open("rb") as file:
+            if not _locked(file):
+                return None
+            kept_for, winner, provenance = _read(path, file)
+            if kept_for != address:
+                return None
+            inserted = pool.insert(winner, provenance)
+            path.unlink(missing_ok=True)
+    except FileNotFoundError:  # stored by another process since the folder was listed
+        return None
+    except OSError as error:
+        return Flushed(path=path, error=SpoolError(f"{path}: {error.strerror}. Correct that and try again."))
+    except PairingError as error:
+        return Flushed(path=path, error=error)
+    return Flushed(path=path, inserted=inserted)
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Whether the file is now ours to store. The lock goes when the file is closed, or with the process."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    # Without a name it was stored and deleted by the process that had the lock before.
+    return os.fstat(file.fileno()).st_nlink > 0
+
+
+def _read(path: Path, file: IO[bytes]) -> tuple[str, Winner, Provenance]:
+    """A spooled winner: the pool's address, the winner, where it came from."""
+    text = file.read()
+    try:
+        if _digest(text) != path.stem:
+            raise ValueError("the content is not what was written")
+        content = json.loads(text)
+        if content["version"] != _VERSION:
+            raise ValueError("another version's format")
+        return content["url"], Winner(**content["winner"]), Provenance(**content["provenance"])
+    except (AttributeError, KeyError, TypeError, ValueError, InputError) as error:
+        raise SpoolError(
+            f"{path} is damaged or of another version, and is left where it is. Look whether the winner in "
+            "it can be read, store it by hand or with the version that wrote it, then remove the file."
+        ) from error
+
+
+def _digest(text: bytes) -> str:
+    return hashlib.sha256(text).hexdigest()
+
+
+def _write_durably(path: Path, text: bytes) -> None:
+    """Write under a temporary name, then rename: the file is whole or it is not there."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and those above it, each durably."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,71 @@
+"""Fixtures that every test may use: real servers. A missing one skips on a laptop and fails in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from tests.support.pools import PoolDatabase, PostgresPoolDatabase, SqlitePoolDatabase
+from tests.support.servers import Postgres, ServerMissing, run_postgres, run_redis
+
+Server = TypeVar("Server")
+
+
+def _start(stack: ExitStack, server: AbstractContextManager[Server]) -> Server:
+    try:
+        return stack.enter_context(server)
+    except ServerMissing as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL: its address, its password, and empty databases on demand."""
+    with ExitStack() as stack:
+        yield _start(stack, run_postgres())
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: Postgres) -> str:
+    """Its address, without the password (``postgres_password``)."""
+    return postgres.url
+
+
+@pytest.fixture(scope="session")
+def postgres_password(postgres: Postgres) -> str:
+    """The password that goes with ``postgres_url``."""
+    return postgres.password
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A real Redis or Valkey, shared by the session: its address with the password. Use keys of your own."""
+    with ExitStack() as stack:
+        yield _start(stack, run_redis())
+
+
+@pytest.fixture
+def postgres_pool(postgres: Postgres) -> Iterator[PostgresPoolDatabase]:
+    """An empty pool in a PostgreSQL database of its own, its shared table made by somebody else."""
+    with postgres.database() as name:
+        yield PostgresPoolDatabase(postgres, name)
+
+
+@pytest.fixture
+def sqlite_pool(tmp_path: Path) -> SqlitePoolDatabase:
+    """An empty pool in an SQLite file of its own."""
+    return SqlitePoolDatabase(tmp_path / "data" / "pool.sqlite")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def any_pool(request: pytest.FixtureRequest) -> PoolDatabase:
+    """An empty pool; the test runs once for each kind of database."""
+    database: PoolDatabase = request.getfixturevalue(f"{request.param}_pool")
+    return database

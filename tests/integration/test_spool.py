@@ -1,0 +1,180 @@
+"""Winners that could not be stored: kept whole, stored once, never lost."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from pathlib import Path
+
+import pytest
+
+from pairing.errors import InputError
+from tasks.errors import PoolError
+from tasks.pool import RowError
+from tasks.spool import SpoolError, flush_spool, spool_winner
+from tests.support.pools import (
+    OTHER_PUZZLE,
+    PUZZLE,
+    PoolDatabase,
+    PostgresPoolDatabase,
+    SqlitePoolDatabase,
+    flush_at_once,
+    in_processes,
+    provenance,
+    winner,
+)
+
+
+def spool_some(folder: Path, url: str, count: int) -> list[Path]:
+    return sorted(
+        spool_winner(folder, url, winner(full_mse=k), provenance(puzzle=f"{k:064x}")) for k in range(count)
+    )
+
+
+def test_there_and_back_once(any_pool: PoolDatabase, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "spool"
+    path = spool_winner(folder, any_pool.url, winner(), provenance(note="späte Post"))
+    assert path == spool_winner(folder, any_pool.url, winner(), provenance(note="späte Post"))
+    assert list(folder.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert folder.stat().st_mode & 0o777 == 0o700
+    with any_pool.open() as pool:
+        (flushed,) = flush_spool(folder, pool, any_pool.url)
+        (row,) = pool.candidates(3, PUZZLE)
+        assert flush_spool(folder, pool, any_pool.url) == []
+    assert flushed.error is None
+    assert flushed.path == path
+    assert flushed.inserted is not None
+    assert flushed.inserted.new
+    assert (row.id, row.full_mse, row.inp_sigma) == (flushed.inserted.id, 0.1 + 0.2, (0, 1, 2))
+    assert any_pool.execute("SELECT note FROM pairing_result") == [("späte Post",)]
+    assert list(folder.iterdir()) == []
+
+
+def test_a_winner_that_was_stored_before_its_file_went(any_pool: PoolDatabase, tmp_path: Path) -> None:
+    with any_pool.open() as pool:
+        first = pool.insert(winner(), provenance())
+        path = spool_winner(tmp_path, any_pool.url, winner(), provenance())
+        (flushed,) = flush_spool(tmp_path, pool, any_pool.url)
+        assert flushed.inserted is not None
+        assert (flushed.inserted.id, flushed.inserted.new) == (first.id, False)
+        assert not path.exists()
+
+
+def test_flushing_at_once_stores_each_once(any_pool: PoolDatabase, tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    spool_some(folder, any_pool.url, 12)
+    new = in_processes(flush_at_once, 3, any_pool.url, any_pool.password, folder)
+    assert [result for results in new for result in results] == [True] * 12
+    assert any_pool.execute("SELECT count(*) FROM js_puzzle_pool") == [(12,)]
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "changed", "other version", "renamed", "wrong winner"])
+def test_a_damaged_file_is_reported_and_stops_no_other(
+    sqlite_pool: SqlitePoolDatabase, tmp_path: Path, damage: str
+) -> None:
+    folder = tmp_path / "spool"
+    paths = spool_some(folder, sqlite_pool.url, 3)
+    bad, text = paths[0], paths[0].read_bytes()
+    if damage == "cut":
+        bad.write_bytes(text[:-20])
+    elif damage == "empty":
+        bad.write_bytes(b"")
+    elif damage == "changed":
+        bad.write_bytes(text.replace(b"trace", b"tracy"))
+    elif damage == "renamed":
+        bad = bad.rename(folder / f"{'0' * 64}.json")
+    else:
+        content = json.loads(text)
+        if damage == "other version":
+            content["version"] = 99
+        else:
+            content["winner"]["inp_sigma"] = [0, 0, 0]
+        bad.unlink()
+        bad = _keep(folder, json.dumps(content).encode())
+    with sqlite_pool.open() as pool:
+        flushed = {result.path: result for result in flush_spool(folder, pool, sqlite_pool.url)}
+    error = flushed.pop(bad).error
+    assert isinstance(error, SpoolError)
+    assert str(bad) in str(error)
+    assert [result.error for result in flushed.values()] == [None, None]
+    assert list(folder.iterdir()) == [bad]
+
+
+def _keep(folder: Path, text: bytes) -> Path:
+    from tasks.spool import _digest
+
+    path = folder / f"{_digest(text)}.json"
+    path.write_bytes(text)
+    return path
+
+
+def test_a_file_that_cannot_be_read_stops_no_other(sqlite_pool: SqlitePoolDatabase, tmp_path: Path) -> None:
+    (tmp_path / "0.json").mkdir()
+    path = spool_winner(tmp_path, sqlite_pool.url, winner(), provenance())
+    with sqlite_pool.open() as pool:
+        first, second = flush_spool(tmp_path, pool, sqlite_pool.url)
+    assert isinstance(first.error, SpoolError)
+    assert (second.path, second.error) == (path, None)
+
+
+def test_a_file_that_another_process_stores_is_passed_over(
+    sqlite_pool: SqlitePoolDatabase, tmp_path: Path
+) -> None:
+    path = spool_winner(tmp_path, sqlite_pool.url, winner(), provenance())
+    with sqlite_pool.open() as pool:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            assert flush_spool(tmp_path, pool, sqlite_pool.url) == []
+            assert path.exists()
+        assert len(flush_spool(tmp_path, pool, sqlite_pool.url)) == 1
+
+
+def test_winners_for_another_pool_stay(sqlite_pool: SqlitePoolDatabase, tmp_path: Path) -> None:
+    path = spool_winner(tmp_path, "postgresql://user@host/name", winner(), provenance())
+    with sqlite_pool.open() as pool:
+        assert flush_spool(tmp_path, pool, sqlite_pool.url) == []
+    assert path.exists()
+
+
+def test_no_folder_means_nothing_to_store(sqlite_pool: SqlitePoolDatabase, tmp_path: Path) -> None:
+    with sqlite_pool.open() as pool:
+        assert flush_spool(tmp_path / "none", pool, sqlite_pool.url) == []
+
+
+def test_a_refused_winner_stays_and_stops_no_other(sqlite_pool: SqlitePoolDatabase, tmp_path: Path) -> None:
+    bad = spool_winner(tmp_path, sqlite_pool.url, winner(worker="bad"), provenance())
+    good = spool_winner(tmp_path, sqlite_pool.url, winner(), provenance(puzzle=OTHER_PUZZLE))
+    with sqlite_pool.open() as pool:
+        sqlite_pool.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT ON js_puzzle_pool WHEN NEW.worker = 'bad'"
+            " BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+        errors = {result.path: result.error for result in flush_spool(tmp_path, pool, sqlite_pool.url)}
+    assert isinstance(errors[bad], RowError)
+    assert errors[good] is None
+    assert (bad.exists(), good.exists()) == (True, False)
+
+
+def test_a_pool_that_is_away_is_asked_once(postgres_pool: PostgresPoolDatabase, tmp_path: Path) -> None:
+    paths = spool_some(tmp_path, postgres_pool.url, 3)
+    with postgres_pool.open() as pool:
+        postgres_pool.execute("ALTER TABLE js_puzzle_pool RENAME TO away")
+        (flushed,) = flush_spool(tmp_path, pool, postgres_pool.url)
+        assert isinstance(flushed.error, PoolError)
+        assert sorted(tmp_path.iterdir()) == paths
+        postgres_pool.execute("ALTER TABLE away RENAME TO js_puzzle_pool")
+        assert [result.error for result in flush_spool(tmp_path, pool, postgres_pool.url)] == [None] * 3
+
+
+def test_a_password_is_never_kept(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        spool_winner(tmp_path, "postgresql://user:s3cret@host/name", winner(), provenance())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_used_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SpoolError, match="file"):
+        spool_winner(tmp_path / "file" / "spool", "sqlite:///pool", winner(), provenance())
