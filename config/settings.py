@@ -7,10 +7,10 @@ for the pool as they are.
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from platformdirs import user_data_path
 from pydantic import AliasChoices, Field, SecretStr
@@ -84,6 +84,13 @@ class Settings(BaseSettings):
         default=14_400, gt=0, description="seconds after which Redis hands an unfinished task out again"
     )
 
+    @property
+    def pool_address(self) -> str:
+        """The pool's URL without a password; empty for an SQLite file per puzzle."""
+        if self.pool_url or not self.pool_host:
+            return self.pool_url
+        return f"postgresql://{quote(self.pool_user)}@{self.pool_host}:{self.pool_port}/{quote(self.pool_name)}"
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -106,7 +113,3 @@ def settings() -> Settings:
     """
     return Settings()
 
-
-def environment_of(changes: dict[str, str]) -> dict[str, str]:
-    """This process's environment with ``changes`` laid over it, for a child process."""
-    return {**os.environ, **changes}

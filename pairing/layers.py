@@ -58,7 +58,7 @@ def _find_shapes(pieces: list[Piece], width: int, data_file: Path) -> tuple[int,
     """``(N, h, o)`` of the only reading of the pieces' shapes that makes a whole network."""
     folder = pieces[0].file.parent
     counts = Counter(p.weight.shape for p in pieces)
-    if counts.get((width, width)):
+    if counts.get((width, width), 0) > 1:
         raise PuzzleError(
             f"{folder}: pieces of shape ({width}, {width}) can be inp, out or last layers: the hidden width equals the"
             f" width {width}, so the shapes do not tell the layers apart. Such a network cannot be sorted"

@@ -23,3 +23,9 @@ class RunTimeout(PairingError):
     """The run was not finished at its deadline."""
 
     exit_status = 4
+
+
+class SpoolError(PairingError):
+    """A winner can be neither stored nor spooled, or a spooled one not be read. The message names the file."""
+
+    exit_status = 3

@@ -17,14 +17,10 @@ from typing import IO
 
 from pairing.errors import InputError, PairingError
 from tasks.database import checked_url
-from tasks.errors import PoolError
+from tasks.errors import PoolError, SpoolError
 from tasks.pool import Inserted, Pool, Provenance, RowError, Winner
 
 _VERSION = 1
-
-
-class SpoolError(PairingError):
-    """A spooled winner cannot be kept or read. The message names the file."""
 
 
 @dataclass(frozen=True, kw_only=True)

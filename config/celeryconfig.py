@@ -1,0 +1,70 @@
+"""Celery's options, each with its reason. Times are in seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kombu import Queue
+
+from config.settings import settings
+
+_settings = settings()
+
+# --- where
+
+broker_url = _settings.broker_url.get_secret_value()
+result_backend = broker_url
+broker_connection_retry_on_startup = True  # a broker that comes up after its workers is no error
+
+# --- what is said: JSON alone crosses the wire, nothing is ever unpickled
+
+task_serializer = result_serializer = "json"
+accept_content = ["json"]
+result_accept_content = ["json"]
+
+# --- queues: only `pairing.pool` needs the database
+
+task_queues = [Queue("pairing.pool"), Queue("pairing.numbers"), Queue("pairing.refine")]
+task_default_queue = "pairing.pool"
+task_create_missing_queues = False  # a mistyped queue is an error, not a queue that nobody reads
+task_routes = {
+    "pairing.run": {"queue": "pairing.pool"},
+    "pairing.comparison": {"queue": "pairing.pool"},
+    "pairing.similarity": {"queue": "pairing.numbers"},
+    "pairing.assignment": {"queue": "pairing.numbers"},
+    "pairing.refinement": {"queue": "pairing.refine"},
+}
+
+# --- nothing lost: a task is done when it has been done, not when it was taken
+
+task_acks_late = True
+task_reject_on_worker_lost = True
+task_retry_on_worker_lost = True  # else a task that kills its worker is handed out again without end
+task_annotations = {"*": {"max_retries": 5, "default_retry_delay": 1}}  # the default delay is 180
+worker_prefetch_multiplier = 1  # a refinement takes minutes: nobody may sit on a second one
+worker_cancel_long_running_tasks_on_connection_loss = True  # it will be handed out again: stop the old one
+result_backend_always_retry = True  # the default turns tasks in flight during a Redis restart into failures
+
+broker_transport_options: dict[str, Any] = {
+    "global_keyprefix": _settings.key_prefix,
+    "visibility_timeout": _settings.visibility_timeout,  # longer than the longest task: nothing renews the lease
+    "unacked_restore_interval": 10,  # with the defaults a lost host's work waits 100 s more
+    "unacked_restore_throttle": 1,
+}
+result_backend_transport_options = {"global_keyprefix": _settings.key_prefix}
+
+result_expires = 86_400
+result_chord_expires = 7 * 86_400  # a chord whose counter expired first would hang
+result_chord_join_timeout = 30
+
+# --- stopping: a soft shutdown lets a refinement save its checkpoint
+
+worker_soft_shutdown_timeout = 10
+worker_enable_soft_shutdown_on_idle = False
+
+# --- watching
+
+worker_send_task_events = True  # Flower lives on them
+task_send_sent_event = True
+task_track_started = True
+worker_hijack_root_logger = False

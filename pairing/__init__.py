@@ -1,0 +1,28 @@
+"""Pairing puts a residual network that fell apart into its linear layers together again.
+
+>>> from pairing import load_puzzle, solve
+>>> solution = solve(load_puzzle("examples/demo-puzzle"))
+
+Importing this package imports nothing heavy; each name below is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pairing.loading import load_puzzle
+    from pairing.puzzle import Puzzle
+    from pairing.solution import Solution
+    from pairing.solving import solve
+
+__all__ = ["Puzzle", "Solution", "load_puzzle", "solve"]
+
+_HOMES = {"Puzzle": "puzzle", "Solution": "solution", "load_puzzle": "loading", "solve": "solving"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"pairing.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'pairing' has no attribute '{name}'")

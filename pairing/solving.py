@@ -1,0 +1,55 @@
+"""Solve a puzzle in this process, without a broker: for notebooks and scripts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from pairing.assignment import assign
+from pairing.errors import MethodError
+from pairing.puzzle import Puzzle
+from pairing.refinement import Limits, refine
+from pairing.signals import choose_methods, similarity
+from pairing.solution import Solution
+
+
+def solve(
+    puzzle: Puzzle,
+    methods: str | Sequence[str] = "all",
+    *,
+    seed: int = 0,
+    annealer: str = "surrogate",
+    start: str = "auto",
+    budget: float = 60.0,
+    deadline: float = 300.0,
+) -> Solution:
+    """The best solution that the methods lead to, tried one after the other until one solves the puzzle.
+
+    ``methods`` is a comma-separated list, a sequence of names, or ``all``; ``budget`` is in seconds for each
+    refinement, ``deadline`` in seconds for everything. The solution's ``solved`` says whether it is the answer.
+
+    Raises:
+        InputError: an unknown method, annealer or start.
+        MethodError: every method failed; the last one's reason.
+    """
+    names = choose_methods(methods if isinstance(methods, str) else ",".join(methods))
+    ends = time.monotonic() + deadline
+    best: Solution | None = None
+    failure: MethodError | None = None
+    for name in names:
+        seconds = min(budget, ends - time.monotonic())
+        if best is not None and (best.solved or seconds <= 0):
+            break
+        try:
+            pairs = assign(similarity(puzzle, name)).pairs
+        except MethodError as error:
+            failure = error
+            continue
+        limits = Limits(seconds=max(0.0, seconds))
+        found = refine(puzzle, pairs, seed=seed, annealer=annealer, start=start, limits=limits).solution
+        if best is None or found.full_mse < best.full_mse:
+            best = found
+    if best is None:
+        assert failure is not None  # noqa: S101 - there is at least one method
+        raise failure
+    return best

@@ -1,0 +1,59 @@
+"""A run's files: ``weight_pairing_matrices.npz`` and ``summary.json`` in a folder named after the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pairing.errors import InputError
+
+
+def prepare_folder(out: Path, run: str) -> Path:
+    """Makes the run's folder, so that a folder that cannot be written is known before anything runs.
+
+    Raises:
+        InputError: it cannot be made or written.
+    """
+    folder = out / run
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder}: results cannot be written there ({error.strerror}); choose another --out") from error
+    return folder
+
+
+def write_artefacts(folder: Path, summary: dict[str, Any], matrices: bytes) -> None:
+    """Writes both files whole, and puts their paths into the summary.
+
+    Raises:
+        InputError: the disk does not take them.
+    """
+    paths = {"matrices": folder / "weight_pairing_matrices.npz", "summary": folder / "summary.json"}
+    summary["artefacts"] = {name: str(path) for name, path in paths.items()}
+    try:
+        write_whole(paths["matrices"], matrices)
+        write_whole(paths["summary"], (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
+    except OSError as error:
+        raise InputError(f"{folder}: results cannot be written ({error.strerror}); make room or choose another --out") from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file under another name and renames it: it is there whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        Path(name).chmod(0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,173 @@
+"""The command line. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pairing.errors import InputError, PairingError
+from pairing.version import __version__
+
+EXIT_HELP = """Exit status: 0 solved; 1 finished, not solved; 2 the call or the input is wrong; 3 broker unreachable, or a
+winner could neither be stored nor spooled; 4 cancelled or out of time; 5 every method failed; 130 interrupted."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EXIT_HELP)
+@click.version_option(__version__, prog_name="pairing")
+def cli() -> None:
+    """Put a residual network that fell apart into its linear layers together again."""
+
+
+def run_options(command: Any) -> Any:
+    """The options of every command that starts a run."""
+    options = [
+        click.option("--methods", default="all", show_default=True, help="comma-separated methods, or all"),
+        click.option("--seeds", default=1, show_default=True, help="refinements per method"),
+        click.option("--first-seed", default=0, show_default=True, help="the first of their seeds"),
+        click.option(
+            "--annealer", type=click.Choice(["surrogate", "classic"]), default="surrogate", show_default=True
+        ),
+        click.option(
+            "--start",
+            type=click.Choice(["auto", "pool", "greedy", "norm", "delta", "random"]),
+            default="auto",
+            show_default=True,
+            help="starting order; auto: of the pool's, greedy and norm that of least error",
+        ),
+        click.option("--budget", default=60.0, show_default=True, help="seconds that each refinement may take"),
+        click.option("--deadline", default=300.0, show_default=True, help="seconds that the whole run may take"),
+        click.option(
+            "--stop-when-solved/--no-stop-when-solved",
+            default=True,
+            show_default=True,
+            help="whether a solved method ends the others",
+        ),
+        click.option("--compare", is_flag=True, help="give all methods the same evaluations, stop nobody early"),
+        click.option(
+            "--evaluations", type=int, help="evaluations that each refinement gets  [default: 600 with --compare]"
+        ),
+        click.option("--target", default="pred", show_default=True, help="pred, true, or another column of the data"),
+        click.option("--target-hash", metavar="HEX", help="hash of the right answer  [default: the puzzle's own]"),
+        click.option("--activation", help="relu, gelu, silu, tanh, …  [default: the puzzle's own, else relu]"),
+        click.option("--note", default="", metavar="TEXT", help="kept with the results"),
+        click.option("--run", metavar="ID", help="the run's id  [default: made up]"),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@cli.command(epilog=EXIT_HELP)
+@click.argument("puzzle", type=click.Path(path_type=Path))
+@run_options
+@click.option("--pool", metavar="URL", help="pool database, without a password  [default: an SQLite file per puzzle]")
+@click.option("--workers", type=click.IntRange(1, 256), help="worker processes  [default: the cores]")
+@click.option("--inline", is_flag=True, help="work in this one process, without a broker")
+@click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="results' folder")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
+def solve(
+    puzzle: Path, pool: str | None, workers: int | None, inline: bool, out: Path, as_json: bool, **options: Any
+) -> None:
+    """Solve PUZZLE on this machine: a folder in the published layout, or a packed puzzle.
+
+    Starts a broker and workers of its own, compares the methods, stores winners in the pool, and leaves no process
+    behind.
+    """
+    from tasks.solve import solve_here
+
+    sys.exit(solve_here(puzzle, pool, workers, inline, out, as_json, options))
+
+
+@cli.command()
+@click.argument("puzzle", type=click.Path(path_type=Path))
+@click.argument("permutation")
+@click.option("--target", default="pred", show_default=True, help="pred, true, or another column of the data")
+@click.option("--target-hash", metavar="HEX", help="hash of the right answer  [default: the puzzle's own]")
+@click.option("--activation", help="relu, gelu, silu, tanh, …  [default: the puzzle's own, else relu]")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
+def verify(puzzle: Path, permutation: str, as_json: bool, **options: Any) -> None:
+    """Give error, hash and verdict of a PERMUTATION: piece numbers joined by commas, or a file that holds them.
+
+    A file may be plain text, a JSON list, or a run's summary.json. Ends with 0 if it solves the puzzle, else with 1.
+    """
+    from tasks.inspection import print_verdict, solution_from
+
+    found, solution = solution_from(puzzle, permutation, **options)
+    print_verdict(found, solution, as_json)
+    sys.exit(0 if solution.solved else 1)
+
+
+@cli.command()
+@click.argument("puzzle", type=click.Path(path_type=Path))
+@click.argument("solution")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--activation", help="relu, gelu, silu, tanh, …  [default: the puzzle's own, else relu]")
+def assemble(puzzle: Path, solution: str, out: Path, activation: str | None) -> None:
+    """Write the network that SOLUTION makes of PUZZLE to OUT (.pt, .pth: torch state dict; or .safetensors).
+
+    SOLUTION is a permutation or a file that holds one, as for verify. The network is checked against the data.
+    """
+    from pairing.assembly import assemble as write_network
+    from tasks.inspection import solution_from
+
+    found, right = solution_from(puzzle, solution, activation=activation)
+    error = write_network(found, right.inp_sigma, right.out_sigma, out)
+    click.echo(f"{out}: {found.blocks} blocks; its error against '{found.target}' is {error:.3g} over all rows")
+
+
+@cli.command()
+def methods() -> None:
+    """List the pairing methods."""
+    from pairing.signals import methods as known
+
+    width = max(map(len, known()))
+    for method in known().values():
+        click.echo(f"{method.name:<{width}}  {method.summary}")
+
+
+@cli.command("make-puzzle")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--blocks", default=8, show_default=True)
+@click.option("--width", type=int, help="inputs  [default: 16, or the table's]")
+@click.option("--hidden", type=int, help="hidden units of a block  [default: twice the width]")
+@click.option("--outputs", default=1, show_default=True)
+@click.option("--activation", default="relu", show_default=True)
+@click.option("--rows", type=int, help="rows of data  [default: 2000, or all of the table's]")
+@click.option("--epochs", default=150, show_default=True)
+@click.option("--lr", default=0.01, show_default=True, help="learning rate of AdamW")
+@click.option("--weight-decay", default=0.1, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--table", metavar="NAME", help="train on a table of scikit-learn: digits, diabetes, wine, …")
+def make_puzzle(out: Path, lr: float, **recipe: Any) -> None:
+    """Train a network, drop it, and write the puzzle to the folder OUT; the answer goes into a file beside it."""
+    from pairing.synthesis import make_puzzle as make
+
+    made = make(out, learning_rate=lr, **recipe)
+    click.echo(f"{made.folder}: {made.rows} rows, training error {made.training_error:.3g}; answer in {made.answer_path}")
+
+
+def main() -> None:
+    """Entry point: errors become one clear message and a documented exit status."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # more threads than one are slower at these sizes
+    try:
+        cli(standalone_mode=False)
+    except click.Abort:
+        _end("interrupted", 130)
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except PairingError as error:
+        _end(str(error), error.exit_status)
+
+
+def _end(message: str, status: int) -> None:
+    click.echo(f"pairing: {message}", err=True)
+    sys.exit(status)

@@ -1,0 +1,199 @@
+"""The last stage of a run: rank the methods, store the winners, keep the summary and the matrices."""
+
+from __future__ import annotations
+
+import io
+import time
+from typing import Any
+
+import numpy as np
+
+from pairing.puzzle import Puzzle
+from pairing.solution import Solution, solution_of
+from pairing.version import __version__
+from tasks.errors import SpoolError
+from tasks.request import Request
+from tasks.stages import load
+from tasks.store import Store, part_name
+from tasks.winners import Candidate, PoolAddress, Stored, is_winner, store_winners
+
+STOPPED_EARLY = ("solved_elsewhere", "cancelled")
+"""Why a refinement may have ended before it had its due; its error ranks behind the others'."""
+
+
+def compare(store: Store, address: PoolAddress, run: str) -> dict[str, Any]:
+    """Compares whatever the run's parts have left; the summary, which the store keeps too.
+
+    Does the same again when it is called again, and inserts nothing twice.
+
+    Raises:
+        PairingError: the store has lost the request or the puzzle.
+    """
+    request, puzzle = load(store, run)
+    plan = store.record(run, "plan") or {}
+    methods = _ranked([_method_record(store, request, *part) for part in request.parts])
+    refinements = store.parts(run, "refinement")
+    stored, lost = _store(address, puzzle, request, plan, methods, refinements)
+    best = _best(puzzle, methods, refinements)
+    before = (plan.get("pool_best") or {}).get("full_mse")
+    summary: dict[str, Any] = {
+        "schema": 1,
+        "version": __version__,
+        "run": run,
+        "puzzle": puzzle.digest,
+        "blocks": puzzle.blocks,
+        "width": puzzle.width,
+        "hidden": puzzle.hidden,
+        "outputs": puzzle.outputs,
+        "rows": puzzle.rows,
+        "solved": bool(best and best["solved"]),
+        "noise_floor": puzzle.noise_floor,
+        "best": best and {key: value for key, value in best.items() if key != "solved"},
+        "methods": methods,
+        "pool": {
+            "best_before": before,
+            "best_after": min(
+                [m["full_mse"] for m in stored.inserted] + ([] if before is None else [before]), default=None
+            ),
+            "inserted": stored.inserted,
+            "stored_later": stored.stored_later,
+        },
+        "artefacts": {"matrices": None, "summary": None},
+        "seconds": _seconds(store, run, request, refinements),
+    }
+    store.put_matrices(run, _archive(store, request))
+    store.put_record(
+        run,
+        "outcome",
+        {
+            "timed_out": any(r["cut_by_deadline"] for r in refinements.values()) or time.time() >= request.deadline_at,
+            "cancelled": store.announced(run) == "cancelled",
+            "pool_error": stored.error or plan.get("pool_error"),
+            "lost_winner": lost,
+        },
+    )
+    store.put_record(run, "summary", summary)  # last: whoever waits for the run waits for this
+    return summary
+
+
+def _method_record(store: Store, request: Request, method: str, seed: int) -> dict[str, Any]:
+    """One entry of the summary's ``methods``."""
+    run, part = request.run, part_name(method, seed)
+    failures = store.parts(run, "failure")
+    failure = failures.get(method) or failures.get(part)
+    assigned = store.parts(run, "assignment").get(method)
+    refined = store.parts(run, "refinement").get(part)
+    ok = failure is None and refined is not None
+    error = None if ok else (failure or {}).get("error", "did not finish: its worker was lost, or time ran out")
+    record: dict[str, Any] = {"method": method, "seed": seed, "ok": ok, "error": error}
+    for name in ("total_similarity", "mean_similarity", "top_pairs", "pairs", "margins"):
+        record[name] = assigned and assigned[name]
+    for name in ("pairs_matching_pool_best", "pool_order_mse"):
+        record[name] = assigned and assigned[name]
+    for name in ("annealer", "start", "start_mse"):
+        record[name] = refined and refined[name]
+    record["full_mse"] = refined and refined["solution"]["full_mse"]
+    for name in ("evaluations", "repaired_pairs", "stopped", "seconds"):
+        record[name] = refined and refined[name]
+    if not ok:
+        record["stopped"] = "failed"
+    return record
+
+
+def _ranked(methods: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By error; behind them those that were stopped early, then those that failed."""
+
+    def rank(record: dict[str, Any]) -> tuple[int, float]:
+        if not record["ok"]:
+            return 2, 0.0
+        error = record["full_mse"]
+        return int(record["stopped"] in STOPPED_EARLY), float("inf") if error is None else error
+
+    return sorted(methods, key=rank)
+
+
+def _solution(puzzle: Puzzle, refined: dict[str, Any]) -> Solution:
+    solution = refined["solution"]
+    error = float("inf") if solution["full_mse"] is None else solution["full_mse"]
+    return solution_of(puzzle, solution["inp_sigma"], solution["out_sigma"], error)
+
+
+def _best(
+    puzzle: Puzzle, methods: list[dict[str, Any]], refinements: dict[str, dict[str, Any]]
+) -> dict[str, Any] | None:
+    """The solution of least error, whoever found it first in the ranking."""
+    finished = [m for m in methods if m["ok"] and m["full_mse"] is not None]
+    if not finished:
+        return None
+    found = min(finished, key=lambda m: m["full_mse"])
+    solution = _solution(puzzle, refinements[part_name(found["method"], found["seed"])])
+    return {
+        "method": found["method"],
+        "seed": found["seed"],
+        "full_mse": solution.full_mse,
+        "inp_sigma": list(solution.inp_sigma),
+        "out_sigma": list(solution.out_sigma),
+        "permutation": list(solution.permutation),
+        "hash": solution.hash,
+        "hash_match": solution.hash_match,
+        "solved": solution.solved,
+    }
+
+
+def _store(
+    address: PoolAddress,
+    puzzle: Puzzle,
+    request: Request,
+    plan: dict[str, Any],
+    methods: list[dict[str, Any]],
+    refinements: dict[str, dict[str, Any]],
+) -> tuple[Stored, str | None]:
+    """What became of the winners, and why one of them is lost, if one is."""
+    before = (plan.get("pool_best") or {}).get("full_mse")
+    candidates = []
+    for method in methods:
+        if method["ok"] and is_winner(method["full_mse"], before, puzzle.target_variance):
+            refined = refinements[part_name(method["method"], method["seed"])]
+            candidates.append(
+                Candidate(
+                    method=method["method"],
+                    seed=method["seed"],
+                    host=refined["host"],
+                    seconds=refined["seconds"],
+                    solution=_solution(puzzle, refined),
+                )
+            )
+    if not candidates:
+        return Stored(), None
+    try:
+        return store_winners(address, puzzle, request.run, request.note, candidates), None
+    except SpoolError as error:
+        return Stored(error=str(error)), str(error)
+
+
+def _seconds(
+    store: Store, run: str, request: Request, refinements: dict[str, dict[str, Any]]
+) -> dict[str, float | None]:
+    times = store.parts(run, "times")
+
+    def total(stage: str) -> float:
+        return sum(record["seconds"] for name, record in times.items() if name.startswith(f"{stage}."))
+
+    verification = sum(r["verification_seconds"] for r in refinements.values())
+    return {
+        "load": None,
+        "similarity": total("similarity"),
+        "assignment": total("assignment"),
+        "refinement": total("refinement") - verification,
+        "verification": verification,
+        "total": time.time() - request.enqueued_at,
+        "cpu": sum(record["cpu"] for record in times.values()),
+    }
+
+
+def _archive(store: Store, request: Request) -> bytes:
+    """An npz file: method name → similarity matrix (N, N) float64."""
+    matrices = {method: store.similarity(request.bundle, method) for method in request.methods}
+    buffer = io.BytesIO()
+    np.savez(buffer, **{method: matrix for method, matrix in matrices.items() if matrix is not None})
+    return buffer.getvalue()

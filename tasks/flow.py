@@ -1,0 +1,36 @@
+"""The canvas of a run, and nothing else.
+
+A flat chord: for every method and seed the chain similarity → assignment → refinement, then the comparison. Task ids are
+made of the run's id, so that Flower can be read and publishing again is harmless. Seeds multiply whole chains: a chord
+inside a chord's header would hang on Redis when a part of it fails.
+"""
+
+from __future__ import annotations
+
+from celery import Celery, chain, chord
+from celery.canvas import Signature
+
+from tasks.request import Request
+from tasks.store import part_name
+
+
+def publish(app: Celery, request: Request) -> None:
+    """Publishes the run's canvas; call it from within ``pairing.run``, so that every task's root is the run."""
+    run = request.run
+
+    def task(name: str, *args: object, suffix: str) -> Signature:
+        return app.signature(f"pairing.{name}", args=(run, *args), immutable=True, task_id=f"{run}.{suffix}")
+
+    def parts(method: str, seed: int) -> Signature:
+        part = part_name(method, seed)
+        return chain(
+            task("similarity", method, suffix=f"{part}.similarity"),
+            task("assignment", method, suffix=f"{part}.assignment"),
+            task("refinement", method, seed, suffix=f"{part}.refinement"),
+            app=app,
+        )
+
+    body = task("comparison", suffix="comparison")
+    # A part that dies hard keeps the body from running; then the comparison comes from the body's errback.
+    body.on_error(task("comparison", suffix="comparison-of-the-rest"))
+    chord([parts(*part) for part in request.parts], app=app)(body)

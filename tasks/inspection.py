@@ -1,0 +1,94 @@
+"""Look at one answer to a puzzle: read it, and tell what it is worth."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from pairing.errors import InputError
+from pairing.loading import load_puzzle, parse_hash
+from pairing.network import Network, pairs_of
+from pairing.puzzle import Puzzle
+from pairing.solution import Solution, sigmas_of, solution_of
+
+
+def read_puzzle(
+    path: Path, target: str | None = None, target_hash: str | None = None, activation: str | None = None
+) -> Puzzle:
+    """The puzzle with a command's options applied; everything about it is valid.
+
+    Raises:
+        InputError: a file or an option is wrong.
+    """
+    from pairing.activations import activation_of
+
+    if target_hash is not None:
+        target_hash = parse_hash(target_hash, "--target-hash")
+    puzzle = load_puzzle(path).with_options(target=target, target_hash=target_hash, activation=activation)
+    activation_of(puzzle.activation)
+    puzzle.target_values  # noqa: B018 - raises if the data has no such column
+    return puzzle
+
+
+def solution_from(path: Path, text: str, **options: str | None) -> tuple[Puzzle, Solution]:
+    """The puzzle, and what a permutation is worth on all its rows.
+
+    Raises:
+        InputError: the puzzle, an option or the permutation is wrong.
+    """
+    permutation = read_permutation(text)
+    puzzle = read_puzzle(path, **options)
+    inp_sigma, out_sigma = sigmas_of(puzzle, permutation)
+    full_mse = Network(puzzle, pairs_of(inp_sigma, out_sigma)).full_mse(inp_sigma)
+    return puzzle, solution_of(puzzle, inp_sigma, out_sigma, full_mse)
+
+
+def read_permutation(text: str) -> list[int]:
+    """Piece numbers from ``3,17,…``, or from a file with them, a JSON list, an answer or a run's summary.
+
+    Raises:
+        InputError: there is no list of numbers in it.
+    """
+    source = "PERMUTATION"
+    if not re.fullmatch(r"[\d\s,\[\]]+", text):
+        source = text
+        try:
+            text = Path(text).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{text}: is neither a list of piece numbers nor a readable file with one") from error
+    if text.lstrip().startswith("{"):
+        try:
+            record = json.loads(text)
+            numbers = record.get("permutation") or (record.get("best") or {})["permutation"]
+            if not all(type(number) is int for number in numbers):
+                raise TypeError
+            return list(numbers)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{source}: holds no 'permutation' of piece numbers") from error
+    words = re.sub(r"[\[\],]", " ", text).split()
+    if not words or not all(word.isascii() and word.isdigit() for word in words):
+        raise InputError(f"{source}: should be piece numbers joined by commas")
+    return [int(word) for word in words]
+
+
+def print_verdict(puzzle: Puzzle, solution: Solution, as_json: bool) -> None:
+    """Error, hash and verdict on standard output."""
+    import click
+
+    record = {
+        "schema": 1,
+        "puzzle": puzzle.digest,
+        "rows": puzzle.rows,
+        "full_mse": solution.full_mse if solution.full_mse < float("inf") else None,
+        "hash": solution.hash,
+        "hash_match": solution.hash_match,
+        "solved": solution.solved,
+    }
+    if as_json:
+        click.echo(json.dumps(record))
+        return
+    match = {True: "matches the target hash", False: "is not the target hash", None: "no target hash is known"}
+    click.echo(f"Error: {solution.full_mse:.3g} over {puzzle.rows:,} rows (solved: at most {puzzle.solved_mse:.3g})")
+    click.echo(f"Hash: {solution.hash} ({match[solution.hash_match]})")
+    click.echo("Solved." if solution.solved else "Not solved.")

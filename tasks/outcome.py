@@ -1,0 +1,30 @@
+"""What a finished run means to whoever waited for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def exit_status(summary: dict[str, Any], outcome: dict[str, Any]) -> int:
+    """The documented exit status of a command that waited for this run."""
+    if outcome["lost_winner"]:
+        return 3
+    if summary["solved"]:
+        return 0
+    if outcome["cancelled"]:
+        return 4
+    if not any(method["ok"] for method in summary["methods"]):
+        return 5
+    return 4 if outcome["timed_out"] else 1
+
+
+def notes(outcome: dict[str, Any]) -> list[str]:
+    """What the operator should know beside the result, a sentence each."""
+    found = []
+    if outcome["lost_winner"]:
+        found.append(f"A WINNER IS NOT STORED: {outcome['lost_winner']}")
+    elif outcome["pool_error"]:
+        found.append(f"The pool could not be used: {outcome['pool_error']}")
+    if outcome["timed_out"]:
+        found.append("The run was ended by its deadline; --deadline sets a longer one.")
+    return found

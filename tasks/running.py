@@ -1,0 +1,118 @@
+"""Run a request on this machine: through an embedded fleet, or in this one process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pairing.puzzle import Puzzle
+from tasks.display import Display
+from pairing.errors import PairingError
+from tasks.errors import RunTimeout
+from tasks.request import Request
+from tasks.store import Memory, Redis, Store
+from tasks.winners import PoolAddress
+
+GRACE_SECONDS = 15.0
+"""How long after its deadline a run may take to compare what it has."""
+
+POLL_SECONDS = 0.1
+
+
+def run_inline(puzzle: Puzzle, request: Request, address: PoolAddress, display: Display) -> Store:
+    """Does every stage in this process, one after the other; the store that holds the run's records.
+
+    Raises:
+        PairingError: the pool's address is wrong.
+    """
+    from tasks import stages
+    from tasks.comparison import compare
+    from tasks.planning import plan
+
+    store, run = Store(Memory()), request.run
+    _put(store, puzzle, request)
+    with _background(display, store):
+        plan(store, address, run)
+        for method in request.methods:
+            stages.similarity(store, run, method)
+            stages.assignment(store, run, method)
+        for part in request.parts:
+            stages.refinement(store, run, *part)
+        compare(store, address, run)
+    return store
+
+
+def run_embedded(
+    puzzle: Puzzle, request: Request, workers: int, environment: Mapping[str, str], display: Display
+) -> Store:
+    """Enqueues the run on an embedded fleet of this command's own and waits for its end; the run's records.
+
+    ``environment`` holds the workers' settings. When this returns or raises, the fleet is gone.
+
+    Raises:
+        BrokerError: the broker or a worker died.
+        RunTimeout: the run did not end by its deadline and could not be compared either.
+    """
+    from celery import Celery
+
+    from tasks.local import embedded_fleet
+
+    with embedded_fleet(workers, environment) as fleet:
+        store = Store(Redis(fleet.broker_url))
+        _put(store, puzzle, request)
+        producer = Celery("pairing-producer", broker=fleet.broker_url, set_as_current=False)
+        send = {"queue": "pairing.pool", "ignore_result": True}
+        producer.send_task("pairing.run", args=[request.run], task_id=request.run, **send)
+        rescued = False
+        while store.record(request.run, "summary") is None:
+            fleet.check()
+            failed = store.record(request.run, "failed")
+            if failed is not None:
+                raise PairingError(failed["error"])
+            late = time.time() - request.deadline_at
+            if late > 0 and not rescued:  # the chord did not fire in time: compare what there is
+                rescued = True
+                producer.send_task("pairing.comparison", args=[request.run], **send)
+            if late > GRACE_SECONDS:
+                raise RunTimeout(f"run {request.run} did not end by its deadline; enqueue it with a longer --deadline")
+            display.show(store)
+            time.sleep(POLL_SECONDS)
+        display.show(store, last=True)
+        return _copied(store, request.run)
+
+
+def _put(store: Store, puzzle: Puzzle, request: Request) -> None:
+    bundle = store.put_puzzle(puzzle.pack())
+    store.put_record(request.run, "request", {**request.model_dump(), "bundle": bundle})
+
+
+def _copied(store: Store, run: str) -> Store:
+    """The run's results in this process's memory, since the broker ends now."""
+    kept = Store(Memory())
+    for name in ("summary", "outcome"):
+        kept.put_record(run, name, store.record(run, name) or {})
+    kept.put_matrices(run, store.matrices(run) or b"")
+    return kept
+
+
+class _background:  # noqa: N801 - a context manager
+    """Shows a run from a thread while this one works on it."""
+
+    def __init__(self, display: Display, store: Store) -> None:
+        self._display, self._store = display, store
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+
+    def _loop(self) -> None:
+        while not self._ended.wait(POLL_SECONDS):
+            self._display.show(self._store)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: Any) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._display.show(self._store, last=True)

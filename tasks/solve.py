@@ -1,0 +1,70 @@
+"""The command ``pairing solve``: one run from a puzzle's folder to a stored, verified solution."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from config.settings import settings
+from pairing.signals import choose_methods
+from tasks.artefacts import prepare_folder, write_artefacts
+from tasks.database import checked_url
+from tasks.display import Display, print_result
+from tasks.inspection import read_puzzle
+from tasks.outcome import exit_status, notes
+from tasks.request import new_run_id, request_of
+from tasks.running import run_embedded, run_inline
+from tasks.winners import PoolAddress
+
+NO_BUNDLE = f"sha256:{'0' * 64}"
+
+
+def solve_here(
+    path: Path, pool: str | None, workers: int | None, inline: bool, out: Path, as_json: bool, options: dict[str, Any]
+) -> int:
+    """Solves a puzzle on this machine, prints and writes the results; the exit status.
+
+    Raises:
+        PairingError: a wrong option or puzzle (before anything is started), or a broker that died.
+    """
+    began = time.time()
+    address = _pool_address(pool)
+    asked = {key: options.pop(key) for key in ("target", "target_hash", "activation")}
+    options["methods"] = choose_methods(options["methods"])
+    options["run"] = options["run"] or new_run_id()
+    request = request_of({**options, "bundle": NO_BUNDLE, "enqueued_at": began})
+    puzzle = read_puzzle(path, **asked)
+    folder = prepare_folder(out, request.run)
+    load_seconds = time.time() - began
+    with Display(request) as display:
+        if inline:
+            store = run_inline(puzzle, request, address, display)
+        else:
+            environment = {"PAIRING_POOL_URL": address.url, "PAIRING_DATA_DIR": str(address.data_dir)}
+            store = run_embedded(puzzle, request, workers or os.cpu_count() or 1, environment, display)
+    summary, outcome = store.record(request.run, "summary") or {}, store.record(request.run, "outcome") or {}
+    summary["seconds"]["load"] = load_seconds
+    summary["seconds"]["total"] = time.time() - began
+    summary["seconds"]["cpu"] = time.process_time() + (0.0 if inline else summary["seconds"]["cpu"])
+    write_artefacts(folder, summary, store.matrices(request.run) or b"")
+    if as_json:
+        print(json.dumps(summary, allow_nan=False))  # noqa: T201
+        for note in notes(outcome):
+            print(note, file=sys.stderr)  # noqa: T201
+    else:
+        print_result(summary, [*notes(outcome), f"Results: {folder}"])
+    return exit_status(summary, outcome)
+
+
+def _pool_address(url: str | None) -> PoolAddress:
+    found = settings()
+    if url is not None:
+        checked_url(url)
+    password = None if found.pool_password is None else found.pool_password.get_secret_value()
+    return PoolAddress(
+        url=found.pool_address if url is None else url, password=password, data_dir=found.data_dir.resolve()
+    )

@@ -1,0 +1,182 @@
+"""The stages of a run: load from the store, call ``pairing``, store what came out. No Celery in here.
+
+A method that fails leaves a ``failure`` record and nothing else; its later stages do nothing, and the other methods'
+are not affected.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import socket
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, ParamSpec, cast
+
+import numpy as np
+
+from pairing.assignment import agreement, assign
+from pairing.errors import MethodError, PairingError
+from pairing.loading import unpack_puzzle
+from pairing.network import Network, pairs_of
+from pairing.puzzle import Indices, Puzzle
+from pairing.refinement import Hooks, Limits, Progress, refine
+from pairing.signals import similarity as similarity_of
+from tasks.request import Request, request_of
+from tasks.store import Store, part_name
+
+RESERVE_SECONDS = 5.0
+"""What is kept of a run's deadline for ending refinements and comparing them."""
+
+P = ParamSpec("P")
+
+
+@functools.lru_cache(maxsize=2)
+def _unpacked(packed: bytes) -> Puzzle:
+    return unpack_puzzle(packed)
+
+
+def load(store: Store, run: str) -> tuple[Request, Puzzle]:
+    """The run's request and puzzle.
+
+    Raises:
+        PairingError: the store has lost one of them.
+    """
+    record = store.record(run, "request")
+    if record is None:
+        raise PairingError(f"the run {run} is not in the store (any more); enqueue it again")
+    request = request_of(record)
+    return request, _unpacked(store.puzzle(request.bundle))
+
+
+def _timed(store: Store, run: str, stage: str, part: str, work: Callable[P, None], *args: P.args, **kw: P.kwargs) -> None:
+    """Does one part's stage; whatever it raises becomes the method's failure. Keeps the times that it took."""
+    wall, cpu = time.monotonic(), time.process_time()
+    try:
+        work(*args, **kw)
+    except Exception as error:  # one method's failure must never cost the others their comparison
+        unexpected = not isinstance(error, PairingError)
+        detail = traceback.format_exc() if unexpected else ""
+        text = f"{type(error).__name__}: {error}" if unexpected else str(error)
+        store.put_part(run, "failure", part, {"stage": stage, "error": text, "traceback": detail})
+    finally:
+        times = {"seconds": time.monotonic() - wall, "cpu": time.process_time() - cpu}
+        store.put_part(run, "times", f"{stage}.{part}", times)
+
+
+def similarity(store: Store, run: str, method: str) -> None:
+    """Computes a method's similarity matrix, unless the store has it already."""
+    _timed(store, run, "similarity", method, _similarity, store, run, method)
+
+
+def _similarity(store: Store, run: str, method: str) -> None:
+    request, puzzle = load(store, run)
+    if store.similarity(request.bundle, method) is None:
+        store.put_similarity(request.bundle, method, similarity_of(puzzle, method))
+
+
+def assignment(store: Store, run: str, method: str) -> None:
+    """Pairs the pieces by a method's similarities, and says how that looks beside the pool's best."""
+    if method not in store.parts(run, "failure") and method not in store.parts(run, "assignment"):
+        _timed(store, run, "assignment", method, _assignment, store, run, method)
+
+
+def _assignment(store: Store, run: str, method: str) -> None:
+    request, puzzle = load(store, run)
+    matrix = store.similarity(request.bundle, method)
+    if matrix is None:
+        raise MethodError(f"the similarities of '{method}' are not in the store (any more); enqueue the run again")
+    found = assign(matrix)
+    best = _pool_best(store, run)
+    record = {
+        "pairs": found.pairs.tolist(),
+        "margins": [_finite(margin) for margin in found.margins],
+        "total_similarity": found.total_similarity,
+        "mean_similarity": found.mean_similarity,
+        "top_pairs": [list(pair) for pair in found.top_pairs()],
+        "pairs_matching_pool_best": None,
+        "pool_order_mse": None,
+    }
+    if best is not None:
+        order, pairs = best
+        record["pairs_matching_pool_best"] = agreement(found.pairs, pairs)
+        record["pool_order_mse"] = _finite(Network(puzzle, found.pairs).full_mse(order))
+    store.put_part(run, "assignment", method, record)
+
+
+def refinement(store: Store, run: str, method: str, seed: int) -> None:
+    """Orders the blocks of a method's pairing; the run's other refinements end when this one solves the puzzle."""
+    part = part_name(method, seed)
+    if method not in store.parts(run, "failure") and part not in store.parts(run, "refinement"):
+        _timed(store, run, "refinement", part, _refinement, store, run, method, seed)
+
+
+def _refinement(store: Store, run: str, method: str, seed: int) -> None:
+    request, puzzle = load(store, run)
+    part = part_name(method, seed)
+    record = store.parts(run, "assignment").get(method)
+    if record is None:
+        raise MethodError(f"the pairing of '{method}' is not in the store (any more); enqueue the run again")
+    best = _pool_best(store, run)
+    left = max(0.0, request.deadline_at - RESERVE_SECONDS - time.time())
+    budget = math.inf if request.compare else request.budget
+    found = refine(
+        puzzle,
+        np.array(record["pairs"], np.int64),
+        seed=seed,
+        annealer=request.annealer,
+        start=request.start,
+        pool_order=None if best is None else best[0],
+        limits=Limits(
+            seconds=min(budget, left), evaluations=request.allowance, until_solved=not request.compare
+        ),
+        hooks=Hooks(
+            should_stop=lambda: cast(Any, store.announced(run)),
+            progress=lambda progress: _show(store, run, part, progress),
+            checkpoint=lambda state: store.put_checkpoint(run, part, state),
+        ),
+        checkpoint=store.checkpoint(run, part),
+    )
+    if found.solution.solved and request.stop_when_solved and not request.compare:
+        store.announce(run, "solved_elsewhere")
+    cut = found.stopped == "budget" and left < budget and request.deadline_at - RESERVE_SECONDS <= time.time()
+    store.put_part(
+        run,
+        "refinement",
+        part,
+        {
+            "solution": _plain(asdict(found.solution)),
+            "annealer": found.annealer,
+            "start": found.start,
+            "start_mse": _finite(found.start_mse),
+            "evaluations": found.evaluations,
+            "repaired_pairs": found.repaired_pairs,
+            "stopped": found.stopped,
+            "cut_by_deadline": cut,
+            "seconds": found.seconds,
+            "verification_seconds": found.verification_seconds,
+            "host": socket.gethostname(),
+        },
+    )
+
+
+def _show(store: Store, run: str, part: str, progress: Progress) -> None:
+    store.put_part(run, "progress", part, _plain(asdict(progress)))
+
+
+def _pool_best(store: Store, run: str) -> tuple[Indices, Indices] | None:
+    """The pool best's order and pairs as the plan recorded them, each (N,) int64; ``None`` for an empty pool."""
+    best = (store.record(run, "plan") or {}).get("pool_best")
+    if best is None:
+        return None
+    return np.array(best["inp_sigma"], np.int64), pairs_of(best["inp_sigma"], best["out_sigma"])
+
+
+def _plain(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: _finite(value) if isinstance(value, float) else value for key, value in record.items()}
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
