@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kombu import Queue
+from kombu.entity import Queue
 
 from config.settings import settings
 
@@ -24,7 +24,7 @@ result_accept_content = ["json"]
 
 # --- queues: only `pairing.pool` needs the database
 
-task_queues = [Queue("pairing.pool"), Queue("pairing.numbers"), Queue("pairing.refine")]
+task_queues = [Queue(name) for name in ("pairing.pool", "pairing.numbers", "pairing.refine")]  # type: ignore[no-untyped-call]
 task_default_queue = "pairing.pool"
 task_create_missing_queues = False  # a mistyped queue is an error, not a queue that nobody reads
 task_routes = {

@@ -77,9 +77,7 @@ class Settings(BaseSettings):
         default_factory=lambda: user_data_path("pairing"),
         description="where SQLite pools and the spool of unstored winners live",
     )
-    store_lifetime: int = Field(
-        default=86_400, gt=0, description="seconds that a run's state stays in the store"
-    )
+    store_lifetime: int = Field(default=86_400, gt=0, description="seconds that a run's state stays in the store")
     visibility_timeout: int = Field(
         default=14_400, gt=0, description="seconds after which Redis hands an unfinished task out again"
     )
@@ -97,8 +95,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment first, then the files that it names."""
         return init_settings, env_settings, _FileSource(settings_cls)
@@ -112,4 +110,3 @@ def settings() -> Settings:
         pydantic.ValidationError: a variable has a wrong value; the text names it, never its value.
     """
     return Settings()
-

@@ -13,7 +13,7 @@ from pairing.puzzle import Array32
 
 @dataclass(frozen=True)
 class Activation:
-    """``apply(z, out)`` writes act(z) into ``out`` (may be z itself); ``slope(z)`` gives act'(z). Any shape, float32."""
+    """``apply(z, out)`` writes act(z) into ``out`` (may be z itself); ``slope(z)`` gives act'(z). float32."""
 
     apply: Callable[[Array32, Array32], object]
     slope: Callable[[Array32], Array32]
@@ -50,15 +50,12 @@ def _elu(z: Array32, out: Array32) -> None:
     np.copyto(out, np.where(z > 0, z, np.expm1(np.minimum(z, 0))))
 
 
-
 ACTIVATIONS: dict[str, Activation] = {
     "relu": Activation(lambda z, out: np.maximum(z, 0, out=out), lambda z: (z > 0).astype(np.float32)),
     "gelu": Activation(_gelu, _gelu_slope),
     "silu": Activation(lambda z, out: np.multiply(z, _sigmoid(z), out=out), _silu_slope),
     "tanh": Activation(lambda z, out: np.tanh(z, out=out), lambda z: 1 - np.square(np.tanh(z))),
-    "sigmoid": Activation(
-        lambda z, out: np.copyto(out, _sigmoid(z)), lambda z: _sigmoid(z) * (1 - _sigmoid(z))
-    ),
+    "sigmoid": Activation(lambda z, out: np.copyto(out, _sigmoid(z)), lambda z: _sigmoid(z) * (1 - _sigmoid(z))),
     "leaky_relu": Activation(
         lambda z, out: np.multiply(z, np.where(z > 0, np.float32(1), np.float32(0.01)), out=out),
         lambda z: np.where(z > 0, np.float32(1), np.float32(0.01)),

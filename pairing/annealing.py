@@ -61,7 +61,7 @@ def surrogate(search: Search) -> Iterator[bool]:
     """
     state = search.state
     puzzle = search.network.puzzle
-    rounding = ROUNDING * max(puzzle.target_variance, np.finfo(np.float32).tiny)
+    rounding = ROUNDING * max(puzzle.target_variance, float(np.finfo(np.float32).tiny))
     while state.stalled < PATIENCE:
         rows = search.fresh_sample(descent_rows(puzzle.blocks))
         start = state.order if state.step == 0 else _kicked(state.order, state.rng)
@@ -71,7 +71,10 @@ def surrogate(search: Search) -> Iterator[bool]:
         state.step += 1
         state.stalled += 1
         before = np.inf if state.step == 1 else search.error(state.order, rows)
-        if np.log(max(way.error, rounding)) < np.log(max(before, rounding)) + KICK_TEMPERATURE * state.rng.exponential():
+        if (
+            np.log(max(way.error, rounding))
+            < np.log(max(before, rounding)) + KICK_TEMPERATURE * state.rng.exponential()
+        ):
             state.order, state.error = way.order, way.error
             if way.error <= 2 * state.best_error:
                 search.note(way.order, search.error(way.order, search.yardstick))

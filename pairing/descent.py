@@ -28,7 +28,7 @@ def _pair_index(count: int) -> NDArray[np.int32]:
     return index
 
 
-@njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, fastmath=True)
 def _descend(gram, slope, pair_index, count, moves, least_gain):  # type: ignore[no-untyped-def]  # pragma: no cover
     order = np.arange(count).astype(np.int32)
     inverted = np.zeros(slope.shape[0], np.bool_)
@@ -46,7 +46,7 @@ def _descend(gram, slope, pair_index, count, moves, least_gain):  # type: ignore
     return path[: done + 1]
 
 
-@njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, fastmath=True)
 def _best_insertion(order, inverted, gradient, gram, pair_index):  # type: ignore[no-untyped-def]  # pragma: no cover
     """The insertion of largest gain: (gain, position taken from, position put at)."""
     count = order.shape[0]
@@ -75,7 +75,7 @@ def _best_insertion(order, inverted, gradient, gram, pair_index):  # type: ignor
     return best, best_taken, best_put
 
 
-@njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]
+@njit(cache=True, fastmath=True)
 def _insert(order, taken, put, inverted, gradient, gram, pair_index):  # type: ignore[no-untyped-def]  # pragma: no cover
     label = order[taken]
     step = 1 if put > taken else -1

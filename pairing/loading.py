@@ -159,7 +159,9 @@ def _read_piece(number: int, file: Path) -> Piece:
     if bias is None:
         bias = np.zeros(len(weight), np.float32)
     if bias.shape != (len(weight),):
-        raise PuzzleError(f"{file}: 'bias' has shape {bias.shape}, but 'weight' {weight.shape} needs {weight.shape[:1]}")
+        raise PuzzleError(
+            f"{file}: 'bias' has shape {bias.shape}, but 'weight' {weight.shape} needs {weight.shape[:1]}"
+        )
     return Piece(number=number, file=file, weight=weight, bias=bias)
 
 

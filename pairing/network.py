@@ -73,7 +73,6 @@ class Network:
         return tuple(int(k) for k in order), tuple(int(self.pairs[k]) for k in order)
 
 
-
 def pairs_of(inp_sigma: Sequence[int], out_sigma: Sequence[int]) -> NDArray[np.int64]:
     """(N,) int64: the out piece's index for every inp piece's, of an order's sigmas."""
     pairs = np.empty(len(inp_sigma), np.int64)

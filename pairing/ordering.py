@@ -64,9 +64,7 @@ STARTS: dict[str, Start] = {"greedy": greedy, "norm": norm, "delta": delta, "ran
 """Name → starting order, in the order in which they are tried; ``pool`` needs the pool's best and comes first."""
 
 
-def start_order(
-    network: Network, name: str, rng: np.random.Generator, pool_order: Indices | None = None
-) -> Indices:
+def start_order(network: Network, name: str, rng: np.random.Generator, pool_order: Indices | None = None) -> Indices:
     """The starting order of that name, (N,) int64: block indices as they are applied.
 
     Raises:

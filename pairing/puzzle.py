@@ -69,12 +69,12 @@ class Puzzle:
     @property
     def width(self) -> int:
         """d, the width of the residual stream and the number of inputs."""
-        return self.inp_weight.shape[2]
+        return int(self.inp_weight.shape[2])
 
     @property
     def hidden(self) -> int:
         """h, the hidden width inside a block."""
-        return self.inp_weight.shape[1]
+        return int(self.inp_weight.shape[1])
 
     @property
     def outputs(self) -> int:

@@ -88,8 +88,8 @@ def refine(
     annealer: str = "surrogate",
     start: str = "auto",
     pool_order: Indices | None = None,
-    limits: Limits = Limits(),  # noqa: B008 - frozen
-    hooks: Hooks = Hooks(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),
+    hooks: Hooks = Hooks(),
     checkpoint: dict[str, Any] | None = None,
 ) -> Refinement:
     """Orders the blocks that ``pairs`` makes (inp piece i with out piece ``pairs[i]``, (N,) int64).

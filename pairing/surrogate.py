@@ -94,4 +94,5 @@ def _commutators(through: Array32, branches: Array32) -> Array32:
     products = np.matmul(through.transpose(1, 0, 2), branches.transpose(1, 2, 0))  # (o·S, N, N): u_p · f_q
     first, second = np.triu_indices(count, 1)
     flat = products.reshape(len(products), -1)
-    return flat[:, first * count + second] - flat[:, second * count + first]
+    changes: Array32 = flat[:, first * count + second] - flat[:, second * count + first]
+    return changes

@@ -152,8 +152,7 @@ def make_puzzle(
             pred = _forward(layers, activation, x)
         if not bool(torch.isfinite(pred).all()):
             raise InputError(
-                f"the training diverged at a learning rate of {learning_rate}; "
-                "give a smaller one, or fewer blocks"
+                f"the training diverged at a learning rate of {learning_rate}; give a smaller one, or fewer blocks"
             )
         numbers = [int(number) for number in torch.randperm(len(layers))]
 
@@ -201,9 +200,7 @@ def _check_choices(*, activation: str, table: str | None) -> None:
     if activation not in ACTIVATION_NAMES:
         raise InputError(f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATION_NAMES)}")
     if table is not None and table not in TABLE_NAMES:
-        raise InputError(
-            f"unknown table {table!r}; choose one of {', '.join(TABLE_NAMES)}, or none for synthetic rows"
-        )
+        raise InputError(f"unknown table {table!r}; choose one of {', '.join(TABLE_NAMES)}, or none for synthetic rows")
 
 
 def _check_positive(**counts: int | None) -> None:
@@ -221,9 +218,7 @@ def _check_rates(*, learning_rate: float, weight_decay: float) -> None:
 
 def _check_shapes(*, width: int, hidden: int, outputs: int) -> None:
     if hidden == width:
-        raise InputError(
-            f"hidden and width are both {width}: inp and out pieces would have the same shape; change one"
-        )
+        raise InputError(f"hidden and width are both {width}: inp and out pieces would have the same shape; change one")
     if outputs == hidden:
         raise InputError(
             f"outputs and hidden are both {hidden}: the last piece would look like an inp piece; change one"
@@ -252,9 +247,7 @@ def _synthetic_rows(rows: int, width: int, outputs: int) -> tuple[torch.Tensor, 
 
     x = torch.randn(rows, width)
     directions = torch.randn(width, _TARGET_WAVES) / math.sqrt(width)
-    ridges = torch.cat(
-        [torch.tanh(2 * x @ directions), torch.sin(3 * x @ directions), (x @ directions) ** 2], dim=1
-    )
+    ridges = torch.cat([torch.tanh(2 * x @ directions), torch.sin(3 * x @ directions), (x @ directions) ** 2], dim=1)
     y = _standardised(ridges @ torch.randn(3 * _TARGET_WAVES, outputs))
     return x, _standardised(y + _NOISE * torch.randn(rows, outputs))
 
@@ -288,9 +281,7 @@ def _load_table(
     target = np.asarray(table.target, dtype=np.float64)
     classes = len(table.target_names) if "target_names" in table else 0
     if width is not None and width != data.shape[1]:
-        raise InputError(
-            f"width is {width}, but the table {name} has {data.shape[1]} columns; leave the width out"
-        )
+        raise InputError(f"width is {width}, but the table {name} has {data.shape[1]} columns; leave the width out")
     if rows is not None and rows > len(data):
         raise InputError(f"rows is {rows}, but the table {name} has {len(data)}; ask for at most that many")
     if outputs == 1:
@@ -400,9 +391,7 @@ def _appearing_whole(folder: Path, answer_path: Path) -> Iterator[tuple[Path, Pa
         ) from error
 
 
-def _write_table(
-    path: Path, x: NDArray[np.float32], pred: NDArray[np.float32], true: NDArray[np.float32]
-) -> None:
+def _write_table(path: Path, x: NDArray[np.float32], pred: NDArray[np.float32], true: NDArray[np.float32]) -> None:
     """Write the rows as CSV, each number in the fewest digits that give the same float32 back."""
     names = [f"measurement_{column}" for column in range(x.shape[1])]
     for name, columns in (("pred", pred), ("true", true)):

@@ -23,7 +23,9 @@ def prepare_folder(out: Path, run: str) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(f"{folder}: results cannot be written there ({error.strerror}); choose another --out") from error
+        raise InputError(
+            f"{folder}: results cannot be written there ({error.strerror}); choose another --out"
+        ) from error
     return folder
 
 
@@ -39,7 +41,9 @@ def write_artefacts(folder: Path, summary: dict[str, Any], matrices: bytes) -> N
         write_whole(paths["matrices"], matrices)
         write_whole(paths["summary"], (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
     except OSError as error:
-        raise InputError(f"{folder}: results cannot be written ({error.strerror}); make room or choose another --out") from error
+        raise InputError(
+            f"{folder}: results cannot be written ({error.strerror}); make room or choose another --out"
+        ) from error
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any
 
 import click
 
-from pairing.errors import InputError, PairingError
+from pairing.errors import PairingError
 from pairing.version import __version__
 
-EXIT_HELP = """Exit status: 0 solved; 1 finished, not solved; 2 the call or the input is wrong; 3 broker unreachable, or a
-winner could neither be stored nor spooled; 4 cancelled or out of time; 5 every method failed; 130 interrupted."""
+EXIT_HELP = """Exit status: 0 solved; 1 finished, not solved; 2 the call or the input is wrong; 3 broker unreachable, or
+a winner could neither be stored nor spooled; 4 cancelled or out of time; 5 every method failed; 130 interrupted."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EXIT_HELP)
@@ -29,9 +28,7 @@ def run_options(command: Any) -> Any:
         click.option("--methods", default="all", show_default=True, help="comma-separated methods, or all"),
         click.option("--seeds", default=1, show_default=True, help="refinements per method"),
         click.option("--first-seed", default=0, show_default=True, help="the first of their seeds"),
-        click.option(
-            "--annealer", type=click.Choice(["surrogate", "classic"]), default="surrogate", show_default=True
-        ),
+        click.option("--annealer", type=click.Choice(["surrogate", "classic"]), default="surrogate", show_default=True),
         click.option(
             "--start",
             type=click.Choice(["auto", "pool", "greedy", "norm", "delta", "random"]),
@@ -49,7 +46,9 @@ def run_options(command: Any) -> Any:
         ),
         click.option("--compare", is_flag=True, help="give all methods the same evaluations, stop nobody early"),
         click.option(
-            "--evaluations", type=int, help="evaluations that each refinement gets  [default: 600 with --compare]"
+            "--evaluations",
+            type=int,
+            help="evaluations that each refinement gets  [default: 600 with --compare]",
         ),
         click.option("--target", default="pred", show_default=True, help="pred, true, or another column of the data"),
         click.option("--target-hash", metavar="HEX", help="hash of the right answer  [default: the puzzle's own]"),
@@ -71,7 +70,13 @@ def run_options(command: Any) -> Any:
 @click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="results' folder")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
 def solve(
-    puzzle: Path, pool: str | None, workers: int | None, inline: bool, out: Path, as_json: bool, **options: Any
+    puzzle: Path,
+    pool: str | None,
+    workers: int | None,
+    inline: bool,
+    out: Path,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Solve PUZZLE on this machine: a folder in the published layout, or a packed puzzle.
 
@@ -148,7 +153,9 @@ def make_puzzle(out: Path, lr: float, **recipe: Any) -> None:
     from pairing.synthesis import make_puzzle as make
 
     made = make(out, learning_rate=lr, **recipe)
-    click.echo(f"{made.folder}: {made.rows} rows, training error {made.training_error:.3g}; answer in {made.answer_path}")
+    click.echo(
+        f"{made.folder}: {made.rows} rows, training error {made.training_error:.3g}; answer in {made.answer_path}"
+    )
 
 
 def main() -> None:

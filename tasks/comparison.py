@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import time
 from typing import Any
 
@@ -177,7 +178,7 @@ def _seconds(
     times = store.parts(run, "times")
 
     def total(stage: str) -> float:
-        return sum(record["seconds"] for name, record in times.items() if name.startswith(f"{stage}."))
+        return math.fsum(record["seconds"] for name, record in times.items() if name.startswith(f"{stage}."))
 
     verification = sum(r["verification_seconds"] for r in refinements.values())
     return {
@@ -195,5 +196,7 @@ def _archive(store: Store, request: Request) -> bytes:
     """An npz file: method name → similarity matrix (N, N) float64."""
     matrices = {method: store.similarity(request.bundle, method) for method in request.methods}
     buffer = io.BytesIO()
-    np.savez(buffer, **{method: matrix for method, matrix in matrices.items() if matrix is not None})
+    np.savez(
+        buffer, allow_pickle=False, **{method: matrix for method, matrix in matrices.items() if matrix is not None}
+    )
     return buffer.getvalue()

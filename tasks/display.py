@@ -17,7 +17,7 @@ PLAIN_SECONDS = 1.0
 
 
 class Display:
-    """Live progress, a line per method: a table on a terminal, else a plain line for whatever changed, once a second."""
+    """Live progress, a line per method: a table on a terminal, else a plain line for what changed, once a second."""
 
     def __init__(self, request: Request) -> None:
         """Shows nothing yet."""
@@ -82,7 +82,11 @@ def _lines(store: Store, request: Request) -> list[tuple[str, dict[str, str]]]:
         if part in refined:
             found = refined[part]
             error = found["solution"]["full_mse"]
-            line |= {"stage": found["stopped"], "left": "", "error": "" if error is None else f"error {error:.3g}"}
+            line |= {
+                "stage": found["stopped"],
+                "left": "",
+                "error": "" if error is None else f"error {error:.3g}",
+            }
         if method in failures or part in failures:
             line |= {"stage": "failed", "left": ""}
         lines.append((name, line))
@@ -108,7 +112,18 @@ def print_result(summary: dict[str, Any], notes: list[str]) -> None:
 
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("", "method", "seed", "error", "from", "start", "as in pool", "evaluations", "seconds", "ended"):
+    for title in (
+        "",
+        "method",
+        "seed",
+        "error",
+        "from",
+        "start",
+        "as in pool",
+        "evaluations",
+        "seconds",
+        "ended",
+    ):
         table.add_column(title, justify="left" if title in ("method", "start", "ended") else "right", no_wrap=True)
     for rank, record in enumerate(summary["methods"], 1):
         table.add_row(*_row(rank, record, summary["blocks"]))
@@ -156,4 +171,8 @@ def _error(value: float | None) -> str:
 
 
 def _verdict(match: bool | None) -> str:
-    return {True: "matches the target hash", False: "is not the target hash", None: "no target hash is known"}[match]
+    return {
+        True: "matches the target hash",
+        False: "is not the target hash",
+        None: "no target hash is known",
+    }[match]

@@ -19,7 +19,7 @@ class PoolError(PairingError):
     permanent = False
 
 
-class RunTimeout(PairingError):
+class RunTimeoutError(PairingError):
     """The run was not finished at its deadline."""
 
     exit_status = 4

@@ -31,9 +31,7 @@ ARGUMENTS = ("--loglevel=INFO", "--without-gossip", "--without-mingle")
 _START_SECONDS = 30.0
 _END_SECONDS = 5.0
 _LOG_LINES = 15
-_ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
-)
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
 @dataclass
@@ -166,9 +164,7 @@ def embedded_fleet(
         "owner": os.getpid(),
         "password": password,
         "broker": str(_broker_binary()),
-        "workers": {
-            f"worker-{number}": _worker_command(number, app, arguments) for number in range(1, workers + 1)
-        },
+        "workers": {f"worker-{number}": _worker_command(number, app, arguments) for number in range(1, workers + 1)},
         "environment": _worker_environment(environment or {}),
     }
     # -I and -S leave out the environment, the working directory and site-packages: a fast, clean start.
@@ -198,9 +194,7 @@ def _send(guardian: subprocess.Popen[bytes], line: bytes) -> None:
         while line:
             line = line[_pipe(guardian.stdin).write(line) :]
     except BrokenPipeError as error:
-        raise BrokerError(
-            "The embedded fleet's guardian ended at its start. Start the command again."
-        ) from error
+        raise BrokerError("The embedded fleet's guardian ended at its start. Start the command again.") from error
 
 
 def _worker_command(number: int, app: str, arguments: Sequence[str]) -> list[str]:

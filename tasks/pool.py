@@ -238,9 +238,7 @@ def _make_folder(file: Path) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise PoolError(
-            f"The pool's folder {file.parent} cannot be made: {error.strerror}. Choose another."
-        ) from error
+        raise PoolError(f"The pool's folder {file.parent} cannot be made: {error.strerror}. Choose another.") from error
 
 
 def _right(table: sa.Table, right: str) -> sa.Select[tuple[bool]]:

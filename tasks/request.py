@@ -10,8 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pairing.errors import InputError
 
-SCHEMA = 1
-
 COMPARE_EVALUATIONS = 600
 """Evaluations that every method gets with ``compare``, unless the caller says how many."""
 
@@ -21,7 +19,7 @@ class Request(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
-    schema_version: Literal[1] = SCHEMA
+    schema_version: Literal[1] = 1
     run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     """The run's id; the id of its ``pairing.run`` task too."""
     bundle: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
@@ -82,5 +80,3 @@ def request_of(values: dict[str, Any]) -> Request:
 def new_run_id() -> str:
     """A run id that sorts by time and is not taken: ``20260131-235959-1f2e``."""
     return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(2)
-
-

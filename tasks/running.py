@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from pairing.errors import PairingError
 from pairing.puzzle import Puzzle
 from tasks.display import Display
-from pairing.errors import PairingError
-from tasks.errors import RunTimeout
+from tasks.errors import RunTimeoutError
 from tasks.request import Request
 from tasks.store import Memory, Redis, Store
 from tasks.winners import PoolAddress
@@ -53,7 +53,7 @@ def run_embedded(
 
     Raises:
         BrokerError: the broker or a worker died.
-        RunTimeout: the run did not end by its deadline and could not be compared either.
+        RunTimeoutError: the run did not end by its deadline and could not be compared either.
     """
     from celery import Celery
 
@@ -76,7 +76,9 @@ def run_embedded(
                 rescued = True
                 producer.send_task("pairing.comparison", args=[request.run], **send)
             if late > GRACE_SECONDS:
-                raise RunTimeout(f"run {request.run} did not end by its deadline; enqueue it with a longer --deadline")
+                raise RunTimeoutError(
+                    f"run {request.run} did not end by its deadline; enqueue it with a longer --deadline"
+                )
             display.show(store)
             time.sleep(POLL_SECONDS)
         display.show(store, last=True)

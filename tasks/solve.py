@@ -24,7 +24,13 @@ NO_BUNDLE = f"sha256:{'0' * 64}"
 
 
 def solve_here(
-    path: Path, pool: str | None, workers: int | None, inline: bool, out: Path, as_json: bool, options: dict[str, Any]
+    path: Path,
+    pool: str | None,
+    workers: int | None,
+    inline: bool,
+    out: Path,
+    as_json: bool,
+    options: dict[str, Any],
 ) -> int:
     """Solves a puzzle on this machine, prints and writes the results; the exit status.
 

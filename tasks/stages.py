@@ -51,7 +51,9 @@ def load(store: Store, run: str) -> tuple[Request, Puzzle]:
     return request, _unpacked(store.puzzle(request.bundle))
 
 
-def _timed(store: Store, run: str, stage: str, part: str, work: Callable[P, None], *args: P.args, **kw: P.kwargs) -> None:
+def _timed(
+    store: Store, run: str, stage: str, part: str, work: Callable[P, None], *args: P.args, **kw: P.kwargs
+) -> None:
     """Does one part's stage; whatever it raises becomes the method's failure. Keeps the times that it took."""
     wall, cpu = time.monotonic(), time.process_time()
     try:
@@ -129,9 +131,7 @@ def _refinement(store: Store, run: str, method: str, seed: int) -> None:
         annealer=request.annealer,
         start=request.start,
         pool_order=None if best is None else best[0],
-        limits=Limits(
-            seconds=min(budget, left), evaluations=request.allowance, until_solved=not request.compare
-        ),
+        limits=Limits(seconds=min(budget, left), evaluations=request.allowance, until_solved=not request.compare),
         hooks=Hooks(
             should_stop=lambda: cast(Any, store.announced(run)),
             progress=lambda progress: _show(store, run, part, progress),

@@ -81,9 +81,7 @@ class Stored:
     """Why the pool took no more."""
 
 
-def store_winners(
-    address: PoolAddress, puzzle: Puzzle, run: str, note: str, candidates: list[Candidate]
-) -> Stored:
+def store_winners(address: PoolAddress, puzzle: Puzzle, run: str, note: str, candidates: list[Candidate]) -> Stored:
     """Inserts each pair of sigmas once, whatever waits in the spool first; spools what the pool cannot take.
 
     Raises:

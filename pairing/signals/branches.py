@@ -28,7 +28,7 @@ def residual_cosine(puzzle: Puzzle) -> Array64:
     moments = (rows.T @ hidden).reshape(puzzle.blocks, -1)  # (N, d·h)
     products = moments @ puzzle.out_weight.reshape(puzzle.blocks, -1).T + (puzzle.out_bias @ rows.sum(0))[None, :]
     norms = np.sqrt(_squared_norms(puzzle, rows, hidden)) * np.linalg.norm(rows)
-    return np.abs(products) / np.maximum(norms, np.finfo(np.float64).tiny)
+    return np.asarray(np.abs(products) / np.maximum(norms, np.finfo(np.float64).tiny), np.float64)
 
 
 def _hidden(puzzle: Puzzle, rows: Array32) -> Array32:
@@ -46,4 +46,4 @@ def _squared_norms(puzzle: Puzzle, rows: Array32, hidden: Array32) -> Array64:
     out_gram = (out.transpose(0, 2, 1) @ out).reshape(blocks, -1).astype(np.float64)
     cross = hidden.sum(axis=1, dtype=np.float64) @ (bias[:, None, :] @ out)[:, 0, :].T.astype(np.float64)
     constant = len(rows) * np.square(bias, dtype=np.float64).sum(axis=1)
-    return np.maximum(inp_gram @ out_gram.T + 2 * cross + constant, 0)
+    return np.asarray(np.maximum(inp_gram @ out_gram.T + 2 * cross + constant, 0), np.float64)

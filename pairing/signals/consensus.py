@@ -34,7 +34,7 @@ def consensus(puzzle: Puzzle) -> Array64:
 def standardise(matrix: Array64) -> Array64:
     """The matrix with row and column means taken off, divided by what is left's standard deviation."""
     centred = matrix - matrix.mean(axis=0) - matrix.mean(axis=1, keepdims=True) + matrix.mean()
-    return centred / max(float(centred.std()), np.finfo(np.float64).tiny)
+    return np.asarray(centred / max(float(centred.std()), np.finfo(np.float64).tiny))
 
 
 def decisiveness(standard: Array64) -> float:

@@ -42,7 +42,7 @@ def neuron_cosine(puzzle: Puzzle) -> Array64:
     """Mean over hidden units of the absolute cosine of the unit's inp row and out column."""
     inp = _normalised(puzzle.inp_weight).transpose(1, 0, 2)  # (h, N, d)
     out = _normalised(_transposed(puzzle)).transpose(1, 2, 0)  # (h, d, N)
-    return np.abs(inp @ out).mean(axis=0, dtype=np.float64)
+    return np.asarray(np.abs(inp @ out).mean(axis=0), np.float64)
 
 
 def gram_cosine(puzzle: Puzzle) -> Array64:
@@ -75,11 +75,13 @@ def _transposed(puzzle: Puzzle) -> Array32:
 
 
 def _inp_gram(puzzle: Puzzle) -> Array32:
-    return puzzle.inp_weight @ puzzle.inp_weight.transpose(0, 2, 1)
+    gram: Array32 = puzzle.inp_weight @ puzzle.inp_weight.transpose(0, 2, 1)
+    return gram
 
 
 def _out_gram(puzzle: Puzzle) -> Array32:
-    return puzzle.out_weight.transpose(0, 2, 1) @ puzzle.out_weight
+    gram: Array32 = puzzle.out_weight.transpose(0, 2, 1) @ puzzle.out_weight
+    return gram
 
 
 def _flat(stack: Array32) -> Array32:
@@ -111,7 +113,7 @@ def _spectra(stack: Array32) -> Array64:
     if wide.shape[1] > wide.shape[2]:
         wide = wide.transpose(0, 2, 1)
     squares = np.linalg.eigvalsh(wide @ wide.transpose(0, 2, 1))
-    return np.sqrt(np.maximum(squares, 0))[:, ::-1]
+    return np.asarray(np.sqrt(np.maximum(squares, 0))[:, ::-1])
 
 
 def _trace_of_square(puzzle: Puzzle) -> Array64:

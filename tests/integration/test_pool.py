@@ -71,9 +71,7 @@ _int32, _int64 = st.integers(-(2**31), 2**31 - 1), st.integers(-(2**63), 2**63 -
 _digests = (f"{number:064x}" for number in itertools.count())
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
-)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None)
 @given(data=st.data(), inp=_sigma, mse=_finite, match=st.booleans(), seed=_int64, text=st.text())
 def test_anything_that_can_be_written_is_read_back(
     any_pool: PoolDatabase, data: st.DataObject, inp: list[int], mse: float, match: bool, seed: int, text: str
@@ -87,9 +85,7 @@ def test_anything_that_can_be_written_is_read_back(
         hash=data.draw(st.text()),
         hash_match=match,
     )
-    source = provenance(
-        puzzle=next(_digests), seed=seed, error=mse, note=text, versions={text: data.draw(st.text())}
-    )
+    source = provenance(puzzle=next(_digests), seed=seed, error=mse, note=text, versions={text: data.draw(st.text())})
     with any_pool.open() as pool:
         inserted = pool.insert(written, source)
         assert inserted.new
@@ -206,9 +202,7 @@ def test_of_twenty_insertions_at_once_one_makes_a_row(any_pool: PoolDatabase) ->
 
 
 def test_an_insertion_waits_for_one_that_is_under_way(postgres_pool: PostgresPoolDatabase) -> None:
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'"
-    )
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND wait_event = 'advisory'"
     with (
         postgres_pool.open() as pool,
         closing(postgres_pool.server.connect(postgres_pool.name)) as other,
@@ -218,8 +212,7 @@ def test_an_insertion_waits_for_one_that_is_under_way(postgres_pool: PostgresPoo
         cursor = other.cursor()
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK_KEY])
         cursor.execute(
-            "INSERT INTO js_puzzle_pool (inp_sigma, out_sigma, hash_match)"
-            " VALUES (%s, %s, false) RETURNING id",
+            "INSERT INTO js_puzzle_pool (inp_sigma, out_sigma, hash_match) VALUES (%s, %s, false) RETURNING id",
             [list(winner().inp_sigma), list(winner().out_sigma)],
         )
         there = cursor.fetchone()[0]
@@ -304,9 +297,7 @@ def test_without_provenance_no_row_is_left(any_pool: PoolDatabase) -> None:
 
 def _refuse(database: PoolDatabase, table: str) -> None:
     if isinstance(database, SqlitePoolDatabase):
-        database.execute(
-            f"CREATE TRIGGER refuse BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no'); END"
-        )
+        database.execute(f"CREATE TRIGGER refuse BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'no'); END")
     else:
         database.execute(f"ALTER TABLE {table} ADD CHECK (false)")
 

@@ -26,9 +26,7 @@ from tests.support.pools import (
 
 
 def spool_some(folder: Path, url: str, count: int) -> list[Path]:
-    return sorted(
-        spool_winner(folder, url, winner(full_mse=k), provenance(puzzle=f"{k:064x}")) for k in range(count)
-    )
+    return sorted(spool_winner(folder, url, winner(full_mse=k), provenance(puzzle=f"{k:064x}")) for k in range(count))
 
 
 def test_there_and_back_once(any_pool: PoolDatabase, tmp_path: Path) -> None:
@@ -119,9 +117,7 @@ def test_a_file_that_cannot_be_read_stops_no_other(sqlite_pool: SqlitePoolDataba
     assert (second.path, second.error) == (path, None)
 
 
-def test_a_file_that_another_process_stores_is_passed_over(
-    sqlite_pool: SqlitePoolDatabase, tmp_path: Path
-) -> None:
+def test_a_file_that_another_process_stores_is_passed_over(sqlite_pool: SqlitePoolDatabase, tmp_path: Path) -> None:
     path = spool_winner(tmp_path, sqlite_pool.url, winner(), provenance())
     with sqlite_pool.open() as pool:
         with path.open("rb") as file:

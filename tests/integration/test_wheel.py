@@ -19,11 +19,7 @@ PACKAGES = ("pairing", "tasks", "config")
 
 def run(*command: str | Path, cwd: str | Path) -> str:
     """Run a command in a plain environment (no paths of ours, no downloads) and return what it prints."""
-    plain = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "PIP_", "VIRTUAL_"))
-    }
+    plain = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PIP_", "VIRTUAL_"))}
     done = subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
@@ -104,9 +100,7 @@ def test_no_index_accepts_the_wheel(wheel: Path) -> None:
 
 
 def test_the_packages_are_imported_from_the_wheel(clean_python: Path) -> None:
-    code = (
-        "import pairing, tasks, config; print(pairing.__file__, tasks.__file__, config.__file__, sep='\\n')"
-    )
+    code = "import pairing, tasks, config; print(pairing.__file__, tasks.__file__, config.__file__, sep='\\n')"
     files = [Path(line) for line in run(clean_python, "-c", code, cwd="/").splitlines()]
     site = clean_python.parents[1] / "lib"
     assert [file.parent.name for file in files] == list(PACKAGES)

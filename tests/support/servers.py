@@ -32,9 +32,7 @@ _END_SECONDS = 20.0
 
 # Runs a server and ends it (SIGINT: PostgreSQL's fast shutdown, and Redis saves and leaves) when its own
 # standard input ends: at the end of the ``with`` block, or because the tests are gone.
-_KEEPER = (
-    'exec 3<&0; "$@" & server=$!; (read _ <&3; kill -INT $server) & wait $server; s=$?; kill $!; exit $s'
-)
+_KEEPER = 'exec 3<&0; "$@" & server=$!; (read _ <&3; kill -INT $server) & wait $server; s=$?; kill $!; exit $s'
 
 
 class ServerMissing(Exception):
@@ -251,9 +249,7 @@ def _environment() -> dict[str, str]:
 
 def _run(command: list[object], folder: Path) -> None:
     words = [str(word) for word in command]
-    done = subprocess.run(
-        words, cwd=folder, env=_environment(), capture_output=True, text=True, check=False, **_user()
-    )
+    done = subprocess.run(words, cwd=folder, env=_environment(), capture_output=True, text=True, check=False, **_user())
     if done.returncode:
         raise ServerMissing(f"{words[0]} failed: {(done.stderr or done.stdout).strip()[-1000:]}")
 

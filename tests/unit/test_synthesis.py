@@ -37,8 +37,7 @@ def read_rows(made: SyntheticPuzzle) -> tuple[list[str], np.ndarray]:
 def recompute(made: SyntheticPuzzle, activation: str) -> tuple[torch.Tensor, torch.Tensor]:
     """The answer's network applied by plain torch, and ``pred``: both (rows, outputs)."""
     pieces = [
-        torch.load(made.folder / "pieces" / f"piece_{number}.pth", weights_only=True)
-        for number in made.permutation
+        torch.load(made.folder / "pieces" / f"piece_{number}.pth", weights_only=True) for number in made.permutation
     ]
     names, rows = read_rows(made)
     x = torch.from_numpy(rows[:, [name.startswith("measurement_") for name in names]])
@@ -72,9 +71,7 @@ def test_the_published_layout(tmp_path: Path) -> None:
     assert names == [*(f"measurement_{column}" for column in range(4)), "pred", "true"]
     assert rows.shape == (made.rows, 6) == (40, 6)
     assert np.isfinite(rows).all()
-    assert float(np.mean((rows[:, 4] - rows[:, 5]) ** 2, dtype=np.float64)) == pytest.approx(
-        made.training_error
-    )
+    assert float(np.mean((rows[:, 4] - rows[:, 5]) ** 2, dtype=np.float64)) == pytest.approx(made.training_error)
     shapes = []
     for number in made.permutation:
         piece = torch.load(made.folder / "pieces" / f"piece_{number}.pth", weights_only=True)
@@ -224,9 +221,7 @@ def test_a_failure_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_scikit_learn_a_table_names_the_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_scikit_learn_a_table_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(InputError, match=r"pairing-fleet\[tables\]"):
         make_puzzle(tmp_path / "puzzle", table="iris")
