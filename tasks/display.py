@@ -110,7 +110,7 @@ def print_result(summary: dict[str, Any], notes: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in (
         "",

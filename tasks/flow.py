@@ -1,8 +1,8 @@
 """The canvas of a run, and nothing else.
 
 A flat chord: for every method and seed the chain similarity → assignment → refinement, then the comparison. Task ids
-are made of the run's id, so that Flower can be read and publishing again is harmless. Seeds multiply whole chains: a chord
-inside a chord's header would hang on Redis when a part of it fails.
+are made of the run's id, so that Flower can be read and publishing again is harmless. Seeds multiply whole chains: a
+chord inside a chord's header would hang on Redis when a part of it fails.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ def _ratio(above: Array64, below: Array64) -> Array64:
 def _normalised(stack: NDArray[np.floating]) -> Array32:
     """Rows (last axis) divided by their norms; rows of zeros stay zeros."""
     norms = np.linalg.norm(stack, axis=-1, keepdims=True)
-    return (stack / np.maximum(norms, np.finfo(np.float32).tiny)).astype(np.float32)
+    return np.asarray(stack / np.maximum(norms, np.finfo(np.float32).tiny), np.float32)
 
 
 def _cosines(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array64:
