@@ -17,7 +17,8 @@ def descend(surrogate: Surrogate, moves: int, least_gain: float) -> Indices:
     """
     pairs = len(surrogate.slope)
     count = (1 + int(np.sqrt(1 + 8 * pairs))) // 2
-    return _descend(surrogate.gram, surrogate.slope, _pair_index(count), count, moves, least_gain).astype(np.int64)
+    path: Indices = _descend(surrogate.gram, surrogate.slope, _pair_index(count), count, moves, least_gain)
+    return path
 
 
 def _pair_index(count: int) -> NDArray[np.int32]:
@@ -33,9 +34,17 @@ def _descend(gram, slope, pair_index, count, moves, least_gain):  # type: ignore
     order = np.arange(count).astype(np.int32)
     inverted = np.zeros(slope.shape[0], np.bool_)
     gradient = -slope  # half the derivative of the quadratic form at the present bits
-    path = _descend(surrogate.gram, surrogate.slope, _pair_index(count), count, moves, least_gain)
-    steps: Indices = np.asarray(path, np.int64)
-    return steps
+    path = np.empty((moves + 1, count), np.int64)
+    path[0] = order
+    done = 0
+    while done < moves:
+        gain, taken, put = _best_insertion(order, inverted, gradient, gram, pair_index)
+        if gain < least_gain:
+            break
+        _insert(order, taken, put, inverted, gradient, gram, pair_index)
+        done += 1
+        path[done] = order
+    return path[: done + 1]
 
 
 @njit(cache=True, fastmath=True)
