@@ -22,6 +22,7 @@ CLASSIC_TEMPERATURE = 2.0
 CLASSIC_COOLING = 0.99985
 
 LINEARISATIONS_PER_KICK = 8
+FIRST_ROWS = 256
 KICK_TEMPERATURE = 0.05
 PATIENCE = 60
 ROUNDING = 1e-12
@@ -63,7 +64,7 @@ def surrogate(search: Search) -> Iterator[bool]:
     puzzle = search.network.puzzle
     rounding = ROUNDING * max(puzzle.target_variance, float(np.finfo(np.float32).tiny))
     while state.stalled < PATIENCE:
-        rows = search.fresh_sample(descent_rows(puzzle.blocks))
+        rows = search.fresh_sample(FIRST_ROWS if state.step == 0 else descent_rows(puzzle.blocks))
         start = state.order if state.step == 0 else _kicked(state.order, state.rng)
         way = _Descent(search, start, rows)
         for _ in way.steps(rounding):
@@ -76,7 +77,9 @@ def surrogate(search: Search) -> Iterator[bool]:
             < np.log(max(before, rounding)) + KICK_TEMPERATURE * state.rng.exponential()
         ):
             state.order, state.error = way.order, way.error
-            if way.error <= 2 * state.best_error:
+            if way.error <= rounding:  # no sample tells more; all rows will
+                search.note(way.order, way.error)
+            elif way.error <= 2 * state.best_error:
                 search.note(way.order, search.error(way.order, search.yardstick))
         yield True
         if state.best_error <= rounding:
@@ -100,11 +103,11 @@ class _Descent:
         for _ in range(LINEARISATIONS_PER_KICK):
             model = self.search.linearise(self.order, self.rows)
             self.error = model.error
-            if not np.isfinite(model.gram).all() or model.error <= rounding:
+            if not np.isfinite(model.gram).all():
                 return
             path = descend(model, moves=2 * len(self.order), least_gain=1e-6 * model.error)
             yield
-            if not self._follow(path):
+            if not self._follow(path) or self.error <= rounding:
                 return
 
     def _follow(self, path: Indices) -> bool:
