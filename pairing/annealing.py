@@ -21,10 +21,12 @@ CLASSIC_ROWS = 2_000
 CLASSIC_TEMPERATURE = 2.0
 CLASSIC_COOLING = 0.99985
 
-LINEARISATIONS_PER_KICK = 8
-FIRST_ROWS = 256
+LINEARISATIONS_PER_KICK = 16
+KICK_REACH = 12
 KICK_TEMPERATURE = 0.05
-PATIENCE = 60
+PATIENCE = 40
+LEAST_RESTARTS = 2
+RESTARTS_TIMES_BLOCKS = 100
 ROUNDING = 1e-12
 """Errors below this part of the target's variance are rounding of float32: no order is told from another there."""
 
@@ -56,22 +58,27 @@ def classic(search: Search) -> Iterator[bool]:
 def surrogate(search: Search) -> Iterator[bool]:
     """Iterated local search on the commutator surrogate.
 
-    Every step kicks the order (the first one does not), descends on fresh rows, and accepts by the logarithm of the
-    error (temperature 0.05), both orders measured on the same rows. Converged when the error is at float32's rounding,
-    or after 60 kicks without a new best.
+    Every step kicks the order (a fresh one it does not), descends on fresh rows, and accepts by the logarithm of the
+    error (temperature 0.05), both orders measured on the same rows. After 40 kicks without a new best it begins anew
+    from a random order. Converged when the last restart has stalled too; never where the evaluations are limited, so
+    that all methods get the same number of them.
     """
     state = search.state
     puzzle = search.network.puzzle
     rounding = ROUNDING * max(puzzle.target_variance, float(np.finfo(np.float32).tiny))
-    while state.stalled < PATIENCE:
-        rows = search.fresh_sample(FIRST_ROWS if state.step == 0 else descent_rows(puzzle.blocks))
-        start = state.order if state.step == 0 else _kicked(state.order, state.rng)
-        way = _Descent(search, start, rows)
+    restarts = max(LEAST_RESTARTS, RESTARTS_TIMES_BLOCKS // puzzle.blocks)  # they are cheap where blocks are few
+    while search.limited or state.restarts <= restarts:
+        fresh = bool(np.isnan(state.error))
+        way = _Descent(
+            search,
+            state.order if fresh else _kicked(state.order, state.rng),
+            search.fresh_sample(descent_rows(puzzle.blocks)),
+        )
         for _ in way.steps(rounding):
             yield False
         state.step += 1
         state.stalled += 1
-        before = np.inf if state.step == 1 else search.error(state.order, rows)
+        before = np.inf if fresh else search.error(state.order, way.rows)
         if (
             np.log(max(way.error, rounding))
             < np.log(max(before, rounding)) + KICK_TEMPERATURE * state.rng.exponential()
@@ -81,14 +88,15 @@ def surrogate(search: Search) -> Iterator[bool]:
                 search.note(way.order, way.error)
             elif way.error <= 2 * state.best_error:
                 search.note(way.order, search.error(way.order, search.yardstick))
+        if state.stalled >= PATIENCE:
+            state.order, state.error = state.rng.permutation(len(state.order)), float("nan")
+            state.restarts, state.stalled = state.restarts + 1, 0
         yield True
-        if state.best_error <= rounding:
-            return
 
 
 def descent_rows(blocks: int) -> int:
-    """Rows for a linearisation: enough that the N(N−1)/2 bits are not fitted to the sample."""
-    return int(np.clip(blocks * (blocks - 1) // 4, 256, 2048))
+    """Rows for a linearisation: a third of the N(N−1)/2 bits, since far fewer of them are ever turned."""
+    return int(np.clip(blocks * (blocks - 1) // 6, 256, 2048))
 
 
 class _Descent:
@@ -124,14 +132,14 @@ class _Descent:
 
 
 def _kicked(order: Indices, rng: np.random.Generator) -> Indices:
-    """The order with one to four segments of one to five blocks cut out and put in elsewhere."""
+    """The order with one to four segments of one to five blocks moved by up to 12 places."""
     blocks = order.tolist()
     for _ in range(int(rng.integers(1, 5))):
         length = int(rng.integers(1, min(5, len(blocks)) + 1))
         start = int(rng.integers(0, len(blocks) - length + 1))
         segment = blocks[start : start + length]
         del blocks[start : start + length]
-        place = int(rng.integers(0, len(blocks) + 1))
+        place = min(max(start + int(rng.integers(-KICK_REACH, KICK_REACH + 1)), 0), len(blocks))
         blocks[place:place] = segment
     return np.array(blocks, np.int64)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 from pairing.errors import InputError, PairingError
 from pairing.network import Network
 from pairing.puzzle import Array32, Puzzle
+from pairing.solution import permutation_of
 
 TORCH_SUFFIXES = (".pt", ".pth")
 
@@ -33,14 +36,15 @@ def assemble(puzzle: Puzzle, inp_sigma: tuple[int, ...], out_sigma: tuple[int, .
     """Writes the network to ``out`` (.pt, .pth or .safetensors), reads it back and gives its error on all rows.
 
     Raises:
-        InputError: ``out`` has another ending or cannot be written.
+        InputError: ``out`` has another ending or cannot be written, or a sigma is no permutation.
         AssemblyError: the network misses the target by more than a solution may; nothing is left behind.
     """
     if out.suffix not in (*TORCH_SUFFIXES, ".safetensors"):
         raise InputError(f"{out}: should end in .pt, .pth (a torch state dict) or .safetensors")
+    permutation_of(puzzle, inp_sigma, out_sigma)
     partial = out.with_name(f".{out.name}.partial{out.suffix}")
     try:
-        _write(partial, state_of(puzzle, inp_sigma, out_sigma), puzzle.activation)
+        partial.write_bytes(_file_of(state_of(puzzle, inp_sigma, out_sigma), out.suffix, puzzle.activation))
         error = _error(puzzle, _read(partial))
         if error > puzzle.solved_mse:
             raise AssemblyError(
@@ -51,20 +55,22 @@ def assemble(puzzle: Puzzle, inp_sigma: tuple[int, ...], out_sigma: tuple[int, .
     except OSError as error_:
         raise InputError(f"{out}: cannot be written ({error_.strerror}); choose another place") from error_
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
     return error
 
 
-def _write(path: Path, state: dict[str, Array32], activation: str) -> None:
-    if path.suffix in TORCH_SUFFIXES:
-        import torch
+def _file_of(state: dict[str, Array32], suffix: str, activation: str) -> bytes:
+    contiguous = {name: np.ascontiguousarray(array) for name, array in state.items()}
+    if suffix not in TORCH_SUFFIXES:
+        from safetensors.numpy import save
 
-        torch.save({name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in state.items()}, path)
-    else:
-        from safetensors.numpy import save_file
+        return save(contiguous, {"activation": activation})
+    import torch
 
-        contiguous = {name: np.ascontiguousarray(array) for name, array in state.items()}
-        save_file(contiguous, path, {"activation": activation})
+    file = io.BytesIO()
+    torch.save({name: torch.from_numpy(array) for name, array in contiguous.items()}, file)
+    return file.getvalue()
 
 
 def _read(path: Path) -> dict[str, Array32]:

@@ -39,7 +39,7 @@ def _descend(gram, slope, pair_index, count, moves, least_gain):  # type: ignore
     done = 0
     while done < moves:
         gain, taken, put = _best_insertion(order, inverted, gradient, gram, pair_index)
-        if gain < least_gain:
+        if gain <= 0.0 or gain < least_gain:
             break
         _insert(order, taken, put, inverted, gradient, gram, pair_index)
         done += 1

@@ -70,7 +70,7 @@ def _find_shapes(pieces: list[Piece], width: int, data_file: Path) -> tuple[int,
                 f" {data_file.name}; it belongs to another network, or the data does"
             )
     readings = []
-    for hidden in {s[1] for s in counts if s[0] == width}:
+    for hidden in {s[1] for s in counts if s[0] == width != s[1]}:
         blocks = counts[(width, hidden)]
         others = {s: n for s, n in counts.items() if s not in ((width, hidden), (hidden, width))}
         if counts.get((hidden, width)) == blocks and list(others.values()) == [1]:
@@ -93,11 +93,27 @@ def _complaint(pieces: list[Piece], counts: Counter[tuple[int, ...]], width: int
                 f" layer has as many outputs as the hidden width ({shape[1]}), so the shapes do not tell it from the"
                 " inp layers, or it is missing. Such a network cannot be sorted"
             )
-    strange = [s for s, n in counts.items() if n == 1]
-    if len(strange) > 1 and len(counts) > 3:
-        odd = max((p for p in pieces if p.weight.shape in strange), key=lambda p: p.weight.size)
-        return f"{odd.file}: its shape {odd.weight.shape} stands alone (found {shapes}); it is surplus or damaged"
+    if blamed := _strangers(pieces, counts, width):
+        names = ", ".join(f"{p.file} {p.weight.shape}" for p in blamed)
+        return (
+            f"{names}: alone of that shape (found {shapes}); surplus or damaged"
+            + (f", but for at most one that may be the last layer (outputs, {width})" if len(blamed) > 1 else "")
+            + ". Copy the pieces again"
+        )
     return (
         f"{folder}: the pieces make no whole network: as many (h, {width}) as ({width}, h) and one last layer"
         f" (outputs, {width}) are needed; found {shapes}. A piece is missing, surplus or doubled"
     )
+
+
+def _strangers(pieces: list[Piece], counts: Counter[tuple[int, ...]], width: int) -> list[Piece]:
+    """The pieces that stand alone with their shape and are to blame for it; empty where that cannot be told."""
+    lone = [p for p in pieces if counts[p.weight.shape] == 1]
+    odd = [p for p in lone if len(set(p.weight.shape)) == 1 or p.weight.shape[::-1] not in counts]
+    lasts = [p for p in odd if p.weight.shape[1] == width]
+    if len(lasts) == 1:  # that is the last layer
+        lone.remove(lasts[0])
+        odd.remove(lasts[0])
+    if len(counts) < 3:  # rather something is missing
+        return []
+    return odd or (lone if len(counts) > 3 else [])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,12 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pairing.activations import ACTIVATIONS
 from pairing.errors import PuzzleError
 from pairing.layers import Piece, sort_pieces
+from pairing.packing import unpack_puzzle
 from pairing.puzzle import PUBLISHED_DATA_SHA256, PUBLISHED_TARGET_HASH, Array64, Puzzle
 
 _PIECE = re.compile(r"piece_(\d+)\.(pth|safetensors)")
-_MEASUREMENT = re.compile(r"measurement_(\d+)")
+_MEASUREMENT = re.compile(r"measurement_(\d{1,9})")
 _DATA_FILES = ("historical_data.csv", "historical_data.parquet")
 
 
@@ -52,56 +55,6 @@ def load_puzzle(path: str | Path) -> Puzzle:
         activation=about.get("activation", "relu"),
         target_hash=about.get("target_hash", PUBLISHED_TARGET_HASH if published else None),
     )
-
-
-def unpack_puzzle(packed: bytes, source: str = "packed puzzle") -> Puzzle:
-    """The puzzle that ``Puzzle.pack`` wrote.
-
-    Raises:
-        PuzzleError: the bytes are no whole packed puzzle; the message names ``source``.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        header = json.loads(packed[8 : 8 + int.from_bytes(packed[:8], "little")])
-        about = json.loads(header["__metadata__"]["pairing"])
-        arrays: dict[str, Any] = load(packed)
-        targets = {k.removeprefix("target."): arrays.pop(k) for k in list(arrays) if k.startswith("target.")}
-        inp_numbers, out_numbers, last_number = json.loads(about["numbers"])
-        puzzle = Puzzle(
-            **arrays,
-            inp_numbers=tuple(inp_numbers),
-            out_numbers=tuple(out_numbers),
-            last_number=last_number,
-            targets=targets,
-            name=about["name"],
-            activation=about["activation"],
-            target=about["target"],
-            target_hash=about["target_hash"] or None,
-        )
-    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PuzzleError(f"{source}: is no packed puzzle, or a damaged one; pack it again") from error
-    _check_packed(puzzle, source)
-    return puzzle
-
-
-def _check_packed(puzzle: Puzzle, source: str) -> None:
-    blocks, hidden, width, outputs = puzzle.blocks, puzzle.hidden, puzzle.width, puzzle.outputs
-    expected = {
-        "inp_weight": (blocks, hidden, width),
-        "inp_bias": (blocks, hidden),
-        "out_weight": (blocks, width, hidden),
-        "out_bias": (blocks, width),
-        "last_weight": (outputs, width),
-        "last_bias": (outputs,),
-        "rows_in": (puzzle.rows, width),
-    }
-    arrays = {name: getattr(puzzle, name) for name in expected}
-    arrays |= {f"target.{name}": values for name, values in puzzle.targets.items()}
-    for name, array in arrays.items():
-        if array.shape != expected.get(name, (puzzle.rows, outputs)) or not np.isfinite(array).all():
-            raise PuzzleError(f"{source}: '{name}' has a wrong shape or values that are not finite; pack it again")
 
 
 def _read(path: Path) -> bytes:
@@ -183,7 +136,13 @@ def _read_pth(file: Path) -> dict[str, NDArray[np.float32]]:
     for key, tensor in state.items():
         if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point() or tensor.layout != torch.strided:
             raise PuzzleError(f"{file}: '{key}' is no dense floating-point tensor; save the piece again")
-        arrays[str(key)] = tensor.detach().to(torch.float32).contiguous().numpy()
+        needed = math.prod(tensor.shape) * tensor.element_size()
+        if tensor.device.type != "cpu" or needed > tensor.untyped_storage().nbytes():
+            raise PuzzleError(f"{file}: '{key}' has shape {tuple(tensor.shape)} but not its data; save the piece again")
+        try:
+            arrays[str(key)] = tensor.detach().to(torch.float32).contiguous().numpy()
+        except (RuntimeError, ValueError) as error:  # rare types, lazy negation, sizes beyond NumPy's
+            raise PuzzleError(f"{file}: '{key}' cannot be read as float32; save the piece again") from error
     return arrays
 
 
@@ -217,7 +176,7 @@ def _data_file(folder: Path) -> Path:
 
 
 def _read_table(file: Path) -> Any:
-    """The data as a pandas DataFrame with unique, numeric columns and no empty or infinite cell."""
+    """The data as a pandas DataFrame with unique, numeric columns and every cell finite in float32."""
     import pandas as pd
     from pyarrow import ArrowException, ArrowInvalid
 
@@ -228,7 +187,7 @@ def _read_table(file: Path) -> Any:
             _check_header(file)
             # The pyarrow reader parses decimals exactly, and refuses ragged rows, which the default one fills with NaN.
             table = pd.read_csv(file, engine="pyarrow")
-    except (ArrowInvalid, ArrowException, ValueError, UnicodeDecodeError) as error:
+    except (ArrowInvalid, ArrowException, csv.Error, ValueError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise PuzzleError(f"{file}: is no readable table ({reason}); export the data again") from error
     except OSError as error:
@@ -240,9 +199,11 @@ def _read_table(file: Path) -> Any:
         if not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind):
             raise PuzzleError(f"{file}: column '{column}' holds something else than numbers; export the data again")
         values = table[column].to_numpy(np.float64)
-        if not np.isfinite(values).all():
-            row = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise PuzzleError(f"{file}: row {row + 1} of column '{column}' is empty, NaN or infinite; mend the data")
+        with np.errstate(over="ignore"):
+            wrong = np.flatnonzero(~np.isfinite(values.astype(np.float32)))
+        if wrong.size:
+            what = "too large for float32" if np.isfinite(values[wrong[0]]) else "empty, NaN or infinite"
+            raise PuzzleError(f"{file}: row {wrong[0] + 1} of column '{column}' is {what}; mend the data")
     return table
 
 
@@ -256,29 +217,34 @@ def _check_header(file: Path) -> None:
 
 def _split_table(table: Any, file: Path) -> tuple[NDArray[np.float32], dict[str, Array64]]:
     """The inputs (R, d) float32, and every other column by its name."""
-    numbers = {int(m[1]): str(c) for c in table.columns if (m := _MEASUREMENT.fullmatch(str(c)))}
+    numbers: dict[int, str] = {}
+    for column in map(str, table.columns):
+        if match := _MEASUREMENT.fullmatch(column):
+            other = numbers.setdefault(int(match[1]), column)
+            if other != column:
+                raise PuzzleError(f"{file}: columns '{other}' and '{column}' are the same measurement; remove one")
     if not numbers:
         raise PuzzleError(f"{file}: has no columns measurement_0, measurement_1, …; export the data again")
     for number in range(max(numbers) + 1 if len(numbers) <= max(numbers) else 0):
         if number not in numbers:
             raise PuzzleError(f"{file}: column 'measurement_{number}' is missing; export the data again")
-    with np.errstate(over="ignore"):
-        inputs = np.ascontiguousarray(table[[numbers[k] for k in sorted(numbers)]].to_numpy(np.float32))
-    if not np.isfinite(inputs).all():
-        raise PuzzleError(f"{file}: a measurement is too large for float32; scale the data")
+    inputs = np.ascontiguousarray(table[[numbers[k] for k in sorted(numbers)]].to_numpy(np.float32))
     others = [str(c) for c in table.columns if str(c) not in set(numbers.values())]
     return inputs, {name: table[name].to_numpy(np.float64) for name in others}
 
 
 def _group_targets(columns: dict[str, Array64], outputs: int, file: Path) -> dict[str, Array64]:
     """Target name to (R, o): ``pred`` for one output, ``pred_0 … pred_{o−1}`` for several."""
+    if not columns:
+        wanted = "'pred'" if outputs == 1 else f"'pred_0' … 'pred_{outputs - 1}'"
+        raise PuzzleError(f"{file}: has no target, only measurements; add the network's answers as {wanted}")
     if outputs == 1:
         return {name: values[:, None] for name, values in columns.items()}
     grouped: dict[str, Array64] = {}
     for name in _ordered({m[1] for c in columns if (m := re.fullmatch(r"(.+)_\d+", c))}):
-        wanted = [f"{name}_{k}" for k in range(outputs)]
-        if all(column in columns for column in wanted) and f"{name}_{outputs}" not in columns:
-            grouped[name] = np.stack([columns[column] for column in wanted], axis=1)
+        parts = [f"{name}_{k}" for k in range(outputs)]
+        if all(part in columns for part in parts) and f"{name}_{outputs}" not in columns:
+            grouped[name] = np.stack([columns[part] for part in parts], axis=1)
     if not grouped:
         raise PuzzleError(
             f"{file}: the last layer has {outputs} outputs, so the data needs columns pred_0 … pred_{outputs - 1}"
@@ -298,7 +264,7 @@ def _read_description(file: Path) -> dict[str, str]:
         return {}
     try:
         about = json.loads(_read(file))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PuzzleError(f"{file}: is no JSON; correct it or remove it") from error
     if not isinstance(about, dict):
         raise PuzzleError(f"{file}: should hold one JSON object; correct it or remove it")
@@ -307,6 +273,8 @@ def _read_description(file: Path) -> dict[str, str]:
     for key, value in about.items():
         if not isinstance(value, str):
             raise PuzzleError(f"{file}: '{key}' should be a text; correct it")
+    if about.get("activation", "relu") not in ACTIVATIONS:
+        raise PuzzleError(f"{file}: 'activation' is unknown; correct it to one of {', '.join(ACTIVATIONS)}")
     if "target_hash" in about:
         about["target_hash"] = parse_hash(about["target_hash"], f"{file}: 'target_hash'")
     return about

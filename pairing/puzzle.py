@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -130,7 +129,7 @@ class Puzzle:
         activation and known hashes are no part of it.
         """
         state = hashlib.sha256(b"pairing puzzle 1\n")
-        for label, array in sorted(self._arrays().items()):
+        for label, array in sorted(self.arrays().items()):
             state.update(f"{label} {'x'.join(map(str, array.shape))}\n".encode())
             state.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
         numbers = [*self.inp_numbers, *self.out_numbers, self.last_number]
@@ -146,19 +145,12 @@ class Puzzle:
 
     def pack(self) -> bytes:
         """The whole puzzle as one safetensors file, readable without torch."""
-        from safetensors.numpy import save
+        from pairing.packing import pack_puzzle
 
-        meta = {
-            "schema": "1",
-            "numbers": json.dumps([self.inp_numbers, self.out_numbers, self.last_number]),
-            "name": self.name,
-            "activation": self.activation,
-            "target": self.target,
-            "target_hash": self.target_hash or "",
-        }
-        return save({k: np.ascontiguousarray(v) for k, v in self._arrays().items()}, {"pairing": json.dumps(meta)})
+        return pack_puzzle(self)
 
-    def _arrays(self) -> dict[str, NDArray[np.floating]]:
+    def arrays(self) -> dict[str, NDArray[np.floating]]:
+        """Every array by its name; a target's is ``target.<name>``."""
         layers = ("inp_weight", "inp_bias", "out_weight", "out_bias", "last_weight", "last_bias", "rows_in")
         arrays: dict[str, NDArray[np.floating]] = {name: getattr(self, name) for name in layers}
         return arrays | {f"target.{name}": values for name, values in self.targets.items()}

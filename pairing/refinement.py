@@ -45,7 +45,7 @@ class Progress:
 
     stage: str
     best_error: float
-    """On the yardstick rows (a sample where the data has more than 4,096)."""
+    """On the yardstick rows (a sample where the data has more than 1,024)."""
     evaluations: int
     steps: int
     seconds_left: float
@@ -80,6 +80,7 @@ class Refinement:
     """The part of it that exact errors on all rows took."""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a wrong order may overflow: that is an infinite error
 def refine(
     puzzle: Puzzle,
     pairs: Indices,
@@ -135,15 +136,18 @@ class _Driver:
 
     def __init__(self, network: Network, seed: int, limits: Limits, hooks: Hooks, began: float) -> None:
         self.network, self.limits, self.hooks = network, limits, hooks
-        self.seeds = np.random.SeedSequence(seed)
+        # One generator a purpose: a resumed refinement draws the same starts and samples as an undisturbed one.
+        children = np.random.SeedSequence(seed).spawn(3)
+        self.starts, self.moves, self.samples = (np.random.default_rng(child) for child in children)
         self.ends = began + limits.seconds
         self.verification_seconds = 0.0
         self._known: dict[bytes, float] = {}
-        self._polled = self._shown = self._saved = began
+        self._shown = self._saved = began
+        self._polled = float("-inf")
 
     def start(self, name: str, pool_order: Indices | None) -> tuple[str, Indices]:
         """The name of the start and its order; of several the one of least error on a sample of rows."""
-        rng = np.random.default_rng(self.seeds.spawn(1)[0])
+        rng = self.starts
         if name != "auto":
             return name, start_order(self.network, name, rng, pool_order)
         names = (["pool"] if pool_order is not None else []) + [n for n in STARTS if n in AUTO_STARTS]
@@ -161,17 +165,20 @@ class _Driver:
     def anneal(self, annealer: str, begin: Indices, checkpoint: dict[str, Any] | None) -> Stopped:
         """Improves the state until something ends it; says what."""
         if checkpoint is None:
-            rng = np.random.default_rng(self.seeds.spawn(1)[0])
             nan, inf = float("nan"), float("inf")
-            self.state = State(order=begin, error=nan, best=begin, best_error=inf, rng=rng)
+            self.state = State(order=begin, error=nan, best=begin, best_error=inf, rng=self.moves)
         else:
             self.state = State.from_json(checkpoint)
-        search = Search(self.network, self.state, self.seeds, self.limits.evaluations)
+        search = Search(self.network, self.state, self.samples, self.limits.evaluations)
         try:
+            record = self.state.to_json()
             for whole in ANNEALERS[annealer](search):
+                if whole:  # only then: a step may be cut short at any time
+                    record = self.state.to_json()
                 stopped = self._reason_to_stop(whole)
-                if whole:
-                    self._save(at_once=stopped is not None)
+                if stopped or (whole and time.monotonic() - self._saved >= CHECKPOINT_SECONDS):
+                    self._saved = time.monotonic()
+                    self.hooks.checkpoint(record)
                 if stopped:
                     return stopped
         except EvaluationsSpent:
@@ -202,17 +209,20 @@ class _Driver:
                     seconds_left=max(0.0, self.ends - now),
                 )
             )
-        if whole and self.limits.until_solved and self._solved():
-            return "solved"
+        if whole and self.limits.until_solved and (final := self._final()):
+            return final
         return "budget" if now >= self.ends else None
 
-    def _solved(self) -> bool:
-        """Whether the best order solves the puzzle, and no better one can be told from it."""
-        puzzle, state = self.network.puzzle, self.state
-        if state.best_error > max(2 * puzzle.solved_mse, ROUNDING * puzzle.target_variance):
-            return False
-        full_mse = self._full_mse(state.best)
-        return solution_of(puzzle, *self.network.sigmas(state.best), full_mse).solved
+    def _final(self) -> Literal["solved", "converged"] | None:
+        """Whether the best order solves the puzzle, or is at float32's rounding, beyond which nothing is told."""
+        puzzle, best = self.network.puzzle, self.state.best
+        rounding = ROUNDING * puzzle.target_variance
+        if self.state.best_error > max(2 * puzzle.solved_mse, rounding):
+            return None
+        full_mse = self._full_mse(best)
+        if solution_of(puzzle, *self.network.sigmas(best), full_mse).solved:
+            return "solved"
+        return "converged" if full_mse <= rounding else None
 
     def _full_mse(self, order: Indices) -> float:
         key = order.tobytes()
@@ -221,9 +231,3 @@ class _Driver:
             self._known[key] = self.network.full_mse(order)
             self.verification_seconds += time.monotonic() - began
         return self._known[key]
-
-    def _save(self, at_once: bool) -> None:
-        now = time.monotonic()
-        if at_once or now - self._saved >= CHECKPOINT_SECONDS:
-            self._saved = now
-            self.hooks.checkpoint(self.state.to_json())

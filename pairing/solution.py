@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 from pairing.errors import InputError
 from pairing.puzzle import Puzzle
@@ -37,7 +38,7 @@ def permutation_of(puzzle: Puzzle, inp_sigma: Sequence[int], out_sigma: Sequence
         InputError: a sigma is no permutation of 0 … N−1.
     """
     for name, sigma in (("inp_sigma", inp_sigma), ("out_sigma", out_sigma)):
-        if sorted(sigma) != list(range(puzzle.blocks)):
+        if not all(map(_is_whole, sigma)) or sorted(sigma) != list(range(puzzle.blocks)):
             raise InputError(f"{name} is no permutation of 0 … {puzzle.blocks - 1}")
     pairs = zip(inp_sigma, out_sigma, strict=True)
     numbers = [n for i, o in pairs for n in (puzzle.inp_numbers[i], puzzle.out_numbers[o])]
@@ -59,6 +60,8 @@ def sigmas_of(puzzle: Puzzle, permutation: Sequence[int]) -> tuple[tuple[int, ..
     kinds = ["inp", "out"] * puzzle.blocks + ["last"]
     sigmas: dict[str, list[int]] = {"inp": [], "out": [], "last": []}
     for position, (number, kind) in enumerate(zip(permutation, kinds, strict=True)):
+        if not _is_whole(number):
+            raise InputError(f"position {position} of the permutation holds a {type(number).__name__}, no piece number")
         if number not in places:
             raise InputError(f"position {position} of the permutation names piece {number}, which does not exist")
         found, index = places[number]
@@ -68,9 +71,16 @@ def sigmas_of(puzzle: Puzzle, permutation: Sequence[int]) -> tuple[tuple[int, ..
                 " (the layout is inp, out, inp, out, …, last)"
             )
         if index in sigmas[kind]:
-            raise InputError(f"piece {number} stands in the permutation twice")
+            first = list(permutation).index(number)
+            raise InputError(
+                f"piece {number} stands in the permutation twice, at position {first} and at position {position}"
+            )
         sigmas[kind].append(index)
     return tuple(sigmas["inp"]), tuple(sigmas["out"])
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def permutation_hash(permutation: Sequence[int]) -> str:

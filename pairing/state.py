@@ -11,7 +11,7 @@ from pairing.network import Network
 from pairing.puzzle import Indices
 from pairing.surrogate import Surrogate, linearise
 
-YARDSTICK_ROWS = 4096
+YARDSTICK_ROWS = 1024
 """Rows of the fixed sample by which a refinement tells which of its orders is best (all rows where there are fewer)."""
 
 
@@ -37,11 +37,15 @@ class State:
     step: int = 0
     """Steps of the annealer done: proposals of ``classic``, kicks of ``surrogate``."""
     stalled: int = 0
-    """Steps since the best order was found."""
+    """Steps since the best order was found or the search was restarted."""
+    restarts: int = 0
+    """Times that the search was begun anew from a random order."""
 
     def to_json(self) -> dict[str, Any]:
         """A record that ``from_json`` makes the same state of: plain numbers, lists and texts."""
-        record = {name: getattr(self, name) for name in ("error", "best_error", "evaluations", "step", "stalled")}
+        record = {
+            name: getattr(self, name) for name in ("error", "best_error", "evaluations", "step", "stalled", "restarts")
+        }
         orders = {"order": self.order.tolist(), "best": self.best.tolist()}
         return record | orders | {"rng": self.rng.bit_generator.state}
 
@@ -57,12 +61,13 @@ class State:
 class Search:
     """What an annealer may ask of the network; every answer counts as an evaluation."""
 
-    def __init__(self, network: Network, state: State, seed: np.random.SeedSequence, limit: int | None) -> None:
-        """``limit`` is the allowance of evaluations; ``seed`` makes the fixed samples of rows."""
+    def __init__(self, network: Network, state: State, samples: np.random.Generator, limit: int | None) -> None:
+        """``limit`` is the allowance of evaluations; ``samples`` draws the fixed samples of rows."""
         self.network = network
         self.state = state
         self._limit = limit
-        self._samples = np.random.default_rng(seed.spawn(1)[0])
+        self.limited = limit is not None
+        self._samples = samples
         self.yardstick = self.fixed_sample(YARDSTICK_ROWS)
 
     def fixed_sample(self, count: int) -> Indices:
@@ -81,9 +86,8 @@ class Search:
         """
         self._count()
         puzzle = self.network.puzzle
-        with np.errstate(over="ignore", invalid="ignore"):
-            residual = puzzle.target_values[rows] - self.network.predict(order, puzzle.rows_in[rows])
-            error = float(np.mean(np.square(residual)))
+        residual = puzzle.target_values[rows] - self.network.predict(order, puzzle.rows_in[rows])
+        error = float(np.mean(np.square(residual)))
         return error if np.isfinite(error) else float("inf")
 
     def linearise(self, order: Indices, rows: Indices) -> Surrogate:
@@ -93,8 +97,7 @@ class Search:
             EvaluationsSpent: the allowance is used up; nothing was computed.
         """
         self._count()
-        with np.errstate(over="ignore", invalid="ignore"):
-            return linearise(self.network, order, rows)
+        return linearise(self.network, order, rows)
 
     def note(self, order: Indices, error: float) -> None:
         """Keeps ``order`` as the best if ``error``, measured on the yardstick rows, is less than the best one's."""

@@ -10,7 +10,6 @@ from celery import Celery, Task
 from celery.signals import worker_init
 
 from config.settings import settings
-from pairing.errors import PairingError
 
 if TYPE_CHECKING:
     from tasks.store import Store
@@ -55,8 +54,8 @@ def run(self: Task, run: str) -> str:
 
     try:
         request = plan(store(), pool_address(), run)
-    except PairingError as error:
-        store().put_record(run, "failed", {"error": str(error)})
+    except Exception as error:  # whoever waits for the run is told, whatever it was
+        store().put_record(run, "failed", {"error": str(error) or type(error).__name__})
         raise
     if store().claim(run, "published"):  # a redelivered task must not publish twice
         publish(self.app, request)

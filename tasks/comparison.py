@@ -53,9 +53,7 @@ def compare(store: Store, address: PoolAddress, run: str) -> dict[str, Any]:
         "methods": methods,
         "pool": {
             "best_before": before,
-            "best_after": min(
-                [m["full_mse"] for m in stored.inserted] + ([] if before is None else [before]), default=None
-            ),
+            "best_after": min((e for e in (before, stored.best) if e is not None), default=None),
             "inserted": stored.inserted,
             "stored_later": stored.stored_later,
         },
@@ -164,7 +162,7 @@ def _store(
                     solution=_solution(puzzle, refined),
                 )
             )
-    if not candidates:
+    if not candidates and not any(address.spool.glob("*.json")):
         return Stored(), None
     try:
         return store_winners(address, puzzle, request.run, request.note, candidates), None

@@ -64,7 +64,7 @@ def read_permutation(text: str) -> list[int]:
             if not all(type(number) is int for number in numbers):
                 raise TypeError
             return list(numbers)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(f"{source}: holds no 'permutation' of piece numbers") from error
     words = re.sub(r"[\[\],]", " ", text).split()
     if not words or not all(word.isascii() and word.isdigit() for word in words):

@@ -206,8 +206,10 @@ def _worker_command(number: int, app: str, arguments: Sequence[str]) -> list[str
 def _worker_environment(changes: Mapping[str, str]) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CELERY_")}
     # `python -m celery` and Celery itself put the working directory before everything, where any tasks.py
-    # would hide the package. This process's own path, with the working directory last, prevents both.
-    path = dict.fromkeys([*(os.path.abspath(entry) for entry in sys.path), os.getcwd()])
+    # would hide the package. This process's own path, with the working directory last, prevents both; before it
+    # the folder of our own packages, which stands in no path where they are installed editable.
+    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    path = dict.fromkeys([*(os.path.abspath(entry) for entry in sys.path), own, os.getcwd()])
     imports = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(path)}
     return {**inherited, **imports, **_ONE_THREAD, **changes}
 

@@ -11,11 +11,9 @@ def exit_status(summary: dict[str, Any], outcome: dict[str, Any]) -> int:
         return 3
     if summary["solved"]:
         return 0
-    if outcome["cancelled"]:
+    if outcome["cancelled"] or outcome["timed_out"]:  # also where nothing was finished by then
         return 4
-    if not any(method["ok"] for method in summary["methods"]):
-        return 5
-    return 4 if outcome["timed_out"] else 1
+    return 1 if any(method["ok"] for method in summary["methods"]) else 5
 
 
 def notes(outcome: dict[str, Any]) -> list[str]:

@@ -17,12 +17,15 @@ from tasks.winners import PoolAddress, open_run_pool
 def plan(store: Store, address: PoolAddress, run: str) -> Request:
     """Reads the pool best, recomputes its error and keeps it with the run, so that no other stage needs the database.
 
-    Gives the run's request. A pool that cannot be read costs the run its comparison with it, and nothing else.
+    Gives the run's request. A pool that cannot be read costs the run its comparison with it, and nothing else. A run
+    that was planned before keeps its plan: by now its own winners may stand in the pool.
 
     Raises:
         PairingError: the store has lost the request or the puzzle.
     """
     request, puzzle = load(store, run)
+    if store.record(run, "plan") is not None:
+        return request
     record: dict[str, Any] = {"pool_best": None, "pool_error": None, "puzzle": puzzle.digest}
     try:
         with open_run_pool(address, puzzle) as pool:

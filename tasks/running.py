@@ -59,7 +59,8 @@ def run_embedded(
 
     from tasks.local import embedded_fleet
 
-    with embedded_fleet(workers, environment) as fleet:
+    # The broker is this run's alone: a prefix that is set for another one would part its workers from us.
+    with embedded_fleet(workers, {**environment, "PAIRING_KEY_PREFIX": ""}) as fleet:
         store = Store(Redis(fleet.broker_url))
         _put(store, puzzle, request)
         producer = Celery("pairing-producer", broker=fleet.broker_url, set_as_current=False)

@@ -9,7 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from config.settings import settings
+from pydantic import ValidationError
+
+from config.settings import Settings, settings
+from pairing.errors import InputError
 from pairing.signals import choose_methods
 from tasks.artefacts import prepare_folder, write_artefacts
 from tasks.database import checked_url
@@ -67,10 +70,23 @@ def solve_here(
 
 
 def _pool_address(url: str | None) -> PoolAddress:
-    found = settings()
-    if url is not None:
-        checked_url(url)
+    found = _settings()
+    address = found.pool_address if url is None else url
+    if address or url is not None:
+        checked_url(address)
     password = None if found.pool_password is None else found.pool_password.get_secret_value()
-    return PoolAddress(
-        url=found.pool_address if url is None else url, password=password, data_dir=found.data_dir.resolve()
-    )
+    return PoolAddress(url=address, password=password, data_dir=found.data_dir.resolve())
+
+
+def _settings() -> Settings:
+    """This process's settings; what is wrong with them as people may read it, with no value in it."""
+    try:
+        return settings()
+    except ValidationError as error:
+        names = {str(problem["loc"][0]): problem["msg"] for problem in error.errors(include_input=False)}
+        problems = "; ".join(
+            f"{name if name.isupper() else f'PAIRING_{name.upper()}'}: {text}" for name, text in names.items()
+        )
+        raise InputError(f"the environment holds a wrong setting: {problems}") from None
+    except OSError as error:
+        raise InputError(f"{error.filename}: a setting's file cannot be read ({error.strerror})") from error

@@ -19,8 +19,8 @@ import numpy as np
 
 from pairing.assignment import agreement, assign
 from pairing.errors import MethodError, PairingError
-from pairing.loading import unpack_puzzle
 from pairing.network import Network, pairs_of
+from pairing.packing import unpack_puzzle
 from pairing.puzzle import Indices, Puzzle
 from pairing.refinement import Hooks, Limits, Progress, refine
 from pairing.signals import similarity as similarity_of

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import threading
 from typing import Any, Protocol
 
 import numpy as np
@@ -42,6 +43,7 @@ class Memory:
         """An empty one."""
         self._values: dict[str, bytes] = {}
         self._hashes: dict[str, dict[str, bytes]] = {}
+        self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes | None:
         """See ``Backend``."""
@@ -53,7 +55,11 @@ class Memory:
 
     def put_new(self, key: str, value: bytes) -> bool:
         """See ``Backend``."""
-        return self._values.setdefault(key, value) is value
+        with self._lock:
+            if key in self._values:
+                return False
+            self._values[key] = value
+            return True
 
     def put_field(self, key: str, field: str, value: bytes) -> None:
         """See ``Backend``."""

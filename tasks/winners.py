@@ -79,6 +79,8 @@ class Stored:
     """``{"method", "full_mse"}`` of every winner that waits in the spool."""
     error: str | None = None
     """Why the pool took no more."""
+    best: float | None = None
+    """The least error of the winners that are in the pool now, whoever stored them."""
 
 
 def store_winners(address: PoolAddress, puzzle: Puzzle, run: str, note: str, candidates: list[Candidate]) -> Stored:
@@ -95,6 +97,8 @@ def store_winners(address: PoolAddress, puzzle: Puzzle, run: str, note: str, can
             while waiting:
                 found = waiting[0]
                 inserted = pool.insert(*_row(found, puzzle, run, note))
+                if result.best is None or found.solution.full_mse < result.best:
+                    result.best = found.solution.full_mse
                 if inserted.new:
                     entry = {"id": inserted.id, "method": found.method, "full_mse": found.solution.full_mse}
                     result.inserted.append(entry)

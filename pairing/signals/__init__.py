@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 import numpy as np
 
@@ -31,8 +31,23 @@ class Method:
 
 
 def _method(signal: Signal, name: str = "") -> Method:
-    summary = (signal.__doc__ or "no description").strip().splitlines()[0]
+    summary = ((signal.__doc__ or "").strip() or "no description").splitlines()[0]
     return Method(name or signal.__name__, summary, signal)
+
+
+def _method_at(point: EntryPoint) -> Method:
+    """Another package's method; one that cannot be loaded fails when it is used, and costs the others nothing."""
+    try:
+        return _method(point.load(), point.name)
+    except Exception as error:  # importing another package can raise anything
+        reason = f"{type(error).__name__}: {error}"
+
+    def unloadable(_: Puzzle) -> Array64:
+        raise MethodError(
+            f"method '{point.name}' cannot be loaded from {point.value} ({reason}); mend or uninstall its package"
+        )
+
+    return Method(point.name, f"cannot be loaded from {point.value}", unloadable)
 
 
 # In the order in which a run works on them: what tells most networks apart comes first, so that a run which stops when
@@ -66,7 +81,7 @@ def methods() -> dict[str, Method]:
     for point in entry_points(group="pairing.signals"):
         if point.name in known:
             raise InputError(f"the method '{point.name}' of {point.value} has a name that is taken; uninstall one")
-        known[point.name] = _method(point.load(), point.name)
+        known[point.name] = _method_at(point)
     return known
 
 
@@ -91,12 +106,14 @@ def similarity(puzzle: Puzzle, method: str) -> Array64:
 
     Raises:
         InputError: there is no such method.
-        MethodError: the method raised, or gave a wrong shape or values that are not finite.
+        MethodError: the method cannot be loaded, raised, or gave a wrong shape or values that are not finite.
     """
     (name,) = choose_methods(method) if method != "all" else ("",)
     try:
         with np.errstate(all="ignore"):
             matrix = np.asarray(methods()[name].signal(puzzle), np.float64)
+    except MethodError:
+        raise
     except Exception as error:  # whatever a method raises, the others go on without it
         raise MethodError(f"method '{name}' failed: {type(error).__name__}: {error}") from error
     if matrix.shape != (puzzle.blocks, puzzle.blocks):

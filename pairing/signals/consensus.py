@@ -42,4 +42,5 @@ def decisiveness(standard: Array64) -> float:
 
     In standard deviations; a matrix of noise has hardly any, since an assigned pair's best rival is as good.
     """
-    return max(0.0, float(np.median(assign(standard).margins)))
+    margin = float(np.median(assign(standard).margins))
+    return max(0.0, margin) if np.isfinite(margin) else 1.0

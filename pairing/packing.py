@@ -1,0 +1,116 @@
+"""A whole puzzle as one safetensors file, readable without torch: what the fleet's store holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import numpy as np
+
+from pairing.activations import ACTIVATIONS
+from pairing.errors import PuzzleError
+from pairing.puzzle import Puzzle
+
+SCHEMA = "1"
+
+_LAYOUT = {
+    "inp_weight": "Nhd",
+    "inp_bias": "Nh",
+    "out_weight": "Ndh",
+    "out_bias": "Nd",
+    "last_weight": "od",
+    "last_bias": "o",
+    "rows_in": "Rd",
+}
+"""Array → its sizes by the letters of ``Puzzle``; targets are ``Ro``."""
+
+_TARGET = "target."
+
+
+def pack_puzzle(puzzle: Puzzle) -> bytes:
+    """The whole puzzle as one safetensors file."""
+    from safetensors.numpy import save
+
+    about = {
+        "schema": SCHEMA,
+        "numbers": json.dumps([puzzle.inp_numbers, puzzle.out_numbers, puzzle.last_number]),
+        "name": puzzle.name,
+        "activation": puzzle.activation,
+        "target": puzzle.target,
+        "target_hash": puzzle.target_hash or "",
+    }
+    return save({k: np.ascontiguousarray(v) for k, v in puzzle.arrays().items()}, {"pairing": json.dumps(about)})
+
+
+def unpack_puzzle(packed: bytes, source: str = "packed puzzle") -> Puzzle:
+    """The puzzle that ``pack_puzzle`` wrote; everything about it is checked.
+
+    Raises:
+        PuzzleError: the bytes are no whole packed puzzle; the message names ``source``.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        arrays: dict[str, Any] = load(packed)
+        header = json.loads(packed[8 : 8 + int.from_bytes(packed[:8], "little")])
+        about = json.loads(header["__metadata__"]["pairing"])
+        if about["schema"] != SCHEMA:
+            raise PuzzleError(f"{source}: is packed in another version's way; pack it again with this version")
+        inp, out, last = json.loads(about["numbers"])
+        numbers = [*inp, *out, last]
+        texts = {key: about[key] for key in ("name", "activation", "target", "target_hash")}
+    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise PuzzleError(f"{source}: is no packed puzzle, or a damaged one; pack it again") from error
+    _check_arrays(arrays, source)
+    blocks = len(arrays["inp_weight"])
+    split = (len(inp), len(out)) == (blocks, blocks)
+    if not split or not _is_permutation(numbers) or sorted(inp) != inp or sorted(out) != out:
+        raise PuzzleError(
+            f"{source}: its piece numbers are not 0 … {2 * blocks}, split into {blocks} inp pieces and {blocks} out"
+            " pieces in ascending order and the last piece; pack it again"
+        )
+    _check_texts(texts, source)
+    return Puzzle(
+        **{name: arrays[name] for name in _LAYOUT},
+        targets={k.removeprefix(_TARGET): v for k, v in arrays.items() if k.startswith(_TARGET)},
+        inp_numbers=tuple(inp),
+        out_numbers=tuple(out),
+        last_number=last,
+        **texts | {"target_hash": texts["target_hash"] or None},
+    )
+
+
+def _check_arrays(arrays: dict[str, Any], source: str) -> None:
+    targets = {name for name in arrays if name.startswith(_TARGET)}
+    if set(arrays) - targets != set(_LAYOUT) or not targets:
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise PuzzleError(f"{source}: should hold {', '.join(_LAYOUT)} and targets, but holds {found}; pack it again")
+    sizes: dict[str, int] = {}
+    for name in (*_LAYOUT, *sorted(targets)):
+        array, letters = arrays[name], _LAYOUT.get(name, "Ro")
+        if array.dtype != (np.float64 if name in targets else np.float32):
+            raise PuzzleError(f"{source}: '{name}' is of the wrong type {array.dtype}; pack it again")
+        alike = array.ndim == len(letters)
+        alike = alike and all(sizes.setdefault(x, n) == n > 0 for x, n in zip(letters, array.shape, strict=True))
+        if not alike:
+            raise PuzzleError(f"{source}: '{name}' has the wrong shape {array.shape}; pack it again")
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(array.astype(np.float32, copy=False)).all()
+        if not finite:
+            raise PuzzleError(f"{source}: '{name}' has values that are not finite in float32; mend the data")
+
+
+def _is_permutation(numbers: list[Any]) -> bool:
+    return all(type(number) is int for number in numbers) and sorted(numbers) == list(range(len(numbers)))
+
+
+def _check_texts(texts: dict[str, Any], source: str) -> None:
+    for key, value in texts.items():
+        if not isinstance(value, str):
+            raise PuzzleError(f"{source}: '{key}' should be a text; pack it again")
+    if texts["activation"] not in ACTIVATIONS:
+        raise PuzzleError(f"{source}: its activation is unknown; known: {', '.join(ACTIVATIONS)}. Pack it again")
+    if not re.fullmatch(r"(?:[0-9a-f]{64})?", texts["target_hash"]):
+        raise PuzzleError(f"{source}: its target hash is not the 64 hexadecimal digits of a SHA-256; pack it again")

@@ -1,0 +1,287 @@
+"""The store: one contract for both of its backends, and what only the one in Redis has to keep."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+
+from pairing import load_puzzle
+from pairing.errors import InputError
+from pairing.packing import unpack_puzzle
+from tasks.store import Backend, Memory, Redis, Store, part_name
+
+DEMO = Path(__file__).parents[2] / "examples" / "demo-puzzle"
+LIFETIME = 1000  # seconds
+
+
+@pytest.fixture
+def prefix(redis_url: str) -> Iterator[str]:
+    """A key prefix that is this test's alone; its keys are removed afterwards."""
+    own = f"test-{secrets.token_hex(6)}:"
+    yield own
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter(f"{own}*"):
+            client.delete(key)
+
+
+@pytest.fixture
+def in_redis(redis_url: str, prefix: str) -> Redis:
+    return Redis(redis_url, prefix, LIFETIME)
+
+
+@pytest.fixture(params=["memory", "redis"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """An empty backend; the test runs once for each kind."""
+    if request.param == "memory":
+        return Memory()
+    found: Redis = request.getfixturevalue("in_redis")
+    return found
+
+
+@pytest.fixture
+def store(backend: Backend) -> Store:
+    return Store(backend)
+
+
+# --- the backends
+
+
+def test_a_key_that_was_never_put_is_none(backend: Backend) -> None:
+    assert backend.get("pairing.nothing") is None
+    assert backend.fields("pairing.nothing") == {}
+
+
+@pytest.mark.parametrize("value", [b"", b"value", bytes(range(256)), b"x" * 3_000_000])
+def test_what_was_put_is_what_one_gets(backend: Backend, value: bytes) -> None:
+    backend.put("pairing.key", value)
+    assert backend.get("pairing.key") == value
+    assert backend.get("pairing.ke") is None
+
+
+def test_the_last_value_counts(backend: Backend) -> None:
+    backend.put("pairing.key", b"first")
+    backend.put("pairing.key", b"second")
+    assert backend.get("pairing.key") == b"second"
+
+
+def test_put_new_keeps_what_is_there(backend: Backend) -> None:
+    assert backend.put_new("pairing.key", b"first")
+    assert not backend.put_new("pairing.key", b"second")
+    assert not backend.put_new("pairing.key", b"first")
+    assert backend.get("pairing.key") == b"first"
+    backend.put("pairing.other", b"put")
+    assert not backend.put_new("pairing.other", b"new")
+    assert backend.get("pairing.other") == b"put"
+
+
+def test_of_many_who_put_new_at_once_one_wins(backend: Backend) -> None:
+    start, won = threading.Barrier(8), []
+
+    def put(number: int) -> None:
+        start.wait(30)
+        if backend.put_new("pairing.key", f"value {number}".encode()):
+            won.append(number)
+
+    threads = [threading.Thread(target=put, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert backend.get("pairing.key") == f"value {won[0]}".encode()
+
+
+def test_fields_are_kept_apart(backend: Backend) -> None:
+    backend.put_field("pairing.hash", "a.s0", b"1")
+    backend.put_field("pairing.hash", "b.s0", b"2")
+    backend.put_field("pairing.hash", "a.s0", b"3")
+    backend.put_field("pairing.other", "a.s0", b"4")
+    assert backend.fields("pairing.hash") == {"a.s0": b"3", "b.s0": b"2"}
+    assert backend.fields("pairing.other") == {"a.s0": b"4"}
+
+
+def test_fields_that_one_gets_are_a_copy(backend: Backend) -> None:
+    backend.put_field("pairing.hash", "a", b"1")
+    backend.fields("pairing.hash")["b"] = b"2"
+    assert backend.fields("pairing.hash") == {"a": b"1"}
+
+
+# --- what only Redis has
+
+
+def fill(store: Store) -> None:
+    """Writes something of every kind."""
+    bundle = store.put_puzzle(b"a puzzle")
+    store.put_similarity(bundle, "trace", np.eye(2))
+    store.put_record("run1", "request", {"a": 1})
+    store.claim("run1", "published")
+    store.put_part("run1", "assignment", "trace", {"a": 1})
+    store.put_checkpoint("run1", "trace.s0", {"a": 1})
+    store.announce("run1", "cancelled")
+    store.put_matrices("run1", b"npz")
+
+
+def test_every_key_has_the_prefix_and_then_our_name(redis_url: str, in_redis: Redis, prefix: str) -> None:
+    fill(Store(in_redis))
+    with redis.Redis.from_url(redis_url) as client:
+        keys = [key.decode() for key in client.scan_iter(f"{prefix}*")]
+        assert len(keys) == 8
+        assert all(key.startswith(f"{prefix}pairing.") for key in keys)
+        assert not client.keys("pairing.run.run1*")  # nothing without it
+
+
+def test_every_key_has_a_lifetime(redis_url: str, in_redis: Redis, prefix: str) -> None:
+    fill(Store(in_redis))
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter(f"{prefix}*"):
+            assert LIFETIME - 60 <= client.ttl(key) <= LIFETIME, key
+
+
+def test_writing_again_renews_the_lifetime(redis_url: str, in_redis: Redis, prefix: str) -> None:
+    in_redis.put("pairing.key", b"1")
+    in_redis.put_field("pairing.hash", "a", b"1")
+    with redis.Redis.from_url(redis_url) as client:
+        for key in ("pairing.key", "pairing.hash"):
+            client.expire(prefix + key, 10)
+        in_redis.put("pairing.key", b"2")
+        in_redis.put_field("pairing.hash", "b", b"2")
+        for key in ("pairing.key", "pairing.hash"):
+            assert client.ttl(prefix + key) > LIFETIME - 60
+
+
+def test_prefixes_keep_fleets_apart(redis_url: str, in_redis: Redis, prefix: str) -> None:
+    other = Redis(redis_url, f"{prefix}other:", LIFETIME)
+    in_redis.put("pairing.key", b"ours")
+    in_redis.put_field("pairing.hash", "a", b"ours")
+    assert other.get("pairing.key") is None
+    assert other.fields("pairing.hash") == {}
+    assert other.put_new("pairing.key", b"theirs")
+    assert in_redis.get("pairing.key") == b"ours"
+
+
+def test_another_process_sees_what_was_put(redis_url: str, in_redis: Redis, prefix: str) -> None:
+    Store(in_redis).put_record("run1", "plan", {"pool_best": None})
+    assert Store(Redis(redis_url, prefix, LIFETIME)).record("run1", "plan") == {"pool_best": None}
+
+
+# --- the store
+
+
+def test_a_record_comes_back(store: Store) -> None:
+    record = {"text": "ünï", "none": None, "list": [1, 2.5, True], "nested": {"error": 1e-14, "tiny": 5e-324}}
+    store.put_record("run1", "plan", record)
+    assert store.record("run1", "plan") == record
+    assert store.record("run1", "summary") is None
+    assert store.record("run2", "plan") is None
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_record_with_a_number_that_json_has_not_is_refused(store: Store, value: float) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        store.put_record("run1", "plan", {"error": value})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        store.put_part("run1", "refinement", "trace.s0", {"error": value})
+
+
+def test_parts_come_back_by_kind_and_name(store: Store) -> None:
+    store.put_part("run1", "refinement", part_name("trace", 0), {"seed": 0})
+    store.put_part("run1", "refinement", part_name("trace", 1), {"seed": 1})
+    store.put_part("run1", "failure", "cosine", {"error": "no"})
+    assert store.parts("run1", "refinement") == {"trace.s0": {"seed": 0}, "trace.s1": {"seed": 1}}
+    assert store.parts("run1", "failure") == {"cosine": {"error": "no"}}
+    assert store.parts("run1", "assignment") == {}
+    assert store.parts("run2", "refinement") == {}
+
+
+def test_a_checkpoint_comes_back_to_the_bit(store: Store) -> None:
+    rng = np.random.default_rng(7)
+    rng.normal(size=3)
+    state = {
+        "order": [2, 0, 1],
+        "error": 0.1 + 0.2,
+        "unknown": float("nan"),  # a search that has not priced anything yet
+        "infinite": float("inf"),
+        "rng": rng.bit_generator.state,
+    }
+    assert store.checkpoint("run1", "trace.s0") is None
+    store.put_checkpoint("run1", "trace.s0", state)
+    found = store.checkpoint("run1", "trace.s0")
+    assert found is not None
+    assert json.dumps(found) == json.dumps(state)
+    again = np.random.default_rng()
+    again.bit_generator.state = found["rng"]
+    assert again.integers(0, 2**62) == rng.integers(0, 2**62)
+    assert store.checkpoint("run1", "trace.s1") is None
+
+
+def test_a_part_of_a_run_is_claimed_once(store: Store) -> None:
+    assert store.claim("run1", "published")
+    assert not store.claim("run1", "published")
+    assert store.claim("run2", "published")
+    assert store.claim("run1", "compared")
+
+
+def test_the_first_reason_to_stop_stays(store: Store) -> None:
+    assert store.announced("run1") is None
+    store.announce("run1", "solved_elsewhere")
+    store.announce("run1", "cancelled")
+    assert store.announced("run1") == "solved_elsewhere"
+    assert store.announced("run2") is None
+
+
+def test_a_puzzle_comes_back_under_its_digest(store: Store) -> None:
+    packed = load_puzzle(DEMO).pack()
+    bundle = store.put_puzzle(packed)
+    assert bundle == f"sha256:{hashlib.sha256(packed).hexdigest()}"
+    assert store.puzzle(bundle) == packed
+    assert unpack_puzzle(store.puzzle(bundle)).digest == load_puzzle(DEMO).digest
+    assert store.put_puzzle(packed) == bundle
+
+
+def test_a_puzzle_that_is_not_there_says_what_to_do(store: Store) -> None:
+    with pytest.raises(InputError, match=r"sha256:0+ is not in the store .* enqueue the run again"):
+        store.puzzle(f"sha256:{'0' * 64}")
+
+
+def test_a_puzzle_that_was_changed_in_the_store_is_refused(backend: Backend, store: Store) -> None:
+    packed = load_puzzle(DEMO).pack()
+    bundle = store.put_puzzle(packed)
+    backend.put(f"pairing.puzzle.{bundle}", packed[:-1] + bytes([packed[-1] ^ 1]))
+    with pytest.raises(InputError, match="changed in the store; enqueue the run again"):
+        store.puzzle(bundle)
+
+
+@pytest.mark.parametrize("blocks", [1, 48])
+def test_a_matrix_comes_back_to_the_bit(store: Store, blocks: int) -> None:
+    matrix = np.random.default_rng(1).normal(size=(blocks, blocks)) * 1e-300
+    bundle = f"sha256:{'1' * 64}"
+    assert store.similarity(bundle, "trace") is None
+    store.put_similarity(bundle, "trace", matrix)
+    found = store.similarity(bundle, "trace")
+    assert found is not None
+    assert found.dtype == np.float64
+    np.testing.assert_array_equal(found, matrix)
+    assert store.similarity(bundle, "cosine") is None
+    assert store.similarity(f"sha256:{'2' * 64}", "trace") is None
+
+
+def test_a_matrix_that_is_no_matrix_but_a_pickle_is_refused(backend: Backend, store: Store) -> None:
+    bundle = f"sha256:{'1' * 64}"
+    backend.put(f"pairing.similarity.{bundle}.trace", b"\x80\x04\x95pickled")
+    with pytest.raises(ValueError, match="allow_pickle"):
+        store.similarity(bundle, "trace")
+
+
+def test_the_archive_of_matrices_comes_back(store: Store) -> None:
+    assert store.matrices("run1") is None
+    store.put_matrices("run1", b"PK\x03\x04 npz")
+    assert store.matrices("run1") == b"PK\x03\x04 npz"
+    assert store.matrices("run2") is None

@@ -1,0 +1,345 @@
+"""Every pairing method: its formula, its contract, and methods of other packages."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pairing.errors import InputError, MethodError
+from pairing.puzzle import Puzzle
+from pairing.signals import choose_methods, methods, similarity
+from tests.support.puzzles import PLAIN_ACTIVATIONS, plant
+
+Floats = np.ndarray
+OLD = ("cosine", "transpose", "svd", "activation")
+BASE = (
+    *OLD,
+    "trace",
+    "dominance",
+    "aligned_cosine",
+    "neuron_cosine",
+    "gram_cosine",
+    "asymmetry",
+    "product_norm",
+    "residual_cosine",
+    "norm_balance",
+)
+OURS = (*BASE, "consensus")
+
+# ---- the formulas of the field notes, pair by pair, in float64
+
+
+def cosine(a: Floats, b: Floats) -> float:
+    a, b = a.ravel(), b.ravel()
+    return float(a @ b / math.sqrt((a @ a) * (b @ b)))
+
+
+def pearson(a: Floats, b: Floats) -> float:
+    return cosine(a - a.mean(), b - b.mean())
+
+
+def frobenius(a: Floats) -> float:
+    return math.sqrt(float((a * a).sum()))
+
+
+def branch(puzzle: Puzzle, i: int, j: int) -> tuple[Floats, Floats]:
+    """The first 500 rows, and f_ij of them."""
+    act = PLAIN_ACTIVATIONS[puzzle.activation]
+    rows = puzzle.rows_in[:500].astype(np.float64)
+    inp, out = puzzle.inp_weight[i].astype(np.float64), puzzle.out_weight[j].astype(np.float64)
+    return rows, np.array([out @ act(inp @ x + puzzle.inp_bias[i]) + puzzle.out_bias[j] for x in rows])
+
+
+def of_weights(formula: Callable[[Floats, Floats, Floats], float]) -> Callable[[Puzzle, int, int], float]:
+    """A score from W_in, W_out and M."""
+
+    def score(puzzle: Puzzle, i: int, j: int) -> float:
+        inp, out = puzzle.inp_weight[i].astype(np.float64), puzzle.out_weight[j].astype(np.float64)
+        return formula(inp, out, out @ inp)
+
+    return score
+
+
+def mean_neuron_cosine(inp: Floats, out: Floats, _: Floats) -> float:
+    return sum(abs(cosine(inp[k], out[:, k])) for k in range(len(inp))) / len(inp)
+
+
+def norm_balance(inp: Floats, out: Floats, _: Floats) -> float:
+    return pearson(np.array([frobenius(row) for row in inp]), np.array([frobenius(out[:, k]) for k in range(len(inp))]))
+
+
+def singular_values(a: Floats) -> Floats:
+    return np.linalg.svd(a, compute_uv=False)
+
+
+FORMULAS: dict[str, Callable[[Puzzle, int, int], float]] = {
+    "cosine": of_weights(lambda inp, out, _: cosine(inp, out)),
+    "transpose": of_weights(lambda inp, out, _: float((inp * out.T).sum())),
+    "svd": of_weights(lambda inp, out, _: pearson(singular_values(inp), singular_values(out))),
+    "activation": lambda puzzle, i, j: -frobenius(branch(puzzle, i, j)[1]),
+    "trace": of_weights(lambda _inp, _out, m: -float(np.trace(m))),
+    "dominance": of_weights(lambda _inp, _out, m: abs(float(np.trace(m))) / frobenius(m)),
+    "aligned_cosine": of_weights(lambda inp, out, _: abs(cosine(inp, out.T))),
+    "neuron_cosine": of_weights(mean_neuron_cosine),
+    "gram_cosine": of_weights(lambda inp, out, _: cosine(inp @ inp.T, out.T @ out)),
+    "asymmetry": of_weights(lambda _inp, _out, m: -frobenius(m - m.T) / frobenius(m)),
+    "product_norm": of_weights(lambda _inp, _out, m: frobenius(m)),
+    "residual_cosine": lambda puzzle, i, j: abs(cosine(*branch(puzzle, i, j))),
+    "norm_balance": of_weights(norm_balance),
+}
+
+SHAPES = [
+    {"blocks": 3, "width": 4, "hidden": 6, "rows": 30},
+    {"blocks": 5, "width": 6, "hidden": 3, "rows": 7},
+    {"blocks": 2, "width": 3, "hidden": 8, "rows": 530, "outputs": 2},
+    {"blocks": 1, "width": 3, "hidden": 4, "rows": 5},
+]
+
+
+def by_formula(puzzle: Puzzle, method: str) -> Floats:
+    blocks = range(puzzle.blocks)
+    return np.array([[FORMULAS[method](puzzle, i, j) for j in blocks] for i in blocks])
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("method", BASE)
+def test_formula(method: str, shape: dict[str, int]) -> None:
+    puzzle = plant(7, **shape).puzzle
+    np.testing.assert_allclose(similarity(puzzle, method), by_formula(puzzle, method), rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("method", ["activation", "residual_cosine"])
+@pytest.mark.parametrize("activation", PLAIN_ACTIVATIONS)
+def test_signals_from_data_take_the_networks_own_activation(activation: str, method: str) -> None:
+    puzzle = plant(8, activation=activation).puzzle
+    np.testing.assert_allclose(similarity(puzzle, method), by_formula(puzzle, method), rtol=2e-4, atol=2e-5)
+
+
+def test_all_the_methods_are_there_and_the_old_ones_come_last() -> None:
+    assert set(OURS) <= set(methods())
+    ours = [name for name in methods() if name in OURS]
+    assert set(ours[-len(OLD) :]) == set(OLD)
+
+
+def test_every_method_says_what_it_is() -> None:
+    for name, method in methods().items():
+        assert method.name == name
+        assert method.summary
+        assert "\n" not in method.summary
+
+
+# ---- the contract, for every method
+
+
+@pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
+@pytest.mark.parametrize("method", OURS)
+def test_a_similarity_is_square_finite_and_float64(method: str, shape: dict[str, int]) -> None:
+    puzzle = plant(9, **shape).puzzle
+    matrix = similarity(puzzle, method)
+    assert matrix.shape == (puzzle.blocks, puzzle.blocks)
+    assert matrix.dtype == np.float64
+    assert np.isfinite(matrix).all()
+
+
+@pytest.mark.parametrize("method", OURS)
+def test_renumbering_pieces_renumbers_rows_and_columns(method: str) -> None:
+    puzzle = plant(10, blocks=5).puzzle
+    rng = np.random.default_rng(0)
+    rows, columns = rng.permutation(5), rng.permutation(5)
+    other = replace(
+        puzzle,
+        inp_weight=puzzle.inp_weight[rows],
+        inp_bias=puzzle.inp_bias[rows],
+        out_weight=puzzle.out_weight[columns],
+        out_bias=puzzle.out_bias[columns],
+    )
+    expected = similarity(puzzle, method)[rows][:, columns]
+    np.testing.assert_allclose(similarity(other, method), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", OURS)
+def test_the_puzzle_is_left_as_it_was(method: str) -> None:
+    puzzle = plant(11).puzzle
+    digest = replace(puzzle).digest
+    first = similarity(puzzle, method)
+    assert replace(puzzle).digest == digest
+    np.testing.assert_array_equal(similarity(puzzle, method), first)
+
+
+def zeros(puzzle: Puzzle) -> Puzzle:
+    parts = ("inp_weight", "inp_bias", "out_weight", "out_bias")
+    return replace(puzzle, **{name: np.zeros_like(getattr(puzzle, name)) for name in parts})
+
+
+DEGENERATE: dict[str, Puzzle] = {
+    "zeros": zeros(plant(0).puzzle),
+    "zero rows": replace(plant(0).puzzle, rows_in=np.zeros((40, 4), np.float32)),
+    "all alike": replace(plant(0).puzzle, inp_weight=np.ones((4, 6, 4), np.float32)),
+    "one row": plant(0, rows=1).puzzle,
+    "one block": plant(0, blocks=1).puzzle,
+    "width one": plant(0, width=1).puzzle,
+    "hidden one": plant(0, hidden=1).puzzle,
+    "huge": plant(0, scale=1e35).puzzle,
+    "tiny": plant(0, scale=1e-30).puzzle,
+}
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+@pytest.mark.parametrize("method", OURS)
+def test_degenerate_puzzles_give_finite_values_or_a_method_error(method: str, name: str) -> None:
+    puzzle = DEGENERATE[name]
+    try:
+        matrix = similarity(puzzle, method)
+    except MethodError:
+        return
+    assert matrix.shape == (puzzle.blocks, puzzle.blocks)
+    assert np.isfinite(matrix).all()
+
+
+@pytest.mark.parametrize("method", BASE)
+def test_zeros_are_no_failure(method: str) -> None:
+    matrix = similarity(DEGENERATE["zeros"], method)
+    np.testing.assert_array_equal(matrix, np.zeros((4, 4)))
+
+
+# ---- names
+
+
+def test_names_are_chosen_without_doubles_in_the_order_given() -> None:
+    assert choose_methods("all") == choose_methods(" all ") == list(methods())
+    assert choose_methods("svd, trace,svd,,") == ["svd", "trace"]
+
+
+@pytest.mark.parametrize("names", ["", " , ", "trace,nonsense", "Trace"])
+def test_unknown_names_are_refused_with_the_known_ones(names: str) -> None:
+    with pytest.raises(InputError, match="norm_balance") as caught:
+        choose_methods(names)
+    assert caught.value.exit_status == 2
+
+
+@pytest.mark.parametrize("name", ["nonsense", "", "all"])
+def test_a_similarity_of_no_method_is_refused(name: str) -> None:
+    with pytest.raises((InputError, MethodError)):
+        similarity(plant(0).puzzle, name)
+
+
+# ---- methods of other packages
+
+PLUGIN = '''
+"""Methods of a package that is not ours."""
+import numpy as np
+
+def by_number(puzzle):
+    """Minus the difference of the piece numbers.
+
+    More text.
+    """
+    return -np.abs(np.subtract.outer(puzzle.inp_numbers, puzzle.out_numbers))
+
+def plain(puzzle):
+    return [[1, 2], [3, 4]]
+
+def raising(puzzle):
+    raise RuntimeError("no luck today")
+
+def nan(puzzle):
+    return np.full((puzzle.blocks, puzzle.blocks), np.nan)
+
+def flat(puzzle):
+    return np.zeros(puzzle.blocks)
+
+def large(puzzle):
+    return np.zeros((puzzle.blocks + 1, puzzle.blocks + 1))
+
+def text(puzzle):
+    return "similar"
+
+def nothing(puzzle):
+    return None
+
+def ragged(puzzle):
+    return [[1.0], [1.0, 2.0]]
+'''
+FAILING = ("raising", "nan", "flat", "large", "text", "nothing", "ragged")
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Puts a package on the path that offers these methods (name → function of PLUGIN)."""
+
+    def offer(**points: str) -> None:
+        info = tmp_path / "third_party_signals-1.0.dist-info"
+        info.mkdir()
+        (tmp_path / "third_party_signals.py").write_text(PLUGIN)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: third-party-signals\nVersion: 1.0\n")
+        lines = [f"{name} = third_party_signals:{function}\n" for name, function in points.items()]
+        (info / "entry_points.txt").write_text("[pairing.signals]\n" + "".join(lines))
+        monkeypatch.syspath_prepend(tmp_path)
+        methods.cache_clear()
+
+    yield offer
+    methods.cache_clear()
+    sys.modules.pop("third_party_signals", None)
+
+
+def test_another_packages_method_is_found_and_used(install: Callable[..., None]) -> None:
+    install(third="by_number")
+    assert list(methods())[-1] == "third"
+    assert methods()["third"].summary == "Minus the difference of the piece numbers."
+    assert "third" in choose_methods("all")
+    puzzle = plant(0, blocks=3).puzzle
+    matrix = similarity(puzzle, "third")
+    assert matrix.dtype == np.float64
+    assert matrix[1, 2] == -abs(puzzle.inp_numbers[1] - puzzle.out_numbers[2])
+
+
+def test_another_packages_method_may_give_lists_and_say_nothing_of_itself(install: Callable[..., None]) -> None:
+    install(third="plain")
+    assert methods()["third"].summary
+    np.testing.assert_array_equal(similarity(plant(0, blocks=2).puzzle, "third"), [[1.0, 2.0], [3.0, 4.0]])
+
+
+@pytest.mark.parametrize("function", FAILING)
+def test_a_failing_method_is_a_method_error_and_costs_the_others_nothing(
+    function: str, install: Callable[..., None]
+) -> None:
+    install(third=function)
+    puzzle = plant(0).puzzle
+    with pytest.raises(MethodError, match="third") as caught:
+        similarity(puzzle, "third")
+    assert caught.value.exit_status == 1
+    assert np.isfinite(similarity(puzzle, "trace")).all()
+
+
+def test_the_reason_of_a_failure_is_told(install: Callable[..., None]) -> None:
+    install(third="raising")
+    with pytest.raises(MethodError, match="no luck today") as caught:
+        similarity(plant(0).puzzle, "third")
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize(("module", "reason"), [("third_party_signals", "AttributeError"), ("no_such", "No module")])
+def test_a_method_that_cannot_be_loaded_costs_the_others_nothing(
+    module: str, reason: str, install: Callable[..., None], tmp_path: Path
+) -> None:
+    install(third="by_number")
+    points = tmp_path / "third_party_signals-1.0.dist-info" / "entry_points.txt"
+    points.write_text(f"[pairing.signals]\nthird = {module}:no_such_function\n")
+    assert "third" in choose_methods("all")
+    assert "cannot be loaded" in methods()["third"].summary
+    puzzle = plant(0).puzzle
+    with pytest.raises(MethodError, match=rf"'third' cannot be loaded from {module}:.*{reason}"):
+        similarity(puzzle, "third")
+    assert np.isfinite(similarity(puzzle, "trace")).all()
+
+
+def test_a_name_that_is_taken_is_refused(install: Callable[..., None]) -> None:
+    install(trace="by_number")
+    with pytest.raises(InputError, match=r"'trace'.*third_party_signals"):
+        methods()

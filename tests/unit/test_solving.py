@@ -1,0 +1,82 @@
+"""The library function: a puzzle in, its solution out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pairing
+from pairing import Puzzle, Solution, load_puzzle, solve
+from pairing.errors import InputError, MethodError
+from tests.support.puzzles import plain_mse, plant, with_answer
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="module")
+def demo() -> Puzzle:
+    return load_puzzle(EXAMPLES / "demo-puzzle")
+
+
+def test_the_demo_puzzle_is_solved(demo: Puzzle) -> None:
+    solution = solve(demo)
+    assert isinstance(solution, Solution)
+    assert solution.solved
+    assert solution.hash == demo.target_hash
+    assert solution.permutation == with_answer(demo, EXAMPLES / "demo-puzzle.answer.json").permutation
+
+
+@pytest.mark.parametrize("methods", ["svd,norm_balance", ("norm_balance",)], ids=str)
+def test_methods_are_tried_until_one_solves_the_puzzle(methods: str | Sequence[str], demo: Puzzle) -> None:
+    assert solve(demo, methods, budget=30.0).solved
+
+
+def test_the_error_told_is_the_solutions(demo: Puzzle) -> None:
+    solution = solve(demo, "cosine", budget=0.2, start="random", seed=3)
+    assert not solution.solved
+    error = plain_mse(demo, solution.inp_sigma, solution.out_sigma)
+    assert solution.full_mse == pytest.approx(error, rel=1e-4)
+
+
+@pytest.mark.parametrize("limits", [{"deadline": 0.0}, {"budget": 0.0}, {"deadline": -1.0}], ids=str)
+def test_no_time_still_gives_an_answer(limits: dict[str, float]) -> None:
+    puzzle = plant(1, known=False).puzzle
+    solution = solve(puzzle, "trace,svd", **limits)
+    assert solution.full_mse == pytest.approx(plain_mse(puzzle, solution.inp_sigma, solution.out_sigma), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    "options", [{"methods": "trace,none"}, {"methods": ""}, {"annealer": "hot"}, {"start": "hot"}], ids=str
+)
+def test_unknown_names_are_refused(options: dict[str, str]) -> None:
+    with pytest.raises(InputError) as caught:
+        solve(plant(0).puzzle, **options)  # type: ignore[arg-type]
+    assert caught.value.exit_status == 2
+
+
+def test_when_every_method_fails_the_reason_is_told() -> None:
+    puzzle = plant(0).puzzle
+    broken = replace(puzzle, inp_weight=np.full_like(puzzle.inp_weight, np.nan))
+    with pytest.raises(MethodError):
+        solve(broken, "trace,norm_balance", budget=0.0)
+
+
+def test_a_failing_method_does_not_cost_the_others() -> None:
+    planted = plant(2, blocks=2, scale=0.3)
+    # Weights of 1e30 overflow the product's norm, but not its trace.
+    huge = np.float32(1e25)
+    puzzle = planted.puzzle
+    loud = replace(puzzle, inp_weight=puzzle.inp_weight * huge, out_weight=puzzle.out_weight / huge)
+    with pytest.raises(MethodError):
+        solve(loud, "gram_cosine", budget=0.0)
+    assert solve(loud, "gram_cosine,trace", budget=0.0).full_mse >= 0
+
+
+def test_the_package_offers_its_names_and_no_others() -> None:
+    assert {getattr(pairing, name) for name in pairing.__all__} == {Puzzle, Solution, load_puzzle, solve}
+    with pytest.raises(AttributeError, match="nothing_like_it"):
+        _ = pairing.nothing_like_it
