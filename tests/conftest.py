@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -14,6 +15,12 @@ from tests.support.pools import PoolDatabase, PostgresPoolDatabase, SqlitePoolDa
 from tests.support.servers import Postgres, ServerMissing, run_postgres, run_redis
 
 Server = TypeVar("Server")
+
+
+def pytest_configure() -> None:
+    """Undo what ``nohup`` and background shells do: programs under test inherit signals that are ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def _start(stack: ExitStack, server: AbstractContextManager[Server]) -> Server:
