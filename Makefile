@@ -20,7 +20,7 @@ ifeq ($(wildcard $(VENV)/bin/python),)
 $(MAIN_STAMP) $(TEST_STAMP): AGAIN
 endif
 
-.PHONY: help solve test check bench clean AGAIN
+.PHONY: help solve test check check-code check-tests bench clean AGAIN
 
 help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -32,11 +32,16 @@ test: $(TEST_STAMP) ## Run the whole test suite
 	@$(VENV)/bin/python -m pytest $(ARGS)
 
 check: $(TEST_STAMP) ## Run the quick part: linters, types, import contracts, unit and property tests
+	@$(MAKE) --no-print-directory -j2 check-code check-tests
+
+check-code:
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
-	@$(VENV)/bin/python -m pytest tests/unit tests/property $(ARGS)
+
+check-tests:
+	@$(VENV)/bin/python -m pytest --quiet tests/unit tests/property $(ARGS)
 
 bench: $(TEST_STAMP) ## Run the benchmarks: time, and gap to the known answer
 	@$(VENV)/bin/python -m tests.benchmarks $(ARGS)

@@ -32,7 +32,7 @@ def test_the_demo_puzzle_is_solved(demo: Puzzle) -> None:
 
 @pytest.mark.parametrize("methods", ["svd,norm_balance", ("norm_balance",)], ids=str)
 def test_methods_are_tried_until_one_solves_the_puzzle(methods: str | Sequence[str], demo: Puzzle) -> None:
-    assert solve(demo, methods, budget=30.0).solved
+    assert solve(demo, methods, budget=1.0).solved
 
 
 def test_the_error_told_is_the_solutions(demo: Puzzle) -> None:
