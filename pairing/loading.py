@@ -22,7 +22,7 @@ from pairing.activations import ACTIVATIONS
 from pairing.errors import PuzzleError
 from pairing.layers import Piece, sort_pieces
 from pairing.packing import unpack_puzzle
-from pairing.puzzle import PUBLISHED_DATA_SHA256, PUBLISHED_TARGET_HASH, Array64, Puzzle
+from pairing.puzzle import PUBLISHED_DATA_SHA256, PUBLISHED_DIGEST, PUBLISHED_TARGET_HASH, Array64, Puzzle
 
 _PIECE = re.compile(r"piece_(\d+)\.(pth|safetensors)")
 _MEASUREMENT = re.compile(r"measurement_(\d{1,9})")
@@ -46,15 +46,22 @@ def load_puzzle(path: str | Path) -> Puzzle:
     layers = sort_pieces(_read_pieces(path / "pieces"), rows_in.shape[1], data_file)
     outputs = len(layers["last_weight"])
     about = _read_description(path / "puzzle.json")
-    published = _sha256(data_file) == PUBLISHED_DATA_SHA256
-    return Puzzle(
+    puzzle = Puzzle(
         **layers,
         rows_in=rows_in,
         targets=_group_targets(targets, outputs, data_file),
         name=about.get("name", path.resolve().name),
         activation=about.get("activation", "relu"),
-        target_hash=about.get("target_hash", PUBLISHED_TARGET_HASH if published else None),
+        target_hash=about.get("target_hash"),
     )
+    if puzzle.target_hash is None and _is_published(puzzle, data_file):
+        return puzzle.with_options(target_hash=PUBLISHED_TARGET_HASH)
+    return puzzle
+
+
+def _is_published(puzzle: Puzzle, data_file: Path) -> bool:
+    """Whether this is the published puzzle itself: with its data but renumbered pieces, its hash would never match."""
+    return _sha256(data_file) == PUBLISHED_DATA_SHA256 and puzzle.digest == PUBLISHED_DIGEST
 
 
 def _read(path: Path) -> bytes:

@@ -17,7 +17,10 @@ Array64 = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 PUBLISHED_DATA_SHA256 = "73bcf91b997b98ad94ef58ed4f9b5ca8af05f8d85b9cac3b1afe9773e7e30ffe"
-"""SHA-256 of the published puzzle's data file; only with this very file is its hash known."""
+"""SHA-256 of the published puzzle's data file; only with this very file, and its own pieces, is its hash known."""
+
+PUBLISHED_DIGEST = "sha256:5011b96582a3d5402e95f83952d2472e337d14e51a72f1b3e55c08df6a605d5b"
+"""The published puzzle's digest: its pieces under their published numbers, and its data."""
 
 PUBLISHED_TARGET_HASH = "093be1cf2d24094db903cbc3e8d33d306ebca49c6accaa264e44b0b675e7d9c4"
 """The published puzzle's hash (contract: SHA-256 of the comma-joined piece numbers)."""

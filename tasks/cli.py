@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pairing.errors import PairingError
+from pairing.errors import InputError, PairingError
 from pairing.version import __version__
 
 EXIT_HELP = """Exit status: 0 solved; 1 finished, not solved; 2 the call or the input is wrong; 3 broker unreachable, or
@@ -126,6 +127,22 @@ def assemble(puzzle: Path, solution: str, out: Path, activation: str | None) -> 
 
 
 @cli.command()
+@click.argument("puzzle", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+def pack(puzzle: Path, out: Path) -> None:
+    """Write PUZZLE as one safetensors file, OUT, which every command takes instead of the folder, and without torch."""
+    from tasks.artefacts import write_whole
+    from tasks.inspection import read_puzzle
+
+    found = read_puzzle(puzzle)
+    try:
+        write_whole(out, found.pack())
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); choose another place") from error
+    click.echo(f"{out}: {found.blocks} blocks, {found.rows:,} rows, {found.digest}")
+
+
+@cli.command()
 def methods() -> None:
     """List the pairing methods."""
     from pairing.signals import methods as known
@@ -162,6 +179,7 @@ def main() -> None:
     """Entry point: errors become one clear message and a documented exit status."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # more threads than one are slower at these sizes
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # tidies up as any other end does
     try:
         cli(standalone_mode=False)
     except click.Abort:

@@ -110,23 +110,13 @@ def print_result(summary: dict[str, Any], notes: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
+    several = len({record["seed"] for record in summary["methods"]}) > 1
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in (
-        "",
-        "method",
-        "seed",
-        "error",
-        "from",
-        "start",
-        "as in pool",
-        "evaluations",
-        "seconds",
-        "ended",
-    ):
-        table.add_column(title, justify="left" if title in ("method", "start", "ended") else "right", no_wrap=True)
+    for title in _titles(several):
+        table.add_column(title, justify="left" if title in ("method", "start", "ended") else "right")
     for rank, record in enumerate(summary["methods"], 1):
-        table.add_row(*_row(rank, record, summary["blocks"]))
+        table.add_row(*_row(rank, record, summary["blocks"], several))
     console.print(table)
     for record in summary["methods"]:
         if not record["ok"]:
@@ -147,22 +137,41 @@ def print_result(summary: dict[str, Any], notes: list[str]) -> None:
     console.print(f"[bold]{verdict}[/bold] in {seconds}.")
 
 
-def _row(rank: int, record: dict[str, Any], blocks: int) -> list[str]:
+def _titles(several: bool) -> list[str]:
+    seed = ["seed"] if several else []
+    return [
+        "",
+        "method",
+        *seed,
+        "error",
+        "start",
+        "its error",
+        "as pool",
+        "pool order",
+        "evaluations",
+        "seconds",
+        "ended",
+    ]
+
+
+def _row(rank: int, record: dict[str, Any], blocks: int, several: bool) -> list[str]:
+    seed = [str(record["seed"])] if several else []
     if not record["ok"]:
-        return ["–", record["method"], str(record["seed"]), "", "", "", "", "", "", "failed"]
+        return ["–", record["method"], *seed, *[""] * 7, "failed"]
     early = record["stopped"] in ("solved_elsewhere", "cancelled")
     matching = record["pairs_matching_pool_best"]
     return [
         "–" if early else str(rank),
         record["method"],
-        str(record["seed"]),
+        *seed,
         _error(record["full_mse"]),
-        _error(record["start_mse"]),
         record["start"],
+        _error(record["start_mse"]),
         "" if matching is None else f"{matching}/{blocks}",
+        "" if matching is None else _error(record["pool_order_mse"]),
         str(record["evaluations"]),
         f"{record['seconds']:.1f}",
-        f"{record['stopped']} (early)" if early else record["stopped"],
+        "stopped early" if early else record["stopped"],
     ]
 
 

@@ -52,7 +52,7 @@ def whole_command() -> list[Figure]:
         folder = Path(name)
         packed = folder / "packed.safetensors"
         packed.write_bytes(load_puzzle(REAL_PUZZLE).pack())
-        run([str(REAL_PUZZLE), *inline], folder)  # warms the caches
+        run(["solve", str(REAL_PUZZLE), *inline], folder)  # warms the caches
         figures = []
         for what, source, extra in (
             ("packed puzzle", packed, ()),

@@ -523,7 +523,7 @@ def assert_no_secret_in_a_command_line(processes: list[psutil.Process]) -> None:
 
 WAYS = {
     "SIGINT": (signal.SIGINT, 130),
-    "SIGTERM": (signal.SIGTERM, -signal.SIGTERM),
+    "SIGTERM": (signal.SIGTERM, 128 + signal.SIGTERM),
     "SIGKILL": (signal.SIGKILL, -signal.SIGKILL),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from pairing.refinement import Limits, refine
 from pairing.signals import methods, similarity
 from pairing.solution import Solution, permutation_of
 from tests.support.fleet import ROOT, Command
+from tests.support.puzzles import write_puzzle
 
 pytestmark = pytest.mark.real_puzzle
 
@@ -165,9 +167,9 @@ def shuffled(puzzle: Puzzle, answer: Solution, seed: int) -> Copy:
 def test_the_whole_solves_a_shuffled_copy(puzzle: Puzzle, answer: Solution, seed: int, tmp_path: Path) -> None:
     copy = shuffled(puzzle, answer, seed)
     assert copy.puzzle.digest != puzzle.digest
-    packed = tmp_path / "copy.safetensors"
-    packed.write_bytes(copy.puzzle.pack())
-    ended = Command(tmp_path)("solve", packed, "--workers", 2, "--json")
+    folder = write_puzzle(copy.puzzle, tmp_path / "copy")
+    shutil.copyfile(PLACE / "historical_data.csv", folder / "historical_data.csv")
+    ended = Command(tmp_path)("solve", folder, "--workers", 2, "--json")
     assert ended.status == 0, ended.errors
     best = ended.json["best"]
     assert best["hash_match"] is None

@@ -325,11 +325,13 @@ def test_hashes_are_normalised_or_refused() -> None:
             parse_hash(text, "here")
 
 
-def test_the_published_hash_is_known_only_with_the_published_data(
+def test_the_published_hash_is_known_only_with_the_published_pieces_and_data(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = hashlib.sha256((folder / CSV).read_bytes()).hexdigest()
     monkeypatch.setattr(loading, "PUBLISHED_DATA_SHA256", digest)
+    assert load_puzzle(folder).target_hash is None  # with this data, but other pieces, the hash would never match
+    monkeypatch.setattr(loading, "PUBLISHED_DIGEST", load_puzzle(folder).digest)
     assert load_puzzle(folder).target_hash == PUBLISHED_TARGET_HASH
     describe(folder, {"target_hash": "ab" * 32})
     assert load_puzzle(folder).target_hash == "ab" * 32
