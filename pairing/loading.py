@@ -134,8 +134,8 @@ def _read_pth(file: Path) -> dict[str, NDArray[np.float32]]:
         raise PuzzleError(f"{file}: cannot be read ({error.strerror}); check the file and its rights") from error
     except Exception as error:  # a damaged or hostile file can raise anything
         raise PuzzleError(
-            f"{file}: is no plain dict of tensors that can be loaded without running code; nothing was run."
-            " Save the piece as {'weight': …, 'bias': …} again"
+            f"{file}: is damaged, or no plain dict of tensors that loads without running code; nothing was run."
+            " Copy the piece again, or save it as {'weight': …, 'bias': …}"
         ) from error
     if not isinstance(state, dict):
         raise PuzzleError(f"{file}: holds a {type(state).__name__}, not a dict with 'weight' and 'bias'; save it again")

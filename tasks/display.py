@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PLAIN_SECONDS = 1.0
+WIDE = 110
+"""Columns of a terminal that takes the whole table."""
 
 
 class Display:
@@ -110,13 +112,13 @@ def print_result(summary: dict[str, Any], notes: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
-    several = len({record["seed"] for record in summary["methods"]}) > 1
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
+    columns = _columns(summary, console.width >= WIDE)
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in _titles(several):
-        table.add_column(title, justify="left" if title in ("method", "start", "ended") else "right")
-    for rank, record in enumerate(summary["methods"], 1):
-        table.add_row(*_row(rank, record, summary["blocks"], several))
+    for title in columns:
+        table.add_column(title, justify="left" if title in ("method", "start", "ended") else "right", no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
     console.print(table)
     for record in summary["methods"]:
         if not record["ok"]:
@@ -137,42 +139,36 @@ def print_result(summary: dict[str, Any], notes: list[str]) -> None:
     console.print(f"[bold]{verdict}[/bold] in {seconds}.")
 
 
-def _titles(several: bool) -> list[str]:
-    seed = ["seed"] if several else []
-    return [
-        "",
-        "method",
-        *seed,
-        "error",
-        "start",
-        "its error",
-        "as pool",
-        "pool order",
-        "evaluations",
-        "seconds",
-        "ended",
-    ]
+def _columns(summary: dict[str, Any], wide: bool) -> dict[str, list[str]]:
+    """Title → cells, a row a method and seed; a narrow terminal gets what matters most."""
+    records, blocks = summary["methods"], summary["blocks"]
+    columns = {
+        "": ["–" if _early(m) or not m["ok"] else str(rank) for rank, m in enumerate(records, 1)],
+        "method": [m["method"] for m in records],
+        "seed": [str(m["seed"]) for m in records],
+        "error": [_error(m["full_mse"]) if m["ok"] else "" for m in records],
+        "start": [m["start"] or "" for m in records],
+        "its error": [_error(m["start_mse"]) if m["ok"] else "" for m in records],
+        "as pool": [_of(m["pairs_matching_pool_best"], blocks) for m in records],
+        "pool order": ["" if m["pairs_matching_pool_best"] is None else _error(m["pool_order_mse"]) for m in records],
+        "evaluations": [str(m["evaluations"] or "") for m in records],
+        "seconds": ["" if m["seconds"] is None else f"{m['seconds']:.1f}" for m in records],
+        "ended": ["stopped early" if _early(m) else str(m["stopped"]) for m in records],
+    }
+    if len(set(columns["seed"])) == 1:
+        del columns["seed"]
+    if not wide:
+        for title in ("start", "its error", "pool order", "evaluations"):
+            del columns[title]
+    return columns
 
 
-def _row(rank: int, record: dict[str, Any], blocks: int, several: bool) -> list[str]:
-    seed = [str(record["seed"])] if several else []
-    if not record["ok"]:
-        return ["–", record["method"], *seed, *[""] * 7, "failed"]
-    early = record["stopped"] in ("solved_elsewhere", "cancelled")
-    matching = record["pairs_matching_pool_best"]
-    return [
-        "–" if early else str(rank),
-        record["method"],
-        *seed,
-        _error(record["full_mse"]),
-        record["start"],
-        _error(record["start_mse"]),
-        "" if matching is None else f"{matching}/{blocks}",
-        "" if matching is None else _error(record["pool_order_mse"]),
-        str(record["evaluations"]),
-        f"{record['seconds']:.1f}",
-        "stopped early" if early else record["stopped"],
-    ]
+def _early(record: dict[str, Any]) -> bool:
+    return record["stopped"] in ("solved_elsewhere", "cancelled")
+
+
+def _of(count: int | None, whole: int) -> str:
+    return "" if count is None else f"{count}/{whole}"
 
 
 def _error(value: float | None) -> str:

@@ -23,6 +23,9 @@ def notes(outcome: dict[str, Any]) -> list[str]:
         found.append(f"A WINNER IS NOT STORED: {outcome['lost_winner']}")
     elif outcome["pool_error"]:
         found.append(f"The pool could not be used: {outcome['pool_error']}")
+        found.append(
+            "Winners wait in the spool (PAIRING_DATA_DIR), and the next run that reaches this pool stores them."
+        )
     if outcome["timed_out"]:
         found.append("The run was ended by its deadline; --deadline sets a longer one.")
     return found

@@ -6,6 +6,8 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ def solve_here(
     puzzle = read_puzzle(path, **asked)
     folder = prepare_folder(out, request.run)
     load_seconds = time.time() - began
-    with Display(request) as display:
+    with _removed_if_empty(folder), Display(request) as display:
         if inline:
             store = run_inline(puzzle, request, address, display)
         else:
@@ -67,6 +69,17 @@ def solve_here(
     else:
         print_result(summary, [*notes(outcome), f"Results: {folder}"])
     return exit_status(summary, outcome)
+
+
+@contextmanager
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    """Leaves no empty folder behind when the run is interrupted."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # it is not empty, or gone
+            folder.rmdir()
+        raise
 
 
 def _pool_address(url: str | None) -> PoolAddress:

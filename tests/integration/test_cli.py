@@ -170,6 +170,15 @@ def test_assemble_writes_the_network(pairing: Command, solved: tuple[dict[str, A
     assert puzzle.blocks == 12
 
 
+def test_a_packed_puzzle_is_the_same_puzzle(pairing: Command) -> None:
+    ended = pairing("pack", DEMO, "demo.safetensors")
+    assert ended.status == 0, ended.errors
+    assert load_puzzle(pairing.folder / "demo.safetensors").digest == load_puzzle(DEMO).digest
+    verdict = pairing("verify", "demo.safetensors", ",".join(map(str, ANSWER)), "--json").json
+    assert verdict["hash_match"] is True
+    assert pairing("pack", DEMO, "nowhere/demo.safetensors").status == 2
+
+
 def test_assemble_refuses_a_wrong_answer(pairing: Command) -> None:
     wrong = [*ANSWER[2:4], *ANSWER[:2], *ANSWER[4:]]
     ended = pairing("assemble", DEMO, ",".join(map(str, wrong)), "network.pt")
@@ -558,6 +567,7 @@ def test_ctrl_c_ends_an_inline_run_too(pairing: Command) -> None:
         process.wait()
     assert process.returncode == 130
     assert "Traceback" not in errors
+    assert list((pairing.folder / "results").glob("*")) == []
 
 
 def test_a_dead_worker_ends_the_run_with_3(running: subprocess.Popen[str]) -> None:
