@@ -11,7 +11,6 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +247,7 @@ def _group_targets(columns: dict[str, Array64], outputs: int, file: Path) -> dic
     if outputs == 1:
         return {name: values[:, None] for name, values in columns.items()}
     grouped: dict[str, Array64] = {}
-    for name in _ordered({m[1] for c in columns if (m := re.fullmatch(r"(.+)_\d+", c))}):
+    for name in sorted({m[1] for c in columns if (m := re.fullmatch(r"(.+)_\d+", c))}):
         parts = [f"{name}_{k}" for k in range(outputs)]
         if all(part in columns for part in parts) and f"{name}_{outputs}" not in columns:
             grouped[name] = np.stack([columns[part] for part in parts], axis=1)
@@ -257,10 +256,6 @@ def _group_targets(columns: dict[str, Array64], outputs: int, file: Path) -> dic
             f"{file}: the last layer has {outputs} outputs, so the data needs columns pred_0 … pred_{outputs - 1}"
         )
     return grouped
-
-
-def _ordered(names: Iterable[str]) -> list[str]:
-    return sorted(names)
 
 
 # --- puzzle.json ----------------------------------------------------------------------------------------------------

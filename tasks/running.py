@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from pairing.errors import PairingError
 from pairing.puzzle import Puzzle
@@ -33,7 +33,7 @@ def run_inline(puzzle: Puzzle, request: Request, address: PoolAddress, display: 
 
     store, run = Store(Memory()), request.run
     _put(store, puzzle, request)
-    with _background(display, store):
+    with _shown(display, store):
         plan(store, address, run)
         for method in request.methods:
             stages.similarity(store, run, method)
@@ -100,22 +100,20 @@ def _copied(store: Store, run: str) -> Store:
     return kept
 
 
-class _background:  # noqa: N801 - a context manager
+@contextmanager
+def _shown(display: Display, store: Store) -> Iterator[None]:
     """Shows a run from a thread while this one works on it."""
+    ended = threading.Event()
 
-    def __init__(self, display: Display, store: Store) -> None:
-        self._display, self._store = display, store
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._loop, daemon=True)
+    def loop() -> None:
+        while not ended.wait(POLL_SECONDS):
+            display.show(store)
 
-    def _loop(self) -> None:
-        while not self._ended.wait(POLL_SECONDS):
-            self._display.show(self._store)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: Any) -> None:
-        self._ended.set()
-        self._thread.join()
-        self._display.show(self._store, last=True)
+    thread = threading.Thread(target=loop, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        display.show(store, last=True)
