@@ -12,7 +12,7 @@ import numpy as np
 from pairing.annealing import ANNEALERS, ROUNDING
 from pairing.errors import InputError
 from pairing.network import Network
-from pairing.ordering import STARTS, start_order
+from pairing.ordering import start_order
 from pairing.puzzle import Indices, Puzzle
 from pairing.solution import Solution, solution_of
 from pairing.state import EvaluationsSpent, Search, State
@@ -150,7 +150,7 @@ class _Driver:
         rng = self.starts
         if name != "auto":
             return name, start_order(self.network, name, rng, pool_order)
-        names = (["pool"] if pool_order is not None else []) + [n for n in STARTS if n in AUTO_STARTS]
+        names = [*(["pool"] if pool_order is not None else []), *AUTO_STARTS]
         orders = {n: start_order(self.network, n, rng, pool_order) for n in names}
         rows = rng.permutation(self.network.puzzle.rows)[:256]
         sample = replace(
