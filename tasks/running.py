@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from pairing.errors import PairingError
 from pairing.puzzle import Puzzle
@@ -60,11 +60,14 @@ def run_embedded(
     from tasks.local import embedded_fleet
 
     # The broker is this run's alone: a prefix that is set for another one would part its workers from us.
-    with embedded_fleet(workers, {**environment, "PAIRING_KEY_PREFIX": ""}) as fleet:
+    with ExitStack() as stack:
+        fleet = stack.enter_context(embedded_fleet(workers, {**environment, "PAIRING_KEY_PREFIX": ""}))
         store = Store(Redis(fleet.broker_url))
         _put(store, puzzle, request)
-        producer = Celery("pairing-producer", broker=fleet.broker_url, set_as_current=False)
-        send = {"queue": "pairing.pool", "ignore_result": True}
+        producer = Celery("pairing-producer", set_as_current=False)
+        # By a connection of our own: CELERY_BROKER_URL in a user's environment overrules what an app is told.
+        connection = stack.enter_context(producer.connection_for_write(fleet.broker_url))
+        send = {"queue": "pairing.pool", "ignore_result": True, "connection": connection}
         producer.send_task("pairing.run", args=[request.run], task_id=request.run, **send)
         rescued = False
         while store.record(request.run, "summary") is None:

@@ -448,6 +448,14 @@ def test_the_fleet_stores_in_postgres(postgres_pool: PostgresPoolDatabase, pairi
     assert first.json["pool"]["best_after"] == min(error for _, error in rows)
 
 
+def test_a_broker_that_the_environment_names_for_others_is_left_alone(pairing: Command) -> None:
+    elsewhere = f"redis://127.0.0.1:{free_port()}/0"
+    environment = {"CELERY_BROKER_URL": elsewhere, "CELERY_RESULT_BACKEND": elsewhere}
+    ended = pairing("solve", DEMO, "--methods", "trace", "--json", environment=environment)
+    assert ended.status == 0, ended.errors
+    assert ended.json["solved"]
+
+
 def test_a_pool_that_cannot_be_reached_gets_its_winners_later(pairing: Command) -> None:
     url = f"postgresql://somebody@127.0.0.1:{free_port()}/pool"
     ended = pairing("solve", DEMO, "--inline", "--methods", "trace", "--pool", url, "--json")
