@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import math
 import time
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from pairing.decidability import undecidable_exchanges
 from pairing.puzzle import Puzzle
 from pairing.solution import Solution, solution_of
 from pairing.version import __version__
@@ -42,14 +44,16 @@ def compare(store: Store, address: PoolAddress, run: str) -> dict[str, Any]:
         "version": __version__,
         "run": run,
         "puzzle": puzzle.digest,
+        "activation": puzzle.activation,
         "blocks": puzzle.blocks,
         "width": puzzle.width,
         "hidden": puzzle.hidden,
         "outputs": puzzle.outputs,
         "rows": puzzle.rows,
-        "solved": bool(best and best["solved"]),
+        "solved": bool(best and best[1].solved),
         "noise_floor": puzzle.noise_floor,
-        "best": best and {key: value for key, value in best.items() if key != "solved"},
+        "best": best and _best_record(*best),
+        "undecidable": best and asdict(undecidable_exchanges(puzzle, best[1])),
         "methods": methods,
         "pool": {
             "best_before": before,
@@ -119,13 +123,17 @@ def _solution(puzzle: Puzzle, refined: dict[str, Any]) -> Solution:
 
 def _best(
     puzzle: Puzzle, methods: list[dict[str, Any]], refinements: dict[str, dict[str, Any]]
-) -> dict[str, Any] | None:
-    """The solution of least error, whoever found it first in the ranking."""
+) -> tuple[dict[str, Any], Solution] | None:
+    """The record and the solution of least error, whoever found it first in the ranking."""
     finished = [m for m in methods if m["ok"] and m["full_mse"] is not None]
     if not finished:
         return None
     found = min(finished, key=lambda m: m["full_mse"])
-    solution = _solution(puzzle, refinements[part_name(found["method"], found["seed"])])
+    return found, _solution(puzzle, refinements[part_name(found["method"], found["seed"])])
+
+
+def _best_record(found: dict[str, Any], solution: Solution) -> dict[str, Any]:
+    """The summary's ``best``."""
     return {
         "method": found["method"],
         "seed": found["seed"],
@@ -135,7 +143,6 @@ def _best(
         "permutation": list(solution.permutation),
         "hash": solution.hash,
         "hash_match": solution.hash_match,
-        "solved": solution.solved,
     }
 
 

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+LISTED = 5
+"""Undecidable exchanges of a kind that are named to people; the summary has them all."""
+
+EXCHANGED = {"blocks": "blocks", "inp": "inp pieces", "out": "out pieces"}
+
 
 def exit_status(summary: dict[str, Any], outcome: dict[str, Any]) -> int:
     """The documented exit status of a command that waited for this run."""
@@ -16,9 +21,9 @@ def exit_status(summary: dict[str, Any], outcome: dict[str, Any]) -> int:
     return 1 if any(method["ok"] for method in summary["methods"]) else 5
 
 
-def notes(outcome: dict[str, Any]) -> list[str]:
-    """What the operator should know beside the result, a sentence each."""
-    found = []
+def notes(summary: dict[str, Any], outcome: dict[str, Any]) -> list[str]:
+    """What people should know beside the result, a sentence each."""
+    found = _doubts(summary)
     if outcome["lost_winner"]:
         found.append(f"A WINNER IS NOT STORED: {outcome['lost_winner']}")
     elif outcome["pool_error"]:
@@ -28,4 +33,23 @@ def notes(outcome: dict[str, Any]) -> list[str]:
         )
     if outcome["timed_out"]:
         found.append("The run was ended by its deadline; --deadline sets a longer one.")
+    return found
+
+
+def _doubts(summary: dict[str, Any]) -> list[str]:
+    """What the data leaves open."""
+    found = []
+    for kind, pairs in (summary["undecidable"] or {}).items():
+        if pairs:
+            some = ", ".join(f"{first} and {second}" for first, second in pairs[:LISTED])
+            more = f" and {len(pairs) - LISTED} pairs more" if len(pairs) > LISTED else ""
+            found.append(
+                f"The data cannot decide: exchanging the {EXCHANGED[kind]} at positions {some}{more} (from 0) changes"
+                " the error by no more than rounding or noise."
+            )
+    if summary["best"] and not summary["solved"] and summary["best"]["hash_match"] is None:
+        found.append(
+            "The error is more than rounding: some pairs or places are wrong; or the target is not the network's own"
+            " answer, and then the order of least error need not be the right one."
+        )
     return found

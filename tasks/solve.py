@@ -64,10 +64,10 @@ def solve_here(
     write_artefacts(folder, summary, store.matrices(request.run) or b"")
     if as_json:
         print(json.dumps(summary, allow_nan=False))  # noqa: T201
-        for note in notes(outcome):
+        for note in notes(summary, outcome):
             print(note, file=sys.stderr)  # noqa: T201
     else:
-        print_result(summary, [*notes(outcome), f"Results: {folder}"])
+        print_result(summary, [*notes(summary, outcome), f"Results: {folder}"])
     return exit_status(summary, outcome)
 
 

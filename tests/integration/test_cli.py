@@ -28,6 +28,7 @@ from tasks.cli import main
 from tasks.inspection import read_permutation
 from tests.support.fleet import DEMO, Command, descendants, end_all, third_party_methods, wait_for
 from tests.support.pools import PoolDatabase, PostgresPoolDatabase, SqlitePoolDatabase
+from tests.support.puzzles import plant, twins, write_puzzle
 from tests.support.servers import free_port
 
 ANSWER: list[int] = json.loads(DEMO.with_name("demo-puzzle.answer.json").read_text())["permutation"]
@@ -35,10 +36,11 @@ HEAVY = ("torch", "numpy", "scipy", "pandas", "numba", "celery", "sqlalchemy")
 
 SCHEMA = {
     "": (
-        "schema version run puzzle blocks width hidden outputs rows solved noise_floor best methods pool artefacts"
-        " seconds"
+        "schema version run puzzle activation blocks width hidden outputs rows solved noise_floor best undecidable"
+        " methods pool artefacts seconds"
     ),
     "best": "method seed full_mse inp_sigma out_sigma permutation hash hash_match",
+    "undecidable": "blocks inp out",
     "methods": (
         "method seed ok error total_similarity mean_similarity top_pairs pairs margins pairs_matching_pool_best"
         " pool_order_mse annealer start start_mse full_mse evaluations repaired_pairs stopped seconds"
@@ -338,6 +340,27 @@ def test_people_see_the_table_the_permutation_and_the_verdict(pairing: Command) 
     assert "solved" in ended.errors
     folders = list((pairing.folder / "results").iterdir())  # the default of --out
     assert len(folders) == 1
+
+
+def test_what_the_data_cannot_decide_is_said(pairing: Command) -> None:
+    planted = twins(plant(1, blocks=5, rows=300, known=False), 1, 3, "inp out")
+    write_puzzle(planted.puzzle, pairing.folder / "twins")
+    options = ["--inline", "--methods", "trace", "--evaluations", 20]
+    summary = pairing("solve", "twins", *options, "--json").json
+    for kind, sigma in (("inp", planted.inp_sigma), ("out", planted.out_sigma)):
+        found = summary["best"][f"{kind}_sigma"]
+        assert sorted(found.index(sigma[k]) for k in (1, 3)) in summary["undecidable"][kind]
+    ended = pairing("solve", "twins", *options)
+    for what in ("inp", "out"):
+        assert f"The data cannot decide: exchanging the {what} pieces at positions " in ended.output
+
+
+def test_an_error_that_no_hash_explains_is_explained(pairing: Command) -> None:
+    write_puzzle(plant(1, blocks=3, rows=50, known=False).puzzle, pairing.folder / "labels")
+    ended = pairing("solve", "labels", "--inline", "--methods", "trace", "--evaluations", 20, "--target", "true")
+    assert ended.status == 1
+    assert "not the network's own answer" in ended.output
+    assert "not the network's own answer" not in pairing("solve", DEMO, "--inline", "--methods", "trace").output
 
 
 def test_methods_lists_every_method_with_a_line(pairing: Command) -> None:

@@ -15,6 +15,8 @@ from threadpoolctl import threadpool_limits
 
 from pairing import load_puzzle
 from pairing.assignment import agreement, assign
+from pairing.decidability import undecidable_exchanges
+from pairing.network import Network
 from pairing.puzzle import Indices, Puzzle
 from pairing.refinement import Limits, refine
 from pairing.signals import methods, similarity
@@ -96,6 +98,28 @@ def test_a_good_method_alone_solves_it(puzzle: Puzzle, method: str) -> None:
     assert found.solution.solved
     assert found.solution.hash_match
     assert found.solution.full_mse < ROUNDING
+
+
+@pytest.mark.parametrize("decimals", [None, 3, 2, 1])
+def test_the_data_decides_everything_however_it_was_rounded(
+    puzzle: Puzzle, answer: Solution, right_pairs: Indices, decimals: int | None
+) -> None:
+    if decimals is not None:
+        rounded = {"pred": puzzle.targets["pred"].round(decimals)}
+        puzzle = replace(puzzle, targets=rounded, target_hash=None)
+    found = refine(puzzle, right_pairs, limits=Limits(seconds=60)).solution
+    assert found.solved
+    assert found.permutation == answer.permutation
+    assert not undecidable_exchanges(puzzle, found)
+
+
+def test_labels_cannot_tell_neighbours_apart(puzzle: Puzzle, answer: Solution, right_pairs: Indices) -> None:
+    labelled = puzzle.with_options(target="true")
+    error = Network(labelled, right_pairs).full_mse(answer.inp_sigma)
+    found = undecidable_exchanges(labelled, replace(answer, full_mse=error))
+    assert found.blocks
+    assert not found.inp
+    assert not found.out
 
 
 def test_the_command_solves_it_in_one_process(puzzle: Puzzle, tmp_path: Path) -> None:

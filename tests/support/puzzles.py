@@ -146,6 +146,24 @@ def with_hash(planted: Planted) -> Planted:
     return replace(planted, puzzle=replace(planted.puzzle, target_hash=target_hash))
 
 
+def altered(planted: Planted, **pieces: NDArray[np.float32]) -> Planted:
+    """The network with other pieces, its predictions made anew."""
+    puzzle = replace(planted.puzzle, **pieces)  # type: ignore[arg-type]
+    pred = plain_outputs(puzzle, planted.inp_sigma, planted.out_sigma)
+    return replace(planted, puzzle=replace(puzzle, targets={"pred": pred}))
+
+
+def twins(planted: Planted, first: int, second: int, kinds: str) -> Planted:
+    """The block at position ``second`` gets the inp or out piece ("inp", "out" or both) of the one at ``first``."""
+    puzzle, pieces = planted.puzzle, {}
+    for kind, sigma in (("inp", planted.inp_sigma), ("out", planted.out_sigma)):
+        for part in ("weight", "bias") if kind in kinds else ():
+            array = getattr(puzzle, f"{kind}_{part}").copy()
+            array[sigma[second]] = array[sigma[first]]
+            pieces[f"{kind}_{part}"] = array
+    return altered(planted, **pieces)
+
+
 def with_answer(puzzle: Puzzle, answer_file: Path) -> Planted:
     """A loaded synthetic puzzle with the answer in the file that was written beside it."""
     permutation = json.loads(answer_file.read_text())["permutation"]

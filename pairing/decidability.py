@@ -1,0 +1,137 @@
+"""Which exchanges in a finished solution the data cannot decide.
+
+An exchange that changes the predictions by a mean square of V changes the error by V, give or take 2·sqrt(E·V/n) where
+the solution's error E over n values is noise that knows nothing of the exchange. So nothing tells it from the solution
+where V is within two of these standard errors, V ≤ 16·E/n; or where V is float32's rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from pairing.activations import activation_of
+from pairing.annealing import ROUNDING
+from pairing.network import Network, pairs_of
+from pairing.puzzle import Array32, Array64, Indices, Puzzle
+from pairing.solution import Solution
+
+FEWEST_ROWS = 1
+"""Rows of the first look at an exchange; each further look takes four times as many."""
+
+NOISY_ROWS = 256
+"""Rows of the last look where noise decides; all of them where float32's rounding does."""
+
+MOST_PAIRS = 2016
+"""About the most pairs of positions that are looked at: all of them up to 64 blocks, beyond that the nearer ones."""
+
+BATCH_ROWS = 2**16
+"""Rows, of all exchanges looked at together, that bound the memory; and so do …"""
+
+BATCH_WEIGHTS = 2**23
+"""… the weights that are gathered for them."""
+
+Pairs = list[tuple[int, int]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undecidable:
+    """Pairs of positions (0 … N−1, ascending) whose exchange in a solution changes nothing that the data shows."""
+
+    blocks: Pairs = field(default_factory=list)
+    """Both pieces of either block are exchanged."""
+    inp: Pairs = field(default_factory=list)
+    """The inp pieces are exchanged."""
+    out: Pairs = field(default_factory=list)
+    """The out pieces are exchanged."""
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return any(asdict(self).values())
+
+
+@np.errstate(over="ignore", invalid="ignore")  # an exchange may overflow: that is a change
+def undecidable_exchanges(puzzle: Puzzle, solution: Solution) -> Undecidable:
+    """The exchanges of two positions' blocks, inp pieces or out pieces that the data cannot tell from the solution.
+
+    Those with V ≤ max(1e-12 of the target's variance, 16·E/n), where V is the mean squared change of the predictions,
+    E the solution's error and n the number of target values. V is taken over all rows, or over 1,024 drawn ones where
+    the second bound is the larger. With more than 64 blocks only positions less than about 2,000/N apart are compared.
+    """
+    noise = 16 * solution.full_mse / puzzle.target_values.size
+    rounding = ROUNDING * puzzle.target_variance
+    if not np.isfinite(noise):
+        return Undecidable()
+    order = np.array(solution.inp_sigma, np.int64)
+    network = Network(puzzle, pairs_of(solution.inp_sigma, solution.out_sigma))
+    rows = np.random.default_rng(0).permutation(puzzle.rows)
+    rows = rows[:NOISY_ROWS] if noise > rounding else rows
+    found = _exchanges(puzzle.blocks)
+    count, squares = 0, np.zeros(len(found))
+    while count < len(rows) and len(found):
+        until = min(len(rows), max(FEWEST_ROWS, 4 * count))
+        squares += _squares(network, order, found, puzzle.rows_in[rows[count:until]])
+        count = until
+        # The rows to come can only add to the sum.
+        left = squares <= max(noise, rounding) * len(rows) * puzzle.outputs
+        found, squares = found[left], squares[left]
+    return Undecidable(**{name: _positions(found, kind) for kind, name in enumerate(("blocks", "inp", "out"))})
+
+
+def _positions(exchanges: Indices, kind: int) -> Pairs:
+    return sorted((int(first), int(second)) for first, second, its in exchanges if its == kind)
+
+
+def _exchanges(blocks: int) -> Indices:
+    """(C, 3) int64: first and second position, and what is exchanged (0: blocks, 1: inp, 2: out pieces)."""
+    first, second = np.triu_indices(blocks, 1)
+    near = second - first <= max(1, MOST_PAIRS // blocks)
+    pairs = np.stack([first[near], second[near]], axis=1)
+    return np.concatenate([np.insert(pairs, 2, kind, axis=1) for kind in range(3)])
+
+
+def _squares(network: Network, order: Indices, exchanges: Indices, rows_in: Array32) -> Array64:
+    """(C,) float64: the squared changes of the predictions by each exchange, summed over rows and outputs."""
+    some = max(1, BATCH_ROWS // len(rows_in))
+    by_first = np.argsort(exchanges[:, 0], kind="stable")
+    result = np.empty(len(exchanges))
+    for start in range(0, len(exchanges), some):
+        batch = by_first[start : start + some]
+        result[batch] = _squares_at_once(network, order, exchanges[batch], rows_in)
+    return result
+
+
+def _squares_at_once(network: Network, order: Indices, exchanges: Indices, rows_in: Array32) -> Array64:
+    """The same for exchanges (C, 3) in the order of their first positions."""
+    first, second, kind = exchanges.T
+    states = np.empty((len(exchanges), *rows_in.shape), np.float32)
+    plain = rows_in.copy()
+    for k, block in enumerate(order):
+        begun, last = np.searchsorted(first, [k, k + 1])
+        states[begun:last] = plain
+        own = np.flatnonzero((first[:last] == k) | (second[:last] == k))
+        other = order[first[own] + second[own] - k]
+        inp = np.where(kind[own] == 2, block, other)
+        out = np.where(kind[own] == 1, block, other)
+        changed = _advanced(network, states[own], inp, out)
+        network.advance(states[:last].reshape(-1, states.shape[2]), [block])
+        states[own] = changed
+        network.advance(plain, [block])
+    change = network.outputs(states) - network.outputs(plain)
+    sums = np.square(change, dtype=np.float64).sum(axis=(1, 2))
+    return np.asarray(np.where(np.isfinite(sums), sums, np.inf))
+
+
+def _advanced(network: Network, states: Array32, inp: Indices, out: Indices) -> Array32:
+    """``states`` (C, S, d), each through a block of its own: inp piece ``inp[c]`` and block ``out[c]``'s out piece."""
+    puzzle, some = network.puzzle, max(1, BATCH_WEIGHTS // (network.puzzle.hidden * network.puzzle.width))
+    result = states.copy()
+    for start in range(0, len(states), some):
+        its_inp, its_out = inp[start : start + some], out[start : start + some]
+        hidden = states[start : start + some] @ puzzle.inp_weight[its_inp].transpose(0, 2, 1)
+        hidden += puzzle.inp_bias[its_inp, None, :]
+        activation_of(puzzle.activation).apply(hidden, hidden)
+        result[start : start + some] += hidden @ network.out_weight[its_out].transpose(0, 2, 1)
+        result[start : start + some] += network.out_bias[its_out, None, :]
+    return result
