@@ -50,6 +50,9 @@ def _elu(z: Array32, out: Array32) -> None:
     np.copyto(out, np.where(z > 0, z, np.expm1(np.minimum(z, 0))))
 
 
+AUTO = "auto"
+"""A puzzle of an activation that nobody knows: it is to be chosen (``pairing.activation_choice``)."""
+
 ACTIVATIONS: dict[str, Activation] = {
     "relu": Activation(lambda z, out: np.maximum(z, 0, out=out), lambda z: (z > 0).astype(np.float32)),
     "gelu": Activation(_gelu, _gelu_slope),
@@ -69,12 +72,25 @@ ACTIVATIONS: dict[str, Activation] = {
 """Name → activation; slopes at a kink are the left one's."""
 
 
+def checked_activation(name: str) -> str:
+    """The name itself, of an activation or ``auto``.
+
+    Raises:
+        InputError: there is no such activation; the message lists the known ones.
+    """
+    if name not in (AUTO, *ACTIVATIONS):
+        raise InputError(f"unknown activation '{name}'; known: {AUTO}, {', '.join(ACTIVATIONS)}")
+    return name
+
+
 def activation_of(name: str) -> Activation:
     """The activation of that name.
 
     Raises:
-        InputError: there is none; the message lists the known ones.
+        InputError: there is none; the message lists the known ones. Or it is still to be chosen.
     """
+    if name == AUTO:
+        raise InputError("the activation is still to be chosen; see pairing.activation_choice.with_activation")
     if name not in ACTIVATIONS:
         raise InputError(f"unknown activation '{name}'; known: {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]

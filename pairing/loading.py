@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pairing.activations import ACTIVATIONS
+from pairing.activations import ACTIVATIONS, AUTO
 from pairing.errors import PuzzleError
 from pairing.layers import Piece, sort_pieces
 from pairing.packing import unpack_puzzle
@@ -275,8 +275,8 @@ def _read_description(file: Path) -> dict[str, str]:
     for key, value in about.items():
         if not isinstance(value, str):
             raise PuzzleError(f"{file}: '{key}' should be a text; correct it")
-    if about.get("activation", "relu") not in ACTIVATIONS:
-        raise PuzzleError(f"{file}: 'activation' is unknown; correct it to one of {', '.join(ACTIVATIONS)}")
+    if about.get("activation", "relu") not in (AUTO, *ACTIVATIONS):
+        raise PuzzleError(f"{file}: 'activation' is unknown; correct it to one of {AUTO}, {', '.join(ACTIVATIONS)}")
     if "target_hash" in about:
         about["target_hash"] = parse_hash(about["target_hash"], f"{file}: 'target_hash'")
     return about

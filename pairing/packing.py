@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from pairing.activations import ACTIVATIONS
+from pairing.activations import ACTIVATIONS, AUTO
 from pairing.errors import PuzzleError
 from pairing.puzzle import Puzzle
 
@@ -110,7 +110,9 @@ def _check_texts(texts: dict[str, Any], source: str) -> None:
     for key, value in texts.items():
         if not isinstance(value, str):
             raise PuzzleError(f"{source}: '{key}' should be a text; pack it again")
-    if texts["activation"] not in ACTIVATIONS:
-        raise PuzzleError(f"{source}: its activation is unknown; known: {', '.join(ACTIVATIONS)}. Pack it again")
+    if texts["activation"] not in (AUTO, *ACTIVATIONS):
+        raise PuzzleError(
+            f"{source}: its activation is unknown; known: {AUTO}, {', '.join(ACTIVATIONS)}. Pack it again"
+        )
     if not re.fullmatch(r"(?:[0-9a-f]{64})?", texts["target_hash"]):
         raise PuzzleError(f"{source}: its target hash is not the 64 hexadecimal digits of a SHA-256; pack it again")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from pairing.activation_choice import with_activation
 from pairing.assignment import assign
 from pairing.errors import MethodError
 from pairing.puzzle import Puzzle
@@ -26,7 +27,8 @@ def solve(
     """The best solution that the methods lead to, tried one after the other until one solves the puzzle.
 
     ``methods`` is a comma-separated list, a sequence of names, or ``all``; ``budget`` is in seconds for each
-    refinement, ``deadline`` in seconds for everything. The solution's ``solved`` says whether it is the answer.
+    refinement, ``deadline`` in seconds for everything. An activation that is ``auto`` is chosen first. The solution's
+    ``solved`` says whether it is the answer.
 
     Raises:
         InputError: an unknown method, annealer or start.
@@ -34,6 +36,7 @@ def solve(
     """
     names = choose_methods(methods if isinstance(methods, str) else ",".join(methods))
     ends = time.monotonic() + deadline
+    puzzle = with_activation(puzzle, deadline / 2)
     best: Solution | None = None
     failure: MethodError | None = None
     for name in names:

@@ -17,6 +17,9 @@ EXIT_HELP = """Exit status: 0 solved; 1 finished, not solved; 2 the call or the 
 a winner could neither be stored nor spooled; 4 cancelled or out of time; 5 every method failed; 130 interrupted."""
 
 
+ACTIVATION_HELP = "relu, gelu, silu, tanh, …, or auto: that of least error  [default: the puzzle's own, else relu]"
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EXIT_HELP)
 @click.version_option(__version__, prog_name="pairing")
 def cli() -> None:
@@ -53,7 +56,10 @@ def run_options(command: Any) -> Any:
         ),
         click.option("--target", default="pred", show_default=True, help="pred, true, or another column of the data"),
         click.option("--target-hash", metavar="HEX", help="hash of the right answer  [default: the puzzle's own]"),
-        click.option("--activation", help="relu, gelu, silu, tanh, …  [default: the puzzle's own, else relu]"),
+        click.option(
+            "--activation",
+            help=ACTIVATION_HELP,
+        ),
         click.option("--note", default="", metavar="TEXT", help="kept with the results"),
         click.option("--run", metavar="ID", help="the run's id  [default: made up]"),
     ]
@@ -94,7 +100,7 @@ def solve(
 @click.argument("permutation")
 @click.option("--target", default="pred", show_default=True, help="pred, true, or another column of the data")
 @click.option("--target-hash", metavar="HEX", help="hash of the right answer  [default: the puzzle's own]")
-@click.option("--activation", help="relu, gelu, silu, tanh, …  [default: the puzzle's own, else relu]")
+@click.option("--activation", help=ACTIVATION_HELP)
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
 def verify(puzzle: Path, permutation: str, as_json: bool, **options: Any) -> None:
     """Give error, hash and verdict of a PERMUTATION: piece numbers joined by commas, or a file that holds them.
@@ -112,7 +118,7 @@ def verify(puzzle: Path, permutation: str, as_json: bool, **options: Any) -> Non
 @click.argument("puzzle", type=click.Path(path_type=Path))
 @click.argument("solution")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--activation", help="relu, gelu, silu, tanh, …  [default: the puzzle's own, else relu]")
+@click.option("--activation", help=ACTIVATION_HELP)
 def assemble(puzzle: Path, solution: str, out: Path, activation: str | None) -> None:
     """Write the network that SOLUTION makes of PUZZLE to OUT (.pt, .pth: torch state dict; or .safetensors).
 

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+from pairing.activations import AUTO, checked_activation
 from pairing.errors import InputError
 from pairing.loading import load_puzzle, parse_hash
 from pairing.network import Network, pairs_of
@@ -21,12 +22,10 @@ def read_puzzle(
     Raises:
         InputError: a file or an option is wrong.
     """
-    from pairing.activations import activation_of
-
     if target_hash is not None:
         target_hash = parse_hash(target_hash, "--target-hash")
     puzzle = load_puzzle(path).with_options(target=target, target_hash=target_hash, activation=activation)
-    activation_of(puzzle.activation)
+    checked_activation(puzzle.activation)
     puzzle.target_values  # noqa: B018 - raises if the data has no such column
     return puzzle
 
@@ -34,12 +33,18 @@ def read_puzzle(
 def solution_from(path: Path, text: str, **options: str | None) -> tuple[Puzzle, Solution]:
     """The puzzle, and what a permutation is worth on all its rows.
 
+    An activation that is ``auto`` becomes the one with which the permutation's error is least.
+
     Raises:
         InputError: the puzzle, an option or the permutation is wrong.
     """
     permutation = read_permutation(text)
     puzzle = read_puzzle(path, **options)
     inp_sigma, out_sigma = sigmas_of(puzzle, permutation)
+    if puzzle.activation == AUTO:
+        from pairing.activation_choice import activation_of_answer
+
+        puzzle = puzzle.with_options(activation=activation_of_answer(puzzle, inp_sigma, out_sigma))
     full_mse = Network(puzzle, pairs_of(inp_sigma, out_sigma)).full_mse(inp_sigma)
     return puzzle, solution_of(puzzle, inp_sigma, out_sigma, full_mse)
 

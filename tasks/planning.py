@@ -1,9 +1,11 @@
-"""The first stage of a run: what the pool holds already."""
+"""The first stage of a run: the activation, where nobody says it, and what the pool holds already."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+from pairing.activation_choice import with_activation
 from pairing.network import Network, pairs_of
 from pairing.puzzle import Puzzle
 from tasks.errors import PoolError
@@ -17,6 +19,7 @@ from tasks.winners import PoolAddress, open_run_pool
 def plan(store: Store, address: PoolAddress, run: str) -> Request:
     """Reads the pool best, recomputes its error and keeps it with the run, so that no other stage needs the database.
 
+    An activation that is ``auto`` is chosen here, once for all workers, in at most half of the time that the run has.
     Gives the run's request. A pool that cannot be read costs the run its comparison with it, and nothing else. A run
     that was planned before keeps its plan: by now its own winners may stand in the pool.
 
@@ -26,7 +29,13 @@ def plan(store: Store, address: PoolAddress, run: str) -> Request:
     request, puzzle = load(store, run)
     if store.record(run, "plan") is not None:
         return request
-    record: dict[str, Any] = {"pool_best": None, "pool_error": None, "puzzle": puzzle.digest}
+    puzzle = with_activation(puzzle, (request.deadline_at - time.time()) / 2)
+    record: dict[str, Any] = {
+        "pool_best": None,
+        "pool_error": None,
+        "puzzle": puzzle.digest,
+        "activation": puzzle.activation,
+    }
     try:
         with open_run_pool(address, puzzle) as pool:
             record["pool_best"] = pool_best(pool, puzzle)

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from config.settings import Settings, settings
+from pairing.activations import AUTO
 from pairing.errors import InputError
 from pairing.signals import choose_methods
 from tasks.artefacts import prepare_folder, write_artefacts
@@ -67,7 +68,8 @@ def solve_here(
         for note in notes(summary, outcome):
             print(note, file=sys.stderr)  # noqa: T201
     else:
-        print_result(summary, [*notes(summary, outcome), f"Results: {folder}"])
+        chosen = [f"Activation: {summary['activation']}, of least error"] if puzzle.activation == AUTO else []
+        print_result(summary, [*chosen, *notes(summary, outcome), f"Results: {folder}"])
     return exit_status(summary, outcome)
 
 

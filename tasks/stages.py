@@ -34,12 +34,12 @@ P = ParamSpec("P")
 
 
 @functools.lru_cache(maxsize=2)
-def _unpacked(packed: bytes) -> Puzzle:
-    return unpack_puzzle(packed)
+def _unpacked(packed: bytes, activation: str | None) -> Puzzle:
+    return unpack_puzzle(packed).with_options(activation=activation)
 
 
 def load(store: Store, run: str) -> tuple[Request, Puzzle]:
-    """The run's request and puzzle.
+    """The run's request and puzzle; once it is planned, with the plan's activation.
 
     Raises:
         PairingError: the store has lost one of them.
@@ -48,7 +48,7 @@ def load(store: Store, run: str) -> tuple[Request, Puzzle]:
     if record is None:
         raise PairingError(f"the run {run} is not in the store (any more); enqueue it again")
     request = request_of(record)
-    return request, _unpacked(store.puzzle(request.bundle))
+    return request, _unpacked(store.puzzle(request.bundle), (store.record(run, "plan") or {}).get("activation"))
 
 
 def _timed(

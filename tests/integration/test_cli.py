@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from safetensors import safe_open
 
 from config.settings import settings
 from pairing import load_puzzle
@@ -414,6 +415,23 @@ def test_compare_gives_everybody_the_same_evaluations(pairing: Command) -> None:
     assert_as_specified(summary)
     assert {m["evaluations"] for m in summary["methods"]} == {50}
     assert {m["stopped"] for m in summary["methods"]} == {"budget"}
+
+
+def test_the_activation_is_found(pairing: Command) -> None:
+    recipe = ["--blocks", 5, "--width", 10, "--rows", 500, "--epochs", 60, "--seed", 1]
+    made = pairing("make-puzzle", "smooth", "--activation", "tanh", *recipe)
+    assert made.status == 0, made.errors
+    auto, permutation = ["--activation", "auto"], pairing.folder / "smooth.answer.json"
+    for way in ([], ["--inline"]):  # the fleet's workers all see what one of them has chosen
+        ended = pairing("solve", "smooth", *auto, "--methods", "consensus,gram_cosine", *way, "--json")
+        assert ended.status == 0, ended.errors
+        assert ended.json["activation"] == "tanh"
+        assert ended.json["best"]["hash_match"] is True
+    assert "Activation: tanh, of least error" in pairing("solve", "smooth", *auto, "--inline").output.splitlines()
+    assert pairing("verify", "smooth", permutation, *auto).status == 0
+    assert pairing("assemble", "smooth", permutation, "smooth.safetensors", *auto).status == 0
+    with safe_open(pairing.folder / "smooth.safetensors", "np") as file:
+        assert file.metadata() == {"activation": "tanh"}
 
 
 def test_a_puzzle_of_ones_own(pairing: Command) -> None:

@@ -1,0 +1,103 @@
+"""Which activation a network has, where nobody says: the one that leaves the least error."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from pairing.activations import ACTIVATIONS, AUTO
+from pairing.assignment import assign
+from pairing.errors import MethodError
+from pairing.network import Network, pairs_of
+from pairing.puzzle import Indices, Puzzle
+from pairing.refinement import Limits, refine
+from pairing.signals import similarity
+
+METHODS = ("consensus", "trace")
+"""The methods whose pairs are tried: those that tell most networks apart."""
+
+ROWS = 2048
+"""Rows that the trials see (all where there are fewer)."""
+
+ROUNDS = (40, 160)
+"""Evaluations that each trial gets in a round; the best quarter of the trials go on to the next."""
+
+Trial = tuple[Puzzle, Indices]
+"""A puzzle of a certain activation, and pairs (N,) int64."""
+
+
+def with_activation(puzzle: Puzzle, seconds: float = float("inf")) -> Puzzle:
+    """The puzzle with an activation chosen if its own is ``auto``; else the puzzle itself."""
+    return puzzle if puzzle.activation != AUTO else puzzle.with_options(activation=choose_activation(puzzle, seconds))
+
+
+def choose_activation(puzzle: Puzzle, seconds: float = float("inf")) -> str:
+    """The activation of least error after a short refinement; the puzzle's own is not looked at.
+
+    A trial is an activation with the pairs of one method; the trials of least error are refined further (successive
+    halving, Jamieson & Talwalkar 2016), and one that leaves no error but float32's rounding ends the search. The choice
+    is the same every time, unless it takes longer than ``seconds``: then it is the best so far.
+
+    Raises:
+        MethodError: no method gives pairs; the last one's reason.
+    """
+    ends = time.monotonic() + seconds
+    sample = _sample(puzzle)
+    exact = 1e-9 * sample.target_variance
+    trials: Iterable[Trial] = _trials(sample)
+    for evaluations in ROUNDS:
+        tried: list[tuple[float, Trial]] = []
+        for trial, pairs in trials:
+            limits = Limits(seconds=max(0.0, ends - time.monotonic()), evaluations=evaluations)
+            error = refine(trial, pairs, limits=limits).solution.full_mse
+            if error <= exact:
+                return trial.activation
+            tried.append((error, (trial, pairs)))
+            if time.monotonic() >= ends:
+                break
+        ranked = [trial for _, trial in sorted(tried, key=lambda entry: entry[0])]
+        trials = ranked[: math.ceil(len(ranked) / 4)]
+    return ranked[0][0].activation
+
+
+def activation_of_answer(puzzle: Puzzle, inp_sigma: Sequence[int], out_sigma: Sequence[int]) -> str:
+    """The activation with which this answer's error on all rows is least."""
+
+    def error(name: str) -> float:
+        return Network(puzzle.with_options(activation=name), pairs_of(inp_sigma, out_sigma)).full_mse(inp_sigma)
+
+    return min(ACTIVATIONS, key=error)
+
+
+def _sample(puzzle: Puzzle) -> Puzzle:
+    """Some rows of the puzzle, and no hash: a wrong activation may lead to the right answer."""
+    rows = np.random.default_rng(0).permutation(puzzle.rows)[:ROWS]
+    targets = {puzzle.target: puzzle.target_values[rows]}
+    return replace(puzzle, rows_in=puzzle.rows_in[rows], targets=targets, target_hash=None)
+
+
+def _trials(sample: Puzzle) -> Iterator[Trial]:
+    """Every activation with the pairs of every method that gives any, each pairing once.
+
+    Raises:
+        MethodError: no method gave any.
+    """
+    known: set[tuple[str, bytes]] = set()
+    failure: MethodError | None = None
+    for method in METHODS:
+        for name in ACTIVATIONS:
+            trial = sample.with_options(activation=name)
+            try:
+                pairs = assign(similarity(trial, method)).pairs
+            except MethodError as error:
+                failure = error
+                continue
+            if (name, pairs.tobytes()) not in known:
+                known.add((name, pairs.tobytes()))
+                yield trial, pairs
+    if failure is not None and not known:
+        raise failure
