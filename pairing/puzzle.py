@@ -58,6 +58,7 @@ class Puzzle:
     """Target name (``pred``, ``true`` or another column) to (R, o) float64."""
     name: str = ""
     activation: str = "relu"
+    """Its name; ``auto`` where it is still to be chosen (``pairing.activation_choice``)."""
     target_hash: str | None = None
     """The hash that the right answer has (lower-case hexadecimal), where it is known."""
     target: str = "pred"
