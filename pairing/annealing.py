@@ -111,7 +111,7 @@ class _Descent:
         for _ in range(LINEARISATIONS_PER_KICK):
             model = self.search.linearise(self.order, self.rows)
             self.error = model.error
-            if not np.isfinite(model.gram).all():
+            if not np.isfinite(model.crossings).all():
                 return
             path = descend(model, moves=2 * len(self.order), least_gain=1e-6 * model.error)
             yield

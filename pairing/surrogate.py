@@ -3,12 +3,15 @@
 Exchange two blocks a (earlier) and b (later), and a row's output changes, to first order, by
 ``D_ab = u_a · f_b − u_b · f_a``, with f_p the branch of the block at position p and u_p = J_pᵀ g_{p+1} the part of the
 output's gradient that flows through it, both at the present trajectory. With the residual ``r = target − output``, an
-order that inverts a set Z of pairs has the error ``mean (r − Σ_{Z} D_ab)²`` to that order: a quadratic form in
-N(N−1)/2 bits, whose matrix is computed once.
+order that inverts a set Z of pairs has the error ``mean (r − Σ_{Z} D_ab)²`` to that order.
+
+The form's matrix would have N⁴/4 entries. An insertion moves one block past others, so its price needs only the inner
+products among changes that share a block: N matrices of N×N, and a vector for every pair.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,42 +20,71 @@ from pairing.activations import activation_of
 from pairing.network import Network
 from pairing.puzzle import Array32, Indices
 
+CHUNK_ROWS = 128
+"""Rows whose N×N inner products are held at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """A network's way over some rows, forward and backward. N positions, S rows, o outputs."""
+
+    hidden: Array32
+    """(N, S, h): hidden units before the activation."""
+    branches: Array32
+    """(N, S, d): f_p."""
+    through: Array32
+    """(N, o·S, d): u_p, the outputs one after the other."""
+    residual: Array32
+    """(o·S,): target − output."""
+
+    @property
+    def error(self) -> float:
+        """The exact error on these rows."""
+        return float(np.mean(np.square(self.residual, dtype=np.float64)))
+
 
 @dataclass(frozen=True, eq=False)
 class Surrogate:
-    """``error(z) = error − 2 slope·z + zᵀ gram z`` for inversion bits z of the P = N(N−1)/2 pairs of positions.
+    """The error of an order that inverts the pairs Z of positions: ``mean (residual − Σ_Z changes)²``.
 
     Pair (p, q), p < q, has the index that ``np.triu_indices(N, 1)`` gives it.
     """
 
-    error: float
-    """The exact error of the linearised order on the surrogate's rows."""
-    slope: Array32
-    """(P,) float32."""
-    gram: Array32
-    """(P, P) float32."""
+    residual: Array32
+    """(n,) float32, for n = o·S values."""
+    changes: Array32
+    """(P, n) float32: D of each of the P = N(N−1)/2 pairs."""
+    crossings: Array32
+    """(N, N, N) float32: mean D_ab·D_ac at [a, b, c], where D_ba = −D_ab."""
+
+    @property
+    def error(self) -> float:
+        """The exact error of the linearised order on the surrogate's rows."""
+        return float(np.mean(np.square(self.residual, dtype=np.float64)))
 
 
 def linearise(network: Network, order: Indices, rows: Indices) -> Surrogate:
     """The surrogate at ``order``, from the data rows ``rows`` (S,)."""
-    forward, residual = _forward(network, order, rows)
-    through = _backward(network, order, forward)
-    changes = _commutators(through, forward.branches)
-    samples = np.float32(len(changes))
-    return Surrogate(
-        error=float(np.mean(np.square(residual, dtype=np.float64))),
-        slope=(residual.T.reshape(-1) @ changes) / samples,
-        gram=(changes.T @ changes) / samples,
-    )
+    way = trajectory(network, order, rows)
+    return surrogate_of(way.residual, commutators(way))
 
 
-@dataclass(frozen=True, eq=False)
-class _Trajectory:
-    before: Array32  # (N, S, h): hidden units before the activation
-    branches: Array32  # (N, S, d)
+def surrogate_of(residual: Array32, changes: Array32) -> Surrogate:
+    """The surrogate of a residual (n,) and the changes (P, n) of all pairs of positions."""
+    count = (1 + math.isqrt(1 + 8 * len(changes))) // 2
+    index = pair_index(count)
+    crossings = np.zeros((count, count, count), np.float32)
+    for block in range(count if len(changes) else 0):
+        mine = changes[index[block]]
+        mine[:block] *= -1
+        mine[block] = 0
+        np.matmul(mine, mine.T, out=crossings[block])
+    crossings /= np.float32(len(residual))
+    return Surrogate(residual, changes, crossings)
 
 
-def _forward(network: Network, order: Indices, rows: Indices) -> tuple[_Trajectory, Array32]:
+def trajectory(network: Network, order: Indices, rows: Indices) -> Trajectory:
+    """The way of the data rows ``rows`` (S,) through the blocks in ``order``, and the gradient's way back."""
     puzzle = network.puzzle
     act = activation_of(puzzle.activation).apply
     states = puzzle.rows_in[rows]
@@ -67,32 +99,45 @@ def _forward(network: Network, order: Indices, rows: Indices) -> tuple[_Trajecto
         branches[position] += network.out_bias[block]
         states += branches[position]
     residual = puzzle.target_values[rows].astype(np.float32) - network.outputs(states)
-    return _Trajectory(before, branches), residual
+    through = _backward(network, order, before)
+    return Trajectory(before, branches, through, np.ascontiguousarray(residual.T).reshape(-1))
 
 
-def _backward(network: Network, order: Indices, forward: _Trajectory) -> Array32:
+def _backward(network: Network, order: Indices, before: Array32) -> Array32:
     """(N, o·S, d): u_p for every position and row, the outputs one after the other."""
     puzzle = network.puzzle
     slope = activation_of(puzzle.activation).slope
-    count, samples, width = forward.branches.shape
+    count, samples = before.shape[:2]
     gradient = np.repeat(puzzle.last_weight[:, None, :], samples, axis=1)  # (o, S, d)
-    through = np.empty((count, puzzle.outputs, samples, width), np.float32)
+    through = np.empty((count, *gradient.shape), np.float32)
     for position in range(count - 1, -1, -1):
         block = order[position]
         inner = gradient @ network.out_weight[block]
-        inner *= slope(forward.before[position])
+        inner *= slope(before[position])
         np.matmul(inner, puzzle.inp_weight[block], out=through[position])
         gradient += through[position]
-    return through.reshape(count, puzzle.outputs * samples, width)
+    return through.reshape(count, -1, puzzle.width)
 
 
-def _commutators(through: Array32, branches: Array32) -> Array32:
-    """(o·S, P) float32: D of every pair of positions for every row."""
-    count = len(branches)
-    outputs = through.shape[1] // branches.shape[1]
-    branches = np.tile(branches, (1, outputs, 1)) if outputs > 1 else branches
-    products = np.matmul(through.transpose(1, 0, 2), branches.transpose(1, 2, 0))  # (o·S, N, N): u_p · f_q
+def commutators(way: Trajectory) -> Array32:
+    """(P, o·S) float32: D of every pair of positions for every row."""
+    count, samples, _ = way.branches.shape
     first, second = np.triu_indices(count, 1)
-    flat = products.reshape(len(products), -1)
-    changes: Array32 = flat[:, first * count + second] - flat[:, second * count + first]
+    changes = np.empty((len(first), way.through.shape[1]), np.float32)
+    for start in range(0, samples, CHUNK_ROWS):
+        end = min(samples, start + CHUNK_ROWS)
+        branches = way.branches[:, start:end].transpose(1, 2, 0)  # (s, d, N)
+        for offset in range(0, way.through.shape[1], samples):  # the outputs
+            through = way.through[:, offset + start : offset + end].transpose(1, 0, 2)  # (s, N, d)
+            products = np.matmul(through, branches).reshape(end - start, -1)  # u_p · f_q
+            part = products[:, first * count + second] - products[:, second * count + first]
+            changes[:, offset + start : offset + end] = part.T
     return changes
+
+
+def pair_index(count: int) -> Indices:
+    """(N, N) int64: the index of the pair of two positions, either way round; 0 on the diagonal."""
+    index = np.zeros((count, count), np.int64)
+    first, second = np.triu_indices(count, 1)
+    index[first, second] = index[second, first] = np.arange(len(first))
+    return index

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pairing.descent import descend
 from pairing.network import Network
-from pairing.surrogate import Surrogate, linearise
+from pairing.surrogate import Surrogate, linearise, surrogate_of
 from tests.support.puzzles import Planted, plain_outputs, plant
 
 SHAPES = (
@@ -42,8 +42,8 @@ def bits(order: np.ndarray) -> np.ndarray:
 
 def predicted(model: Surrogate, order: np.ndarray) -> float:
     """The surrogate's error of an order of positions, in float64."""
-    z = bits(order)
-    return model.error - 2 * float(model.slope.astype(np.float64) @ z) + float(z @ model.gram.astype(np.float64) @ z)
+    left = model.residual.astype(np.float64) - bits(order) @ model.changes.astype(np.float64)
+    return float(np.mean(left**2))
 
 
 def outputs_of(planted: Planted, order: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -80,10 +80,9 @@ def test_the_predicted_error_near_the_target_is_right_to_second_order(shape: int
     base, order, rows = rng.permutation(puzzle.blocks), rng.permutation(puzzle.blocks), np.arange(puzzle.rows)
     before, after = outputs_of(planted, base, rows), outputs_of(planted, base[order], rows)
     model = linearise(with_target(planted, before), base, rows)
-    z = bits(order)
     exact = float(np.mean((after - before) ** 2))
     # Changes of one pair may cancel in the sum, so the allowance is a part of what they are without cancelling.
-    alone = float(z @ np.diag(model.gram))
+    alone = float(bits(order) @ np.mean(model.changes.astype(np.float64) ** 2, axis=1))
     assert model.error < 1e-10
     assert predicted(model, order) == pytest.approx(exact, rel=0.15, abs=0.02 * alone + 1e-11)
 
@@ -104,30 +103,29 @@ def test_exchanging_neighbours_changes_the_output_by_their_commutator(shape: int
         change = outputs_of(planted, swapped, rows) - before
         index = pairs.index((position, position + 1))
         size = float(np.mean(np.abs(residual * change)))
-        assert model.slope[index] == pytest.approx(np.mean(residual * change), abs=0.05 * size)
-        assert model.gram[index, index] == pytest.approx(np.mean(change**2), rel=0.1)
+        slope = np.mean(model.residual * model.changes[index])
+        assert slope == pytest.approx(np.mean(residual * change), abs=0.05 * size)
+        assert np.mean(model.changes[index] ** 2) == pytest.approx(np.mean(change**2), rel=0.1)
 
 
 @given(shapes, st.sampled_from(["relu", "leaky_relu", "elu", "sigmoid", *SMOOTH]), seeds)
-def test_the_gram_matrix_is_one(shape: int, activation: str, seed: int) -> None:
+def test_crossings_are_inner_products_of_the_changes_of_one_block(shape: int, activation: str, seed: int) -> None:
     planted, rng = planted_of(shape, activation, 0.7), np.random.default_rng(seed)
     puzzle = planted.puzzle
-    model = linearise(Network(puzzle, planted.pairs), rng.permutation(puzzle.blocks), np.arange(puzzle.rows))
-    count = puzzle.blocks * (puzzle.blocks - 1) // 2
-    assert model.slope.shape == (count,)
-    assert model.gram.shape == (count, count)
-    np.testing.assert_allclose(model.gram, model.gram.T, rtol=1e-5, atol=1e-7)
-    values = np.linalg.eigvalsh(model.gram.astype(np.float64))
-    assert values.min() >= -1e-5 * max(1e-6, values.max())
-    # error(z) is a mean of squares for any real z, so its least value is not negative
-    least = model.error - float(model.slope @ np.linalg.pinv(model.gram.astype(np.float64), 1e-5) @ model.slope)
-    assert least >= -1e-3 * model.error
+    count, values = puzzle.blocks, puzzle.rows * puzzle.outputs
+    model = linearise(Network(puzzle, planted.pairs), rng.permutation(count), np.arange(puzzle.rows))
+    assert model.residual.shape == (values,)
+    both = np.zeros((count, count, values))
+    both[np.triu_indices(count, 1)] = model.changes
+    both -= both.transpose(1, 0, 2)
+    expected = np.einsum("abn,acn->abc", both, both) / values
+    np.testing.assert_allclose(model.crossings, expected, rtol=1e-4, atol=1e-5 * max(1e-6, expected.max()))
 
 
 def test_linearising_a_single_block_leaves_nothing_to_order() -> None:
     planted = plant(0, blocks=1)
     model = linearise(Network(planted.puzzle, planted.pairs), np.array([0]), np.arange(10))
-    assert model.gram.shape == (0, 0)
+    assert model.changes.shape == (0, 10)
     assert descend(model, 5, 1e-9).tolist() == [[0]]
 
 
@@ -165,8 +163,7 @@ def models(draw: st.DrawFn) -> Surrogate:
     count = draw(st.integers(2, 8))
     changes = rng.normal(size=(40, count * (count - 1) // 2))
     residual = changes @ rng.integers(0, 2, changes.shape[1]) + rng.normal(size=40)
-    slope, gram = residual @ changes / 40, changes.T @ changes / 40
-    return Surrogate(float(np.mean(residual**2)), slope.astype(np.float32), gram.astype(np.float32))
+    return surrogate_of(residual.astype(np.float32), changes.T.astype(np.float32))
 
 
 @given(models(), st.sampled_from([1e-2, 1e-4]), st.integers(0, 40))
@@ -175,11 +172,12 @@ def test_the_way_down(model: Surrogate, least: float, moves: int) -> None:
     least_gain = max(least * model.error, 1e-9)
     path = descend(model, moves, least_gain)
     count = path.shape[1]
-    assert count * (count - 1) // 2 == len(model.slope)
+    assert count * (count - 1) // 2 == len(model.changes)
     assert 1 <= len(path) <= moves + 1
     assert path[0].tolist() == list(range(count))
     energies = [predicted(model, order) for order in path]
-    rounding = 1e-5 * (model.error + float(np.abs(model.slope).sum() + np.abs(model.gram).sum()))
+    size = np.sqrt(np.mean(model.changes.astype(np.float64) ** 2, axis=1)).sum()
+    rounding = 1e-5 * float((np.sqrt(model.error) + size) ** 2)
     for before, after, higher, lower in zip(path, path[1:], energies, energies[1:], strict=False):
         assert any(np.array_equal(after, order) for order in insertions(before))
         assert lower <= higher - least_gain + rounding

@@ -14,7 +14,7 @@ from pairing.descent import descend
 from pairing.ordering import STARTS
 from pairing.refinement import Hooks, refine
 from pairing.signals import similarity
-from pairing.surrogate import Surrogate
+from pairing.surrogate import surrogate_of
 from tests.support.puzzles import Planted, plant
 from tests.unit.test_refinement import allowing, checkpoints_of, outcome, talkative, unreachable  # noqa: F401
 
@@ -69,5 +69,5 @@ def test_consensus_of_one_block() -> None:
 
 
 def test_a_descent_with_nothing_to_gain_stays() -> None:
-    model = Surrogate(1.0, np.zeros(3, np.float32), np.eye(3, dtype=np.float32))
+    model = surrogate_of(np.zeros(5, np.float32), np.eye(3, 5, dtype=np.float32))
     assert len(descend(model, 10, 0.0)) == 1
