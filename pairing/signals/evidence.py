@@ -87,7 +87,7 @@ def weigh(scores: Array64, trust: float = 1.0) -> Evidence:
 
 
 def _weigh_with_caution(similarity: Array64) -> Evidence:
-    """The fewer the blocks, the less is known of how wrong pairs score: trust is 1 − 2/(N − 1), up to three blocks 0."""
+    """The fewer the blocks, the less is known of how wrong pairs score: trust is 1 − 2/(N − 1), or 0."""
     return weigh(null_units(similarity), max(0.0, 1 - 2 / max(len(similarity) - 1, 1)))
 
 
