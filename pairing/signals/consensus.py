@@ -7,7 +7,6 @@ sets these pairs apart from the others. ``docs/signals.md`` has the derivation a
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import nnls
 
 from pairing.puzzle import Array64, Puzzle
 from pairing.signals import branches, weights
@@ -72,6 +71,8 @@ def _weights(scores: Array64, probabilities: Array64) -> Array64:
     μ is the signals' mean over right pairs less that over wrong ones, C their covariance over wrong ones, shrunk: by
     it, signals that tell the same share a weight.
     """
+    from scipy.optimize import nnls
+
     wrong = 1 - probabilities
     level = np.array([_mean(wrong, score) for score in scores])
     apart = np.array([_mean(probabilities, score) for score in scores]) - level

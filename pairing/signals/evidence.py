@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri
 
 from pairing.puzzle import Array64, Indices
 
@@ -97,6 +96,8 @@ def null_units(similarity: Array64) -> Array64:
     Each half of the distribution has its own scale: upwards the largest that quantiles up to 1 − 1.5/N
     (the right pairs lie above) suggest, because absolute cosines and the like are skewed.
     """
+    from scipy.special import ndtri
+
     blocks = len(similarity)
     largest = float(np.abs(similarity).max())
     matrix = similarity / largest if largest > 0 else similarity
