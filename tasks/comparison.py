@@ -89,7 +89,7 @@ def _method_record(store: Store, request: Request, method: str, seed: int) -> di
     ok = failure is None and refined is not None
     error = None if ok else (failure or {}).get("error", "did not finish: its worker was lost, or time ran out")
     record: dict[str, Any] = {"method": method, "seed": seed, "ok": ok, "error": error}
-    for name in ("total_similarity", "mean_similarity", "top_pairs", "pairs", "margins"):
+    for name in ("total_similarity", "mean_similarity", "top_pairs", "pairs", "margins", "confidence"):
         record[name] = assigned and assigned[name]
     for name in ("pairs_matching_pool_best", "pool_order_mse"):
         record[name] = assigned and assigned[name]

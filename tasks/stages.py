@@ -24,6 +24,7 @@ from pairing.packing import unpack_puzzle
 from pairing.puzzle import Indices, Puzzle
 from pairing.refinement import Hooks, Limits, Progress, refine
 from pairing.signals import similarity as similarity_of
+from pairing.signals.evidence import confidence
 from tasks.request import Request, request_of
 from tasks.store import Store, part_name
 
@@ -95,6 +96,7 @@ def _assignment(store: Store, run: str, method: str) -> None:
     record = {
         "pairs": found.pairs.tolist(),
         "margins": [_finite(margin) for margin in found.margins],
+        "confidence": confidence(matrix, found.pairs).tolist(),
         "total_similarity": found.total_similarity,
         "mean_similarity": found.mean_similarity,
         "top_pairs": [list(pair) for pair in found.top_pairs()],

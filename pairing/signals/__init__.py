@@ -55,6 +55,8 @@ def _method_at(point: EntryPoint) -> Method:
 _SIGNALS: tuple[Signal, ...] = (
     weights.trace,
     consensus.consensus,
+    branches.error_alignment,
+    branches.nonlinear_alignment,
     weights.norm_balance,
     weights.dominance,
     weights.aligned_cosine,

@@ -9,6 +9,7 @@ import numpy as np
 
 from pairing.activations import activation_of
 from pairing.puzzle import Array32, Array64, Puzzle
+from pairing.signals.weights import cosines
 
 SAMPLE_ROWS = 500
 """The first rows of the data that these signals look at."""
@@ -29,6 +30,35 @@ def residual_cosine(puzzle: Puzzle) -> Array64:
     products = moments @ puzzle.out_weight.reshape(puzzle.blocks, -1).T + (puzzle.out_bias @ rows.sum(0))[None, :]
     norms = np.sqrt(_squared_norms(puzzle, rows, hidden)) * np.linalg.norm(rows)
     return np.asarray(np.abs(products) / np.maximum(norms, np.finfo(np.float64).tiny), np.float64)
+
+
+def error_alignment(puzzle: Puzzle) -> Array64:
+    """How well the branch's output reduces the error that the network has without its blocks."""
+    rows = puzzle.rows_in[:SAMPLE_ROWS].astype(np.float64)
+    target = puzzle.target_values[:SAMPLE_ROWS]
+    return _alignment(puzzle, target - rows @ puzzle.last_weight.T)
+
+
+def nonlinear_alignment(puzzle: Puzzle) -> Array64:
+    """How well the branch's output fits what no linear function of the inputs tells of the target."""
+    rows = puzzle.rows_in[:SAMPLE_ROWS].astype(np.float64)
+    target = puzzle.target_values[:SAMPLE_ROWS]
+    inputs = np.column_stack([rows, np.ones(len(rows))])
+    error = target - inputs @ np.linalg.lstsq(inputs, target, rcond=None)[0]
+    rounding = np.linalg.norm(error) <= 1e-6 * np.linalg.norm(target)  # and no error: few rows, or a linear target
+    return _alignment(puzzle, np.zeros_like(error) if rounding else error)
+
+
+def _alignment(puzzle: Puzzle, error: Array64) -> Array64:
+    """(N, N) float64: cosine of Σ (e − ē) hᵀ and W_last W_out, flattened; e are the rows of ``error`` (S, o).
+
+    Gradient descent on an error e adds a multiple of W_lastᵀ Σ e hᵀ to W_out in its first step.
+    """
+    blocks = puzzle.blocks
+    hidden = _hidden(puzzle, puzzle.rows_in[:SAMPLE_ROWS])
+    centred = (error - error.mean(axis=0)).astype(np.float32)
+    told, read = centred.T @ hidden, puzzle.last_weight @ puzzle.out_weight  # (N, o, h) both
+    return cosines(told.reshape(blocks, -1), read.reshape(blocks, -1))
 
 
 def _hidden(puzzle: Puzzle, rows: Array32) -> Array32:

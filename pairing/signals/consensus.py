@@ -1,46 +1,87 @@
-"""A consensus of the other signals, each weighted by how decisive it is on this very puzzle."""
+"""A consensus of the other signals, each weighted by how decisive it is on this very puzzle.
+
+Found by expectation and maximisation: which pairs are how probable by the combined score, and by how much each signal
+sets these pairs apart from the others. ``docs/signals.md`` has the derivation and what was measured.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from pairing.assignment import assign
 from pairing.puzzle import Array64, Puzzle
 from pairing.signals import branches, weights
+from pairing.signals.evidence import Evidence, null_units, weigh
 
 SOURCES = (
     weights.trace,
-    weights.dominance,
     weights.aligned_cosine,
     weights.neuron_cosine,
     weights.gram_cosine,
-    weights.asymmetry,
     weights.product_norm,
     weights.norm_balance,
-    branches.residual_cosine,
+    branches.error_alignment,
+    branches.nonlinear_alignment,
 )
-"""The signals that take part: the old fleet's four are left out."""
+"""The signals that take part. The others add nothing to these, or agree with one of them where both are wrong."""
+
+_STARTS = 3  # signals whose own evidence a search starts from, beside that from all together
+_ROUNDS = 3  # of expectation and maximisation
+_SHRINKAGE = 0.6  # of the signals' correlations towards 0
 
 
 def consensus(puzzle: Puzzle) -> Array64:
-    """Sum of the other signals, standardised and weighted by how decisive each is."""
-    total = np.zeros((puzzle.blocks, puzzle.blocks))
-    for source in SOURCES:
-        standard = standardise(source(puzzle))
-        total += decisiveness(standard) * standard
-    return total
+    """The other signals' weighted sum; how decisive each is, the puzzle itself shows."""
+    return combine([source(puzzle) for source in SOURCES])
 
 
-def standardise(matrix: Array64) -> Array64:
-    """The matrix with row and column means taken off, divided by what is left's standard deviation."""
-    centred = matrix - matrix.mean(axis=0) - matrix.mean(axis=1, keepdims=True) + matrix.mean()
-    return np.asarray(centred / max(float(centred.std()), np.finfo(np.float64).tiny))
+def combine(matrices: list[Array64]) -> Array64:
+    """The weighted sum (N, N) float64 of similarity matrices that has the most support, in null units.
 
-
-def decisiveness(standard: Array64) -> float:
-    """How clearly a standardised matrix tells pairs apart: the median margin of its assignment, at least 0.
-
-    In standard deviations; a matrix of noise has hardly any, since an assigned pair's best rival is as good.
+    Each search starts from another idea of the right pairs, so that a few useless signals that happen to agree do not
+    outvote a decisive one.
     """
-    margin = float(np.median(assign(standard).margins))
-    return max(0.0, margin) if np.isfinite(margin) else 1.0
+    scores = np.array([null_units(matrix) for matrix in matrices])
+    alone = [weigh(score) for score in scores]
+    decisive = np.argsort([-evidence.support for evidence in alone], kind="stable")
+    starts = [_together(scores, alone), *(alone[k] for k in decisive[:_STARTS])]
+    found = [_search(scores, start) for start in starts]
+    return max(found, key=lambda pair: pair[1].support)[0]
+
+
+def _together(scores: Array64, alone: list[Evidence]) -> Evidence:
+    """The evidence of all signals, each weighted by how far and how surely it sets its own pairs apart."""
+    surely = np.array([np.square(evidence.probabilities).sum() for evidence in alone])
+    apart = np.array([_mean(evidence.probabilities, score) for evidence, score in zip(alone, scores, strict=True)])
+    return weigh(null_units(np.tensordot(apart * surely, scores, 1)))
+
+
+def _search(scores: Array64, evidence: Evidence) -> tuple[Array64, Evidence]:
+    """The combined score, and its evidence, that expectation and maximisation come to from a start."""
+    combined = scores[0]
+    for _ in range(_ROUNDS):
+        combined = null_units(np.tensordot(_weights(scores, evidence.probabilities), scores, 1))
+        evidence = weigh(combined)
+    return combined, evidence
+
+
+def _weights(scores: Array64, probabilities: Array64) -> Array64:
+    """(signals,) float64, at least 0: those of the least ½ wᵀCw − w·μ, which set probable pairs apart best.
+
+    Fisher's linear discriminant (1936), without negative weights.
+    μ is the signals' mean over right pairs less that over wrong ones, C their covariance over wrong ones, shrunk: by
+    it, signals that tell the same share a weight.
+    """
+    from scipy.optimize import nnls
+
+    wrong = 1 - probabilities
+    level = np.array([_mean(wrong, score) for score in scores])
+    apart = np.array([_mean(probabilities, score) for score in scores]) - level
+    centred = (scores - level[:, None, None]).reshape(len(scores), -1)
+    covariance = (centred * wrong.ravel()) @ centred.T / max(float(wrong.sum()), 1e-9)
+    variance = np.diag(np.diag(covariance) + 1e-9)
+    root = np.linalg.cholesky((1 - _SHRINKAGE) * covariance + _SHRINKAGE * variance)
+    return np.asarray(nnls(root.T, np.linalg.solve(root, apart))[0])
+
+
+def _mean(probabilities: Array64, score: Array64) -> float:
+    return float((probabilities * score).sum() / max(float(probabilities.sum()), 1e-9))

@@ -10,7 +10,7 @@ from pairing.puzzle import Array32, Array64, Puzzle
 
 def cosine(puzzle: Puzzle) -> Array64:
     """Cosine of the two matrices flattened as stored (the old fleet's "Find the Lady")."""
-    return _cosines(_flat(puzzle.inp_weight), _flat(puzzle.out_weight))
+    return cosines(_flat(puzzle.inp_weight), _flat(puzzle.out_weight))
 
 
 def transpose(puzzle: Puzzle) -> Array64:
@@ -35,7 +35,7 @@ def dominance(puzzle: Puzzle) -> Array64:
 
 def aligned_cosine(puzzle: Puzzle) -> Array64:
     """Absolute cosine of W_in and the transposed W_out, flattened."""
-    return np.abs(_cosines(_flat(puzzle.inp_weight), _flat(_transposed(puzzle))))
+    return np.abs(cosines(_flat(puzzle.inp_weight), _flat(_transposed(puzzle))))
 
 
 def neuron_cosine(puzzle: Puzzle) -> Array64:
@@ -47,7 +47,7 @@ def neuron_cosine(puzzle: Puzzle) -> Array64:
 
 def gram_cosine(puzzle: Puzzle) -> Array64:
     """Cosine of the hidden units' Gram matrices, W_in W_inᵀ and W_outᵀ W_out."""
-    return _cosines(_flat(_inp_gram(puzzle)), _flat(_out_gram(puzzle)))
+    return cosines(_flat(_inp_gram(puzzle)), _flat(_out_gram(puzzle)))
 
 
 def asymmetry(puzzle: Puzzle) -> Array64:
@@ -98,13 +98,14 @@ def _normalised(stack: NDArray[np.floating]) -> Array32:
     return np.asarray(stack / np.maximum(norms, np.finfo(np.float32).tiny), np.float32)
 
 
-def _cosines(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array64:
+def cosines(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array64:
+    """Cosine of every row of a (N, n) with every row of b (N, n); 0 with a row of zeros."""
     return (_normalised(a) @ _normalised(b).T).astype(np.float64)
 
 
 def _correlations(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array64:
     """Pearson correlation of every row of a (N, n) with every row of b (N, n)."""
-    return _cosines(a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True))
+    return cosines(a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True))
 
 
 def _spectra(stack: Array32) -> Array64:

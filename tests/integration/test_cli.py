@@ -43,8 +43,9 @@ SCHEMA = {
     "best": "method seed full_mse inp_sigma out_sigma permutation hash hash_match",
     "undecidable": "blocks inp out",
     "methods": (
-        "method seed ok error total_similarity mean_similarity top_pairs pairs margins pairs_matching_pool_best"
-        " pool_order_mse annealer start start_mse full_mse evaluations repaired_pairs stopped seconds"
+        "method seed ok error total_similarity mean_similarity top_pairs pairs margins confidence"
+        " pairs_matching_pool_best pool_order_mse annealer start start_mse full_mse evaluations repaired_pairs stopped"
+        " seconds"
     ),
     "pool": "best_before best_after inserted stored_later",
     "artefacts": "matrices summary",
@@ -82,7 +83,8 @@ def assert_as_specified(summary: dict[str, Any]) -> None:
         assert method["ok"] == (method["error"] is None)
         if method["ok"]:
             assert sorted(method["pairs"]) == list(range(summary["blocks"]))
-            assert len(method["margins"]) == summary["blocks"]
+            assert len(method["margins"]) == len(method["confidence"]) == summary["blocks"]
+            assert all(0 <= stated <= 1 for stated in method["confidence"])
     best = summary["best"]
     if best is not None:
         puzzle = load_puzzle(DEMO)

@@ -29,6 +29,8 @@ BASE = (
     "product_norm",
     "residual_cosine",
     "norm_balance",
+    "error_alignment",
+    "nonlinear_alignment",
 )
 OURS = (*BASE, "consensus")
 
@@ -78,6 +80,31 @@ def singular_values(a: Floats) -> Floats:
     return np.linalg.svd(a, compute_uv=False)
 
 
+def of_errors(error: Callable[[Puzzle, Floats, Floats], Floats]) -> Callable[[Puzzle, int, int], float]:
+    """Cosine of the covariance of an error (S, o) with the hidden units, and of W_last W_out."""
+
+    def score(puzzle: Puzzle, i: int, j: int) -> float:
+        act = PLAIN_ACTIVATIONS[puzzle.activation]
+        rows, target = puzzle.rows_in[:500].astype(np.float64), puzzle.target_values[:500]
+        hidden = np.array([act(puzzle.inp_weight[i].astype(np.float64) @ x + puzzle.inp_bias[i]) for x in rows])
+        wrong = error(puzzle, rows, target)
+        covariance = (wrong - wrong.mean(axis=0)).T @ (hidden - hidden.mean(axis=0))
+        read = puzzle.last_weight.astype(np.float64) @ puzzle.out_weight[j].astype(np.float64)
+        return cosine(covariance, read) if covariance.any() else 0.0
+
+    return score
+
+
+def without_blocks(puzzle: Puzzle, rows: Floats, target: Floats) -> Floats:
+    return target - rows @ puzzle.last_weight.T.astype(np.float64)
+
+
+def not_linear(_: Puzzle, rows: Floats, target: Floats) -> Floats:
+    inputs = np.column_stack([rows, np.ones(len(rows))])
+    error = target - inputs @ (np.linalg.pinv(inputs) @ target)
+    return error if len(rows) > inputs.shape[1] else np.zeros_like(error)
+
+
 FORMULAS: dict[str, Callable[[Puzzle, int, int], float]] = {
     "cosine": of_weights(lambda inp, out, _: cosine(inp, out)),
     "transpose": of_weights(lambda inp, out, _: float((inp * out.T).sum())),
@@ -92,6 +119,8 @@ FORMULAS: dict[str, Callable[[Puzzle, int, int], float]] = {
     "product_norm": of_weights(lambda _inp, _out, m: frobenius(m)),
     "residual_cosine": lambda puzzle, i, j: abs(cosine(*branch(puzzle, i, j))),
     "norm_balance": of_weights(norm_balance),
+    "error_alignment": of_errors(without_blocks),
+    "nonlinear_alignment": of_errors(not_linear),
 }
 
 SHAPES = [
@@ -114,7 +143,7 @@ def test_formula(method: str, shape: dict[str, int]) -> None:
     np.testing.assert_allclose(similarity(puzzle, method), by_formula(puzzle, method), rtol=2e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("method", ["activation", "residual_cosine"])
+@pytest.mark.parametrize("method", ["activation", "residual_cosine", "error_alignment", "nonlinear_alignment"])
 @pytest.mark.parametrize("activation", PLAIN_ACTIVATIONS)
 def test_signals_from_data_take_the_networks_own_activation(activation: str, method: str) -> None:
     puzzle = plant(8, activation=activation).puzzle

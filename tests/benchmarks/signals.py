@@ -1,0 +1,96 @@
+"""What the pairing methods are worth on networks of known answers: right pairs, and how true their confidence is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from pairing.assignment import assign
+from pairing.puzzle import Array64, Indices, Puzzle
+from pairing.signals import methods, similarity
+from pairing.signals.evidence import confidence
+from tests.benchmarks.record import Figure
+
+STRONG = 0.9
+"""The share of right pairs from which on a signal is strong: there the consensus must be as right."""
+
+SURE = 0.9
+"""The confidence at which a pair is stated to be sure; at least this share of such pairs must be right."""
+
+BINS = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
+"""Limits of the reliability table's bins of confidence."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """One method's pairing of one network, beside the truth."""
+
+    network: str
+    method: str
+    right: np.ndarray
+    """(N,) bool: which of its pairs are right."""
+    stated: Array64
+    """(N,) float64: the confidence of each."""
+
+
+def judge(network: str, puzzle: Puzzle, truth: Indices) -> list[Judged]:
+    """Every method's pairing of a puzzle whose right pairs (N,) int64 are known."""
+    judged = []
+    for method in methods():
+        matrix = similarity(puzzle, method)
+        pairs = assign(matrix).pairs
+        stated = confidence(matrix, pairs)
+        judged.append(Judged(network=network, method=method, right=pairs == truth, stated=stated))
+    return judged
+
+
+def signal_figures(judged: Iterable[Judged]) -> list[Figure]:
+    """Whether the consensus is right wherever a strong signal is, and sure pairs are as right as stated."""
+    results = list(judged)
+    behind, total, best_total = 0, 0, 0
+    networks = list(dict.fromkeys(result.network for result in results))
+    for network in networks:
+        rights = {r.method: int(r.right.sum()) for r in results if r.network == network}
+        blocks = next(len(r.right) for r in results if r.network == network)
+        ours, best = rights.pop("consensus"), max(rights.values())
+        behind += ours < best and best >= STRONG * blocks
+        total, best_total = total + ours, best_total + best
+    stated, right = _pooled(results)
+    sure = stated >= SURE
+    share = 100 * float(right[sure].mean()) if sure.any() else 100.0
+    return [
+        Figure(what="consensus behind a strong signal", measured=behind, unit="", required=0, samples=len(networks)),
+        Figure(
+            what="right pairs: consensus / best single signal of each network",
+            measured=total / best_total,
+            unit="×",
+            required=1.0,
+            at_least=True,
+            samples=len(networks),
+        ),
+        Figure(
+            what=f"right among pairs stated at {SURE} or more, all methods",
+            measured=share,
+            unit="%",
+            required=100 * SURE,
+            at_least=True,
+            samples=int(sure.sum()),
+        ),
+    ]
+
+
+def reliability(judged: Iterable[Judged]) -> list[tuple[float, float, int, float]]:
+    """Per bin of confidence: its limits, how many pairs were stated in it, and which share of them was right."""
+    stated, right = _pooled(list(judged))
+    table = []
+    for low, high in pairwise(BINS):
+        within = (stated >= low) & ((stated < high) | (high == BINS[-1]))
+        table.append((low, high, int(within.sum()), float(right[within].mean()) if within.any() else float("nan")))
+    return table
+
+
+def _pooled(results: list[Judged]) -> tuple[Array64, np.ndarray]:
+    return np.concatenate([r.stated for r in results]), np.concatenate([r.right for r in results])
