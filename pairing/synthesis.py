@@ -15,11 +15,11 @@ from typing import Final
 from pairing.activations import ACTIVATIONS
 from pairing.errors import InputError
 from pairing.solution import permutation_hash
-from pairing.tables import TABLE_NAMES, synthetic_rows, table_rows
+from pairing.tables import INPUT_NAMES, TABLE_NAMES, synthetic_rows, table_rows
 from pairing.training import new_layers, private_torch, train
 from pairing.writing import appearing_whole, checked_folder, write_data, write_json, write_pieces
 
-__all__ = ["ACTIVATION_NAMES", "TABLE_NAMES", "SyntheticPuzzle", "make_puzzle"]
+__all__ = ["ACTIVATION_NAMES", "INPUT_NAMES", "TABLE_NAMES", "SyntheticPuzzle", "make_puzzle"]
 
 ACTIVATION_NAMES: Final = tuple(ACTIVATIONS)
 """Activations a network can be trained with: ``gelu`` is the exact one, ``leaky_relu`` has slope 0.01."""
@@ -61,6 +61,7 @@ def make_puzzle(
     weight_decay: float = 0.0,
     batch_size: int = 64,
     seed: int = 0,
+    inputs: str = "normal",
     table: str | None = None,
 ) -> SyntheticPuzzle:
     """Train a residual network, shuffle its layers, and write them as a puzzle.
@@ -82,6 +83,7 @@ def make_puzzle(
         weight_decay: AdamW's decoupled decay, per step and relative to the step size.
         batch_size: rows in a step of the training.
         seed: decides data, initial weights, batches and the shuffle; 0 ≤ seed < 2**63.
+        inputs: one of :data:`INPUT_NAMES`: what synthetic rows are like. A table has its own.
         table: one of :data:`TABLE_NAMES` in place of synthetic rows, each column standardised. A table
             of classes is learnt as the class's number, or with one output a class.
 
@@ -95,7 +97,7 @@ def make_puzzle(
     import torch
 
     folder = checked_folder(folder)
-    _check_choices(activation=activation, table=table)
+    _check_choices(activation=activation, inputs=inputs, table=table)
     _check_positive(
         blocks=blocks,
         width=width,
@@ -113,7 +115,7 @@ def make_puzzle(
 
     with private_torch(seed):
         if table is None:
-            x, y = synthetic_rows(rows or DEFAULT_ROWS, width or DEFAULT_WIDTH, outputs)
+            x, y = synthetic_rows(rows or DEFAULT_ROWS, width or DEFAULT_WIDTH, outputs, inputs)
         else:
             x, y = table_rows(table, rows, width, outputs)
         rows, width = x.shape
@@ -149,6 +151,7 @@ def make_puzzle(
         "weight_decay": weight_decay,
         "batch_size": batch_size,
         "seed": seed,
+        "inputs": inputs,
         "table": table,
         "torch": str(torch.__version__).partition("+")[0],
     }
@@ -170,9 +173,13 @@ def make_puzzle(
     )
 
 
-def _check_choices(*, activation: str, table: str | None) -> None:
+def _check_choices(*, activation: str, inputs: str, table: str | None) -> None:
     if activation not in ACTIVATION_NAMES:
         raise InputError(f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATION_NAMES)}")
+    if inputs not in INPUT_NAMES:
+        raise InputError(f"unknown inputs {inputs!r}; choose one of {', '.join(INPUT_NAMES)}")
+    if table is not None and inputs != "normal":
+        raise InputError(f"inputs is {inputs!r}, but a table has its own; leave one of the two out")
     if table is not None and table not in TABLE_NAMES:
         raise InputError(f"unknown table {table!r}; choose one of {', '.join(TABLE_NAMES)}, or none for synthetic rows")
 

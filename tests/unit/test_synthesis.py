@@ -125,6 +125,18 @@ def test_several_outputs(tmp_path: Path) -> None:
     assert float(((y - pred) ** 2).mean()) < 1e-12
 
 
+def test_inputs_like_signs(tmp_path: Path) -> None:
+    made = make_puzzle(tmp_path / "puzzle", inputs="signs", **{**TINY, "rows": 400})
+    names, rows = read_rows(made)
+    inputs = rows[:, [name.startswith("measurement_") for name in names]].astype(np.float64)
+    noise = np.abs(inputs) - 1
+    assert np.abs(noise).max() < 0.6  # six standard deviations
+    assert noise.std() == pytest.approx(0.1, abs=0.02)
+    assert np.mean(inputs > 0) == pytest.approx(0.5, abs=0.1)
+    y, pred = recompute(made, "relu")
+    assert float(((y - pred) ** 2).mean()) < 1e-12
+
+
 def test_training_reaches_the_target(tmp_path: Path) -> None:
     recipe = {**TINY, "rows": 300, "learning_rate": 1e-2}
     brief = make_puzzle(tmp_path / "brief", **recipe)
@@ -175,6 +187,8 @@ def test_a_table_with_an_output_a_class_and_some_of_its_rows(tmp_path: Path) -> 
         ({"weight_decay": -0.1}, "weight_decay is -0.1"),
         ({"seed": -1}, "seed is -1"),
         ({"activation": "softmax"}, "unknown activation 'softmax'; choose one of relu"),
+        ({"inputs": "coins"}, "unknown inputs 'coins'; choose one of normal, signs"),
+        ({"inputs": "signs", "table": "iris"}, "inputs is 'signs', but a table has its own"),
         ({"table": "moons"}, "unknown table 'moons'; choose one of digits"),
         ({"table": "iris", "width": 5}, "the table iris has 4 columns"),
         ({"table": "iris", "rows": 151}, "the table iris has 150"),
