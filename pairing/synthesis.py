@@ -60,6 +60,7 @@ def make_puzzle(
     learning_rate: float = 1e-3,
     weight_decay: float = 0.0,
     batch_size: int = 64,
+    branch_scale: float = 1.0,
     seed: int = 0,
     inputs: str = "normal",
     table: str | None = None,
@@ -82,6 +83,8 @@ def make_puzzle(
         learning_rate: AdamW's step size.
         weight_decay: AdamW's decoupled decay, per step and relative to the step size.
         batch_size: rows in a step of the training.
+        branch_scale: factor on the out layers' initial weights and biases. With 1, torch's default, the states
+            of a network of more than about 100 blocks grow so large that it hardly learns; 0.25 prevents it.
         seed: decides data, initial weights, batches and the shuffle; 0 ≤ seed < 2**63.
         inputs: one of :data:`INPUT_NAMES`: what synthetic rows are like. A table has its own.
         table: one of :data:`TABLE_NAMES` in place of synthetic rows, each column standardised. A table
@@ -109,7 +112,7 @@ def make_puzzle(
     )
     if rows == 1:
         raise InputError("rows is 1; a network cannot be trained on fewer than 2 rows")
-    _check_rates(learning_rate=learning_rate, weight_decay=weight_decay)
+    _check_rates(learning_rate=learning_rate, weight_decay=weight_decay, branch_scale=branch_scale)
     if not 0 <= seed < 2**63:
         raise InputError(f"seed is {seed}; give a number from 0 to 2**63 - 1")
 
@@ -121,7 +124,7 @@ def make_puzzle(
         rows, width = x.shape
         hidden = 2 * width if hidden is None else hidden
         _check_shapes(width=width, hidden=hidden, outputs=outputs)
-        layers = new_layers(blocks, width, hidden, outputs)
+        layers = new_layers(blocks, width, hidden, outputs, branch_scale)
         pred = train(
             layers,
             x,
@@ -150,6 +153,7 @@ def make_puzzle(
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
         "batch_size": batch_size,
+        "branch_scale": branch_scale,
         "seed": seed,
         "inputs": inputs,
         "table": table,
@@ -190,11 +194,13 @@ def _check_positive(**counts: int | None) -> None:
             raise InputError(f"{name} is {count}; give a whole number of at least 1")
 
 
-def _check_rates(*, learning_rate: float, weight_decay: float) -> None:
+def _check_rates(*, learning_rate: float, weight_decay: float, branch_scale: float) -> None:
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise InputError(f"learning_rate is {learning_rate}; give a number above 0, such as 0.001")
     if not (math.isfinite(weight_decay) and weight_decay >= 0):
         raise InputError(f"weight_decay is {weight_decay}; give 0 or a number above 0, such as 0.01")
+    if not (math.isfinite(branch_scale) and branch_scale > 0):
+        raise InputError(f"branch_scale is {branch_scale}; give a number above 0, such as 0.25")
 
 
 def _check_shapes(*, width: int, hidden: int, outputs: int) -> None:

@@ -164,6 +164,7 @@ def methods() -> None:
 @click.option("--lr", default=0.01, show_default=True, help="learning rate of AdamW")
 @click.option("--weight-decay", default=0.1, show_default=True)
 @click.option("--batch-size", default=64, show_default=True, help="rows in a step of the training")
+@click.option("--branch-scale", default=1.0, show_default=True, help="factor on the out layers' initial weights")
 @click.option("--seed", default=0, show_default=True)
 @click.option(
     "--inputs",

@@ -200,9 +200,10 @@ GROWTH: Final = tuple(
         width=32,
         rows=4000,
         epochs=20,
-        learning_rate=3e-3,
+        learning_rate=1e-3,
         weight_decay=0.05,
         batch_size=128,
+        branch_scale=0.25,
     )
     for blocks in (16, 32, 64, 96, 192)
 )
