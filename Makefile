@@ -20,10 +20,10 @@ ifeq ($(wildcard $(VENV)/bin/python),)
 $(MAIN_STAMP) $(TEST_STAMP): AGAIN
 endif
 
-.PHONY: help solve test check check-code check-tests bench clean AGAIN
+.PHONY: help solve test check check-code check-tests bench bench-full bench-table clean AGAIN
 
 help: ## List the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 solve: $(MAIN_STAMP) ## Solve a puzzle: PUZZLE=folder (default: the demonstration), ARGS='further options'
 	@$(VENV)/bin/pairing solve "$(PUZZLE)" $(ARGS)
@@ -43,8 +43,14 @@ check-code:
 check-tests:
 	@$(VENV)/bin/python -m pytest --quiet tests/unit tests/property $(ARGS)
 
-bench: $(TEST_STAMP) ## Run the benchmarks: time, and gap to the known answer
+bench: $(TEST_STAMP) ## Run the benchmarks on few samples, in at most 15 minutes; ARGS='--case NAME' for some of them
 	@$(VENV)/bin/python -m tests.benchmarks $(ARGS)
+
+bench-full: $(TEST_STAMP) ## Run the benchmarks on all samples, for hours; called again, it goes on where it stopped
+	@$(VENV)/bin/python -m tests.benchmarks --full $(ARGS)
+
+bench-table: $(TEST_STAMP) ## Put the last full run's table into the README
+	@$(VENV)/bin/python -m tests.benchmarks --table $(ARGS)
 
 clean: ## Remove the environment and everything else that is made again; results stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -15,11 +15,11 @@ from typing import Final
 from pairing.activations import ACTIVATIONS
 from pairing.errors import InputError
 from pairing.solution import permutation_hash
-from pairing.tables import TABLE_NAMES, synthetic_rows, table_rows
+from pairing.tables import INPUT_NAMES, TABLE_NAMES, synthetic_rows, table_rows
 from pairing.training import new_layers, private_torch, train
 from pairing.writing import appearing_whole, checked_folder, write_data, write_json, write_pieces
 
-__all__ = ["ACTIVATION_NAMES", "TABLE_NAMES", "SyntheticPuzzle", "make_puzzle"]
+__all__ = ["ACTIVATION_NAMES", "INPUT_NAMES", "TABLE_NAMES", "SyntheticPuzzle", "make_puzzle"]
 
 ACTIVATION_NAMES: Final = tuple(ACTIVATIONS)
 """Activations a network can be trained with: ``gelu`` is the exact one, ``leaky_relu`` has slope 0.01."""
@@ -60,7 +60,9 @@ def make_puzzle(
     learning_rate: float = 1e-3,
     weight_decay: float = 0.0,
     batch_size: int = 64,
+    branch_scale: float = 1.0,
     seed: int = 0,
+    inputs: str = "normal",
     table: str | None = None,
 ) -> SyntheticPuzzle:
     """Train a residual network, shuffle its layers, and write them as a puzzle.
@@ -81,7 +83,10 @@ def make_puzzle(
         learning_rate: AdamW's step size.
         weight_decay: AdamW's decoupled decay, per step and relative to the step size.
         batch_size: rows in a step of the training.
+        branch_scale: factor on the out layers' initial weights and biases. With 1, torch's default, the states
+            of a network of more than about 100 blocks grow so large that it hardly learns; 0.25 prevents it.
         seed: decides data, initial weights, batches and the shuffle; 0 ≤ seed < 2**63.
+        inputs: one of :data:`INPUT_NAMES`: what synthetic rows are like. A table has its own.
         table: one of :data:`TABLE_NAMES` in place of synthetic rows, each column standardised. A table
             of classes is learnt as the class's number, or with one output a class.
 
@@ -95,7 +100,7 @@ def make_puzzle(
     import torch
 
     folder = checked_folder(folder)
-    _check_choices(activation=activation, table=table)
+    _check_choices(activation=activation, inputs=inputs, table=table)
     _check_positive(
         blocks=blocks,
         width=width,
@@ -107,19 +112,19 @@ def make_puzzle(
     )
     if rows == 1:
         raise InputError("rows is 1; a network cannot be trained on fewer than 2 rows")
-    _check_rates(learning_rate=learning_rate, weight_decay=weight_decay)
+    _check_rates(learning_rate=learning_rate, weight_decay=weight_decay, branch_scale=branch_scale)
     if not 0 <= seed < 2**63:
         raise InputError(f"seed is {seed}; give a number from 0 to 2**63 - 1")
 
     with private_torch(seed):
         if table is None:
-            x, y = synthetic_rows(rows or DEFAULT_ROWS, width or DEFAULT_WIDTH, outputs)
+            x, y = synthetic_rows(rows or DEFAULT_ROWS, width or DEFAULT_WIDTH, outputs, inputs)
         else:
             x, y = table_rows(table, rows, width, outputs)
         rows, width = x.shape
         hidden = 2 * width if hidden is None else hidden
         _check_shapes(width=width, hidden=hidden, outputs=outputs)
-        layers = new_layers(blocks, width, hidden, outputs)
+        layers = new_layers(blocks, width, hidden, outputs, branch_scale)
         pred = train(
             layers,
             x,
@@ -148,7 +153,9 @@ def make_puzzle(
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
         "batch_size": batch_size,
+        "branch_scale": branch_scale,
         "seed": seed,
+        "inputs": inputs,
         "table": table,
         "torch": str(torch.__version__).partition("+")[0],
     }
@@ -170,9 +177,13 @@ def make_puzzle(
     )
 
 
-def _check_choices(*, activation: str, table: str | None) -> None:
+def _check_choices(*, activation: str, inputs: str, table: str | None) -> None:
     if activation not in ACTIVATION_NAMES:
         raise InputError(f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATION_NAMES)}")
+    if inputs not in INPUT_NAMES:
+        raise InputError(f"unknown inputs {inputs!r}; choose one of {', '.join(INPUT_NAMES)}")
+    if table is not None and inputs != "normal":
+        raise InputError(f"inputs is {inputs!r}, but a table has its own; leave one of the two out")
     if table is not None and table not in TABLE_NAMES:
         raise InputError(f"unknown table {table!r}; choose one of {', '.join(TABLE_NAMES)}, or none for synthetic rows")
 
@@ -183,11 +194,13 @@ def _check_positive(**counts: int | None) -> None:
             raise InputError(f"{name} is {count}; give a whole number of at least 1")
 
 
-def _check_rates(*, learning_rate: float, weight_decay: float) -> None:
+def _check_rates(*, learning_rate: float, weight_decay: float, branch_scale: float) -> None:
     if not (math.isfinite(learning_rate) and learning_rate > 0):
         raise InputError(f"learning_rate is {learning_rate}; give a number above 0, such as 0.001")
     if not (math.isfinite(weight_decay) and weight_decay >= 0):
         raise InputError(f"weight_decay is {weight_decay}; give 0 or a number above 0, such as 0.01")
+    if not (math.isfinite(branch_scale) and branch_scale > 0):
+        raise InputError(f"branch_scale is {branch_scale}; give a number above 0, such as 0.25")
 
 
 def _check_shapes(*, width: int, hidden: int, outputs: int) -> None:

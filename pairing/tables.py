@@ -15,15 +15,21 @@ if TYPE_CHECKING:
 TABLE_NAMES: Final = ("digits", "diabetes", "wine", "breast_cancer", "iris")
 """The real tables, shipped inside scikit-learn, that a network can be trained on."""
 
+INPUT_NAMES: Final = ("normal", "signs")
+"""What synthetic inputs are like: standard normal, or +1 and −1 with a little normal noise."""
+
+_SIGN_NOISE: Final = 0.1  # standard deviation about +1 and −1
 _NOISE: Final = 0.1  # of the synthetic target, in its standard deviations
 _TARGET_WAVES: Final = 12  # directions that a synthetic target's smooth ridge functions run in
 
 
-def synthetic_rows(rows: int, width: int, outputs: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Standard normal rows (rows, width) and a smooth, noisy target (rows, outputs), both float32."""
+def synthetic_rows(rows: int, width: int, outputs: int, inputs: str = "normal") -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows (rows, width) of one of :data:`INPUT_NAMES` and a smooth, noisy target (rows, outputs), both float32."""
     import torch
 
     x = torch.randn(rows, width)
+    if inputs == "signs":
+        x = torch.sign(x) + _SIGN_NOISE * torch.randn(rows, width)
     directions = torch.randn(width, _TARGET_WAVES) / math.sqrt(width)
     ridges = torch.cat([torch.tanh(2 * x @ directions), torch.sin(3 * x @ directions), (x @ directions) ** 2], dim=1)
     y = _standardised(ridges @ torch.randn(3 * _TARGET_WAVES, outputs))

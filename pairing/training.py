@@ -29,13 +29,18 @@ def private_torch(seed: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def new_layers(blocks: int, width: int, hidden: int, outputs: int) -> list[torch.nn.Linear]:
-    """Untrained layers, in torch's default initialisation."""
+def new_layers(blocks: int, width: int, hidden: int, outputs: int, branch_scale: float = 1.0) -> list[torch.nn.Linear]:
+    """Untrained layers, in torch's default initialisation; weights and biases of out layers times ``branch_scale``."""
+    import torch
     from torch import nn
 
     layers = []
     for _ in range(blocks):
         layers += [nn.Linear(width, hidden), nn.Linear(hidden, width)]
+    with torch.no_grad():
+        for out in layers[1::2]:
+            out.weight.mul_(branch_scale)
+            out.bias.mul_(branch_scale)
     return [*layers, nn.Linear(width, outputs)]
 
 

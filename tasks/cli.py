@@ -169,7 +169,16 @@ def methods() -> None:
 @click.option("--epochs", default=150, show_default=True)
 @click.option("--lr", default=0.01, show_default=True, help="learning rate of AdamW")
 @click.option("--weight-decay", default=0.1, show_default=True)
+@click.option("--batch-size", default=64, show_default=True, help="rows in a step of the training")
+@click.option("--branch-scale", default=1.0, show_default=True, help="factor on the out layers' initial weights")
 @click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--inputs",
+    type=click.Choice(["normal", "signs"]),
+    default="normal",
+    show_default=True,
+    help="what synthetic inputs are like: standard normal, or +1 and -1 with a little noise",
+)
 @click.option("--table", metavar="NAME", help="train on a table of scikit-learn: digits, diabetes, wine, …")
 def make_puzzle(out: Path, lr: float, **recipe: Any) -> None:
     """Train a network, drop it, and write the puzzle to the folder OUT; the answer goes into a file beside it."""

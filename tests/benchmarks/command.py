@@ -3,34 +3,40 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pairing.loading import load_puzzle
-from tests.benchmarks.engine import REAL_PUZZLE, real_copies
-from tests.benchmarks.record import Figure
+from tests.benchmarks.case import Case, Sample, Values
+from tests.benchmarks.puzzles import PUBLISHED_PUZZLE, disguised, published
+from tests.benchmarks.record import Figure, share
 from tests.support.puzzles import write_puzzle
 
 PAIRING = (sys.executable, "-c", "from tasks.cli import main; main()")
+INLINE = ("--inline", "--methods", "trace")
+IMPORTED = ("numpy", "numba", "scipy.optimize", "sqlalchemy", "pydantic_settings", "rich.table", "click")
+IMPORTED_FOR_PTH = ("torch", "pandas", "pyarrow.csv")
 
 
 def run(arguments: Sequence[str], folder: Path) -> tuple[float, float, dict[str, Any]]:
-    """Runs ``pairing`` with a data folder of its own: wall seconds, CPU seconds of its process, its JSON."""
+    """Runs ``pairing`` with a data folder of its own, so an empty pool: wall seconds, its CPU seconds, its JSON."""
     environment = os.environ | {"PAIRING_DATA_DIR": str(folder / "data"), "OMP_NUM_THREADS": "1"}
     before, began = os.times(), time.monotonic()
     command = [*PAIRING, *arguments, "--json", "--out", str(folder / "results")]
-    ended = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
-    wall, after = time.monotonic() - began, os.times()
-    spent = after.children_user + after.children_system - before.children_user - before.children_system
-    return wall, spent, json.loads(ended.stdout) if ended.returncode == 0 else {"solved": False}
+    ended = subprocess.run(command, env=environment, capture_output=True, check=False)
+    wall = time.monotonic() - began
+    if not ended.stdout:
+        raise RuntimeError(f"pairing ended with {ended.returncode}: {ended.stderr.decode()[-500:]}")
+    return wall, _children_since(before), json.loads(ended.stdout)
 
 
 def imports(modules: Sequence[str]) -> float:
@@ -38,48 +44,94 @@ def imports(modules: Sequence[str]) -> float:
     before = os.times()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", f"import {', '.join(modules)}"], env=environment, check=True)
+    return _children_since(before)
+
+
+def _children_since(before: os.times_result) -> float:
     after = os.times()
     return after.children_user + after.children_system - before.children_user - before.children_system
 
 
-USED = ("numpy", "numba", "scipy.optimize", "sqlalchemy", "pydantic_settings", "rich.table", "click")
-
-
-def whole_command() -> list[Figure]:
-    """Wall time of the two documented calls, and the inline one's CPU time beside its imports."""
-    inline = ["--inline", "--methods", "trace"]
+@cache
+def _warm() -> None:
+    """The caches of files and of compiled loops filled."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        packed = folder / "packed.safetensors"
-        packed.write_bytes(load_puzzle(REAL_PUZZLE).pack())
-        run(["solve", str(REAL_PUZZLE), *inline], folder)  # warms the caches
-        figures = []
-        for what, source, extra in (
-            ("packed puzzle", packed, ()),
-            (".pth and CSV", REAL_PUZZLE, ("torch", "pandas", "pyarrow.csv")),
-        ):
-            ended = [run(["solve", str(source), *inline], folder / f"{what}-{k}") for k in range(5)]
-            base = [imports([*USED, *extra]) for _ in range(5)]
-            ratio = [
-                spent / bare if end["solved"] else np.inf for (_, spent, end), bare in zip(ended, base, strict=True)
-            ]
-            text = f"whole process from {what} / its imports"
-            figures.append(Figure(what=text, measured=float(np.median(ratio)), unit="×", required=1.6, samples=5))
-        wall = [run(["solve", str(REAL_PUZZLE), *inline], folder / f"inline-{k}") for k in range(3)]
-        figures.append(_wall("solve --inline --methods trace", wall, 8))
-        wall = [run(["solve", str(REAL_PUZZLE)], folder / f"all-{k}") for k in range(3)]
-        figures.append(_wall("solve, all methods, embedded fleet", wall, 25))
-        solved = []
-        for number, planted in enumerate(real_copies(5)):
-            copy = write_puzzle(planted.puzzle, folder / f"copy-{number}")
-            solved.append(run(["solve", str(copy)], folder / f"copy-{number}-out")[2]["solved"])
-        share = 100 * float(np.mean(solved))
-        figures.append(
-            Figure(what="re-shuffled copies solved", measured=share, unit="%", required=100, at_least=True, samples=5)
-        )
-    return figures
+        run(["solve", str(PUBLISHED_PUZZLE), *INLINE], Path(name))
 
 
-def _wall(what: str, runs: list[tuple[float, float, dict[str, Any]]], required: float) -> Figure:
-    times = [wall if end["solved"] else np.inf for wall, _, end in runs]
-    return Figure(what=what, measured=float(np.median(times)), unit="s", required=required, samples=len(runs))
+def _beside_imports(packed: bool) -> Values:
+    _warm()
+    with tempfile.TemporaryDirectory() as name:
+        source = PUBLISHED_PUZZLE
+        if packed:
+            source = Path(name) / "packed.safetensors"
+            source.write_bytes(published().puzzle.pack())
+        _, spent, found = run(["solve", str(source), *INLINE], Path(name))
+    bare = imports(IMPORTED if packed else (*IMPORTED, *IMPORTED_FOR_PTH))
+    return {"solved": found["solved"], "seconds": spent, "imports": bare}
+
+
+def _beside_imports_figures(values: Sequence[Values], what: str) -> list[Figure]:
+    ratios = [v["seconds"] / v["imports"] if v["solved"] else math.inf for v in values]
+    text = f"whole process from {what} / its imports"
+    median = float(np.median(ratios))
+    return [Figure(what=text, measured=median, unit="×", required=1.6, samples=len(values))]
+
+
+def _whole(options: Sequence[str]) -> Values:
+    _warm()
+    with tempfile.TemporaryDirectory() as name:
+        wall, _, found = run(["solve", str(PUBLISHED_PUZZLE), *options], Path(name))
+    return {"solved": found["solved"], "seconds": wall}
+
+
+def _wall_figures(values: Sequence[Values], what: str, required: float) -> list[Figure]:
+    median = float(np.median([v["seconds"] if v["solved"] else math.inf for v in values]))
+    return [Figure(what=what, measured=median, unit="s", required=required, samples=len(values))]
+
+
+def _copy(sample: Sample) -> Values:
+    planted = disguised(sample.seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder = write_puzzle(planted.puzzle, Path(name) / "copy")
+        found = run(["solve", str(folder)], Path(name))[2]
+    return {"exact": tuple((found["best"] or {}).get("permutation", ())) == planted.permutation}
+
+
+CASES = (
+    Case(
+        name="process packed",
+        measure=lambda _: _beside_imports(packed=True),
+        figures=lambda values: _beside_imports_figures(values, "packed puzzle"),
+        quick=3,
+        full=20,
+    ),
+    Case(
+        name="process pth",
+        measure=lambda _: _beside_imports(packed=False),
+        figures=lambda values: _beside_imports_figures(values, ".pth and CSV"),
+        quick=3,
+        full=20,
+    ),
+    Case(
+        name="solve inline",
+        measure=lambda _: _whole(INLINE),
+        figures=lambda values: _wall_figures(values, "solve --inline --methods trace", 8),
+        quick=3,
+        full=10,
+    ),
+    Case(
+        name="solve",
+        measure=lambda _: _whole(()),
+        figures=lambda values: _wall_figures(values, "solve, all methods, embedded fleet", 25),
+        quick=2,
+        full=10,
+    ),
+    Case(
+        name="copies",
+        measure=_copy,
+        figures=lambda values: [share("re-shuffled copies solved", [v["exact"] for v in values], required=100)],
+        quick=2,
+        full=10,
+    ),
+)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import platform
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from rich.table import Table
+
+from pairing.errors import InputError
+
+COLUMNS = ("what", "measured", "required", "ratio", "samples", "")
+START_MARK, END_MARK = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +29,7 @@ class Figure:
 
     @property
     def held(self) -> bool:
-        """Whether it is as required."""
+        """Whether it is as required; what is not a number is not."""
         if self.required is None:
             return True
         return self.measured >= self.required if self.at_least else self.measured <= self.required
@@ -31,20 +37,52 @@ class Figure:
     @property
     def cells(self) -> tuple[str, ...]:
         """The row that the table shows."""
+        measured = f"{_short(self.measured)} {self.unit}".strip()
         if self.required is None:
-            return self.what, f"{self.measured:.4g} {self.unit}", "", "", str(self.samples), ""
+            return self.what, measured, "", "", str(self.samples), ""
         sign = "≥" if self.at_least else "≤"
-        ratio = self.measured / self.required if self.required else float("inf")
+        ratio = self.measured / self.required if self.required else math.inf
         verdict = "held" if self.held else "MISSED"
-        required = f"{sign} {self.required:g}"
-        return self.what, f"{self.measured:.4g} {self.unit}", required, f"{ratio:.2f}", str(self.samples), verdict
+        return self.what, measured, f"{sign} {self.required:,g}", _short(ratio), str(self.samples), verdict
 
 
-def machine() -> str:
-    """The processor and the libraries that the figures were measured with."""
-    model = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        lines = information.read_text().splitlines()
-        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
-    return f"{model}, Python {platform.python_version()}, NumPy {np.__version__}, one thread"
+def _short(number: float) -> str:
+    """Three digits, or all before the point where there are more; ∞ stands for what never came."""
+    if math.isinf(number):
+        return "∞"
+    return f"{number:.3g}" if abs(number) < 1000 else f"{number:,.0f}"
+
+
+def share(what: str, hits: Iterable[bool], *, required: float | None = None) -> Figure:
+    """How many per cent of the samples are hits; at least ``required`` are to be."""
+    found = list(hits)
+    measured = 100 * sum(found) / len(found)
+    return Figure(what=what, measured=measured, unit="%", required=required, at_least=True, samples=len(found))
+
+
+def rich_table(figures: Iterable[Figure]) -> Table:
+    """The table as the terminal shows it."""
+    table = Table(*COLUMNS)
+    for figure in figures:
+        table.add_row(*figure.cells, style=None if figure.held else "bold red")
+    return table
+
+
+def markdown_table(figures: Iterable[Figure]) -> str:
+    """The table in Markdown, without a line end."""
+    rows = [COLUMNS, ("---",) * len(COLUMNS), *(figure.cells for figure in figures)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
+def put_between_marks(file: Path, text: str) -> None:
+    """Replaces what stands between the two marks in a file by ``text``.
+
+    Raises:
+        InputError: the file lacks the marks.
+    """
+    content = file.read_text(encoding="utf-8")
+    before, start, rest = content.partition(START_MARK)
+    _, end, after = rest.partition(END_MARK)
+    if not (start and end):
+        raise InputError(f"{file}: has no lines '{START_MARK}' and '{END_MARK}'; put them where the table belongs")
+    file.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")

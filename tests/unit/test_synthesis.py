@@ -125,6 +125,29 @@ def test_several_outputs(tmp_path: Path) -> None:
     assert float(((y - pred) ** 2).mean()) < 1e-12
 
 
+def test_inputs_like_signs(tmp_path: Path) -> None:
+    made = make_puzzle(tmp_path / "puzzle", inputs="signs", **{**TINY, "rows": 400})
+    names, rows = read_rows(made)
+    inputs = rows[:, [name.startswith("measurement_") for name in names]].astype(np.float64)
+    noise = np.abs(inputs) - 1
+    assert np.abs(noise).max() < 0.6  # six standard deviations
+    assert noise.std() == pytest.approx(0.1, abs=0.02)
+    assert np.mean(inputs > 0) == pytest.approx(0.5, abs=0.1)
+    y, pred = recompute(made, "relu")
+    assert float(((y - pred) ** 2).mean()) < 1e-12
+
+
+def test_branches_begin_smaller(tmp_path: Path) -> None:
+    sizes = []
+    for scale in (1.0, 0.25):
+        made = make_puzzle(tmp_path / str(scale), branch_scale=scale, learning_rate=1e-9, **TINY)
+        pieces = [torch.load(made.folder / f"pieces/piece_{n}.pth", weights_only=True) for n in made.permutation]
+        sizes.append([float(value.norm()) for piece in pieces for value in piece.values()])
+    ratios = np.divide(sizes[1], sizes[0]).reshape(-1, 2)  # of weight and bias of every layer
+    np.testing.assert_allclose(ratios[1:-1:2], 0.25, rtol=1e-3)
+    np.testing.assert_allclose(ratios[[0, 2, 4, 6]], 1, rtol=1e-3)
+
+
 def test_training_reaches_the_target(tmp_path: Path) -> None:
     recipe = {**TINY, "rows": 300, "learning_rate": 1e-2}
     brief = make_puzzle(tmp_path / "brief", **recipe)
@@ -173,8 +196,11 @@ def test_a_table_with_an_output_a_class_and_some_of_its_rows(tmp_path: Path) -> 
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"learning_rate": 1e30}, "training diverged"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1"),
+        ({"branch_scale": 0.0}, "branch_scale is 0.0"),
         ({"seed": -1}, "seed is -1"),
         ({"activation": "softmax"}, "unknown activation 'softmax'; choose one of relu"),
+        ({"inputs": "coins"}, "unknown inputs 'coins'; choose one of normal, signs"),
+        ({"inputs": "signs", "table": "iris"}, "inputs is 'signs', but a table has its own"),
         ({"table": "moons"}, "unknown table 'moons'; choose one of digits"),
         ({"table": "iris", "width": 5}, "the table iris has 4 columns"),
         ({"table": "iris", "rows": 151}, "the table iris has 150"),

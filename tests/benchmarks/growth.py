@@ -1,0 +1,115 @@
+"""How the search grows with the number of blocks: solved or not, and what one linearisation takes."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pairing.annealing import descent_rows
+from pairing.loading import load_puzzle
+from pairing.network import Network
+from pairing.refinement import Limits, refine
+from pairing.surrogate import linearise
+from tests.benchmarks.case import Case, Sample, Values, finite
+from tests.benchmarks.machine import PROJECT
+from tests.benchmarks.networks import trained
+from tests.benchmarks.puzzles import is_answer
+from tests.benchmarks.recipes import GROWTH, fresh_seeds
+from tests.benchmarks.record import Figure
+from tests.support.puzzles import Planted
+
+SECONDS = 300.0
+MEBIBYTE = 2**20
+
+
+def _grown(sample: Sample) -> Values:
+    """The sample's recipe, refined from the greedy order of the right pairs, and one linearisation in a process."""
+    recipe = GROWTH[sample.index]
+    seed = fresh_seeds(sample.run_seed, recipe.name, 1)[0]
+    planted = trained(recipe, seed, sample.networks)
+    cpu_began, began = time.process_time(), time.monotonic()
+    limits = Limits(seconds=SECONDS)
+    found = refine(planted.puzzle, planted.pairs, seed=sample.seed, start="greedy", limits=limits)
+    return {
+        "blocks": recipe.blocks,
+        "exact": is_answer(planted, found.solution),
+        "relative_error": finite(found.solution.full_mse / planted.puzzle.target_variance),
+        "seconds": time.monotonic() - began,
+        "cpu": time.process_time() - cpu_began,
+        **_linearised_in_a_process(planted),
+    }
+
+
+def _linearised_in_a_process(planted: Planted) -> Values:
+    with tempfile.TemporaryDirectory() as name:
+        packed, pairs = Path(name) / "packed.safetensors", Path(name) / "pairs.npy"
+        packed.write_bytes(planted.puzzle.pack())  # read without torch and pandas, whose memory would hide the rest
+        np.save(pairs, planted.pairs)
+        command = [sys.executable, "-m", "tests.benchmarks.growth", str(packed), str(pairs)]
+        ended = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, check=True)
+    values: Values = json.loads(ended.stdout)
+    return values
+
+
+def _linearisation(packed: Path, pairs: Path) -> Values:
+    """CPU seconds of a linearisation (the second of two), this process's memory before them and its peak after."""
+    puzzle = load_puzzle(packed)
+    network = Network(puzzle, np.load(pairs))
+    order = np.arange(puzzle.blocks)  # a linearisation takes as long at one order as at another
+    rows = np.random.default_rng(0).permutation(puzzle.rows)[: descent_rows(puzzle.blocks)]
+    before = _peak()
+    linearise(network, order, rows)
+    began = time.process_time()
+    linearise(network, order, rows)
+    return {
+        "rows": len(rows),
+        "linearisation_seconds": time.process_time() - began,
+        "before_mebibytes": before / MEBIBYTE,
+        "peak_mebibytes": _peak() / MEBIBYTE,
+    }
+
+
+def _peak() -> int:
+    """The largest resident memory that this process ever had, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux's getrusage counts the memory of the process that began this one, too
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return 1024 * int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def exponent(sizes: Sequence[float], measured: Sequence[float]) -> float:
+    """The b of the power law ``a·size^b`` that fits best, by least squares on logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(measured), 1)[0])
+
+
+def _figures(values: Sequence[Values]) -> list[Figure]:
+    figures = []
+    for v in values:
+        name, seconds = f"{v['blocks']} blocks", v["seconds"] if v["exact"] else math.inf
+        figures += [
+            Figure(what=f"{name}: exact from greedy", measured=seconds, unit="s", required=SECONDS, samples=1),
+            Figure(what=f"{name}: a linearisation", measured=v["linearisation_seconds"], unit="CPU s", samples=1),
+            Figure(what=f"{name}: its process's peak memory", measured=v["peak_mebibytes"], unit="MiB", samples=1),
+        ]
+    if len(values) > 2:
+        sizes = [v["blocks"] for v in values]
+        power = exponent(sizes, [v["linearisation_seconds"] for v in values])
+        what = "a linearisation's CPU time grows as N to the power of"
+        figures.append(Figure(what=what, measured=power, unit="", samples=len(values)))
+    return figures
+
+
+CASES = (Case(name="growth", measure=_grown, figures=_figures, quick=3, full=len(GROWTH), published=False),)
+
+if __name__ == "__main__":
+    print(json.dumps(_linearisation(Path(sys.argv[1]), Path(sys.argv[2]))))

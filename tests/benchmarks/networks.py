@@ -1,0 +1,20 @@
+"""Networks made from recipes, kept in a folder: training takes longer than most of what is measured on them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pairing.loading import load_puzzle
+from pairing.synthesis import make_puzzle
+from tests.benchmarks.recipes import Recipe
+from tests.support.puzzles import Planted, with_answer
+
+
+def trained(recipe: Recipe, seed: int, folder: Path) -> Planted:
+    """The recipe's network of that seed with its answer, trained unless ``folder`` has it; its hash withheld."""
+    place = folder / f"{recipe.name}-{recipe.digest}-{seed}"
+    answer = place.with_name(f"{place.name}.answer.json")
+    if not place.is_dir():
+        make_puzzle(place, seed=seed, **recipe.arguments)
+    return with_answer(replace(load_puzzle(place), target_hash=None), answer)

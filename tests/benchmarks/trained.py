@@ -1,0 +1,102 @@
+"""Trained networks put together: every recipe by the command, and the hard one from a random order."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from pairing.network import Network
+from pairing.ordering import start_order
+from pairing.refinement import Limits, refine
+from tests.benchmarks.case import Case, Sample, Values
+from tests.benchmarks.command import run
+from tests.benchmarks.networks import trained
+from tests.benchmarks.puzzles import is_answer
+from tests.benchmarks.recipes import HARD, RECIPES, SAMPLE_SEEDS, Recipe, fresh_seeds
+from tests.benchmarks.record import Figure, share
+
+DEADLINE = 120
+HARD_SECONDS = 90.0
+QUICK = ("brief", "sigmoid", "digits", "moderate")
+"""The recipes of a quick run: one that no signal pairs, one that trace does not, a table, and 32 blocks."""
+
+
+def _solved(recipe: Recipe, sample: Sample) -> Values:
+    """``pairing solve`` with all methods and an empty pool, its permutation compared with the answer file's."""
+    planted = trained(recipe, sample.seed, sample.networks)
+    with tempfile.TemporaryDirectory() as name:
+        packed = Path(name) / "puzzle.safetensors"
+        packed.write_bytes(planted.puzzle.pack())
+        wall, spent, found = run(["solve", str(packed), "--deadline", str(DEADLINE)], Path(name))
+    best = found["best"] or {"permutation": [], "method": None, "full_mse": None}
+    return {
+        "exact": tuple(best["permutation"]) == planted.permutation,
+        "seconds": wall,
+        "cpu": spent,
+        "method": best["method"],
+        "full_mse": best["full_mse"],
+    }
+
+
+def _solved_figures(values: Sequence[Values], recipe: Recipe) -> list[Figure]:
+    in_time = [v["exact"] and v["seconds"] <= DEADLINE for v in values]
+    median = float(np.median([v["seconds"] if v["exact"] else math.inf for v in values]))
+    return [
+        share(f"recipe {recipe.name}: exact within {DEADLINE} s", in_time, required=100),
+        Figure(what=f"recipe {recipe.name}: median", measured=median, unit="s", samples=len(values)),
+    ]
+
+
+def _hard(sample: Sample) -> Values:
+    """The run's one hard network, ordered from a random start, by a seed of its own."""
+    planted = trained(HARD, fresh_seeds(sample.run_seed, "hard network", 1)[0], sample.networks)
+    network, rng = Network(planted.puzzle, planted.pairs), np.random.default_rng(0)
+    starts = {name: network.full_mse(start_order(network, name, rng)) for name in ("greedy", "norm")}
+    cpu_began, began = time.process_time(), time.monotonic()
+    limits = Limits(seconds=HARD_SECONDS)
+    found = refine(planted.puzzle, planted.pairs, seed=sample.seed, start="random", limits=limits)
+    return {
+        "exact": is_answer(planted, found.solution),
+        "seconds": time.monotonic() - began,
+        "cpu": time.process_time() - cpu_began,
+        **starts,
+    }
+
+
+def _hard_figures(values: Sequence[Values]) -> list[Figure]:
+    least = min(min(v["greedy"], v["norm"]) for v in values)
+    median = float(np.median([v["seconds"] if v["exact"] else math.inf for v in values]))
+    return [
+        Figure(
+            what="hard network: error of its greedy and norm orders",
+            measured=least,
+            unit="",
+            required=1,
+            at_least=True,
+            samples=1,
+        ),
+        share("hard network, random start: exact within 90 s", [v["exact"] for v in values], required=80),
+        Figure(what="hard network, random start: median", measured=median, unit="s", samples=len(values)),
+    ]
+
+
+CASES = (
+    *(
+        Case(
+            name=f"recipe {recipe.name}",
+            measure=partial(_solved, recipe),
+            figures=partial(_solved_figures, recipe=recipe),
+            quick=int(recipe.name in QUICK),
+            full=SAMPLE_SEEDS,
+            published=False,
+        )
+        for recipe in RECIPES
+    ),
+    Case(name="hard", measure=_hard, figures=_hard_figures, quick=2, full=10, published=False),
+)

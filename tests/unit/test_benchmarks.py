@@ -1,0 +1,250 @@
+"""The parts of the benchmarks that measure nothing: recipes, seeds, records, resuming, tables."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from pairing.errors import InputError
+from pairing.synthesis import make_puzzle
+from tests.benchmarks.__main__ import main
+from tests.benchmarks.case import Case, Sample, Values
+from tests.benchmarks.cases import CASES
+from tests.benchmarks.growth import exponent
+from tests.benchmarks.machine import code_digest, machine
+from tests.benchmarks.networks import trained
+from tests.benchmarks.recipes import GROWTH, HARD, RECIPES, Recipe, fresh_seeds
+from tests.benchmarks.record import (
+    END_MARK,
+    START_MARK,
+    Figure,
+    markdown_table,
+    put_between_marks,
+    rich_table,
+    share,
+)
+from tests.benchmarks.repair import permuted
+from tests.benchmarks.runs import Run, carry_out, last_run, open_run
+from tests.support.puzzles import plain_mse
+
+TINY = Recipe(name="tiny", stands_for="tests", arguments={"blocks": 3, "width": 4, "rows": 40, "epochs": 2})
+
+
+# --- recipes --------------------------------------------------------------------------------------------------------
+
+
+def test_the_recipes_cover_what_is_asked_for() -> None:
+    assert len(RECIPES) >= 10
+    assert all(12 <= recipe.blocks <= 64 and 16 <= recipe.width <= 64 for recipe in RECIPES)
+    assert {"gelu", "tanh"} <= {recipe.arguments.get("activation") for recipe in RECIPES}
+    assert any(recipe.arguments.get("outputs", 1) > 1 for recipe in RECIPES)
+    assert any(recipe.blocks == 64 for recipe in RECIPES)
+    assert any(recipe.arguments.get("table") == "digits" for recipe in RECIPES)
+    assert (HARD.blocks, HARD.width) == (48, 48)
+    assert [recipe.blocks for recipe in GROWTH] == [16, 32, 64, 96, 192]
+    assert {recipe.width for recipe in GROWTH} == {32}
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES, HARD, *GROWTH], ids=lambda recipe: recipe.name)
+def test_a_recipe_is_a_call_of_make_puzzle(recipe: Recipe, tmp_path: Path) -> None:
+    inspect.signature(make_puzzle).bind(tmp_path, seed=0, **recipe.arguments)
+    less = {**recipe.arguments, "blocks": 2, "rows": 20, "epochs": 1}
+    assert make_puzzle(tmp_path / "puzzle", seed=0, **less).rows == 20
+
+
+def test_names_and_digests_tell_recipes_apart() -> None:
+    recipes = [*RECIPES, HARD, *GROWTH]
+    assert len({recipe.name for recipe in recipes}) == len({recipe.digest for recipe in recipes}) == len(recipes)
+    assert replace(TINY, arguments={**TINY.arguments, "rows": 41}).digest != TINY.digest
+
+
+def test_a_network_is_trained_once(tmp_path: Path) -> None:
+    planted = trained(TINY, 3, tmp_path)
+    assert planted.puzzle.target_hash is None
+    assert plain_mse(planted.puzzle, planted.inp_sigma, planted.out_sigma) < 1e-10
+    written = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")}
+    assert trained(TINY, 3, tmp_path).puzzle.digest == planted.puzzle.digest
+    assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == written
+    assert trained(TINY, 4, tmp_path).puzzle.digest != planted.puzzle.digest
+
+
+def test_fresh_seeds() -> None:
+    seeds = fresh_seeds(7, "a", 100)
+    assert len(set(seeds)) == 100
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert fresh_seeds(7, "a", 3) == seeds[:3]
+    assert not set(seeds) & {*fresh_seeds(8, "a", 100), *fresh_seeds(7, "b", 100)}
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+def counting(measured: list[int], broken: Sequence[int] = ()) -> Case:
+    """A case that notes which samples were measured, and fails at some."""
+
+    def measure(sample: Sample) -> Values:
+        if sample.index in broken:
+            raise ValueError("broken on purpose")
+        measured.append(sample.index)
+        return {"seed": sample.seed}
+
+    return Case(
+        name="counting seeds",
+        measure=measure,
+        figures=lambda values: [
+            Figure(what="most", measured=max(v["seed"] for v in values), unit="", samples=len(values))
+        ],
+        full=4,
+        published=False,
+    )
+
+
+def test_records_say_what_was_measured(tmp_path: Path) -> None:
+    run = open_run(tmp_path, "full", tmp_path, seed=5)
+    case = counting([])
+    values = list(carry_out(run, case, 2, pytest.fail))
+    records = run.records(case)
+    assert [record["values"] for record in records] == values
+    for index, record in enumerate(records):
+        assert {"schema": 1, "case": case.name, "sample": index, "run_seed": 5}.items() <= record.items()
+        assert record["seed"] == record["values"]["seed"] == fresh_seeds(5, case.name, 2)[index]
+        assert record["code"] == code_digest()
+        assert record["machine"] == machine()
+        assert {"version", "commit", "at", "seconds"} <= record.keys()
+
+
+def test_a_second_call_goes_on_where_the_first_stopped(tmp_path: Path) -> None:
+    run, measured, said = open_run(tmp_path, "full", tmp_path, seed=5), [], []
+    first = list(carry_out(run, counting(measured, broken=[1]), 3, said.append))
+    assert measured == [0, 2]
+    assert said == ["counting seeds, sample 1: ValueError: broken on purpose"]
+    again = list(carry_out(run, counting(measured), 4, pytest.fail))
+    assert measured == [0, 2, 1, 3]
+    assert [again[0], again[2]] == first
+    assert [figure.samples for figure in run.figures([counting(measured)])] == [4]
+    assert not [file for file in tmp_path.rglob("*") if file.name.startswith(".")]
+
+
+def test_which_run_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    named = open_run(tmp_path, "full", tmp_path, seed=5)
+    named.folder.mkdir()
+    assert open_run(tmp_path, "full", tmp_path) == named
+    quick = open_run(tmp_path, "quick", tmp_path)
+    quick.folder.mkdir()
+    assert quick.seed > 5
+    assert last_run(tmp_path, tmp_path) == named
+    monkeypatch.setattr("tests.benchmarks.runs.code_digest", lambda: "0" * 12)
+    assert open_run(tmp_path, "full", tmp_path).seed > 5  # of other code: begun anew
+    assert last_run(tmp_path / "none", tmp_path) is None
+
+
+def test_code_has_a_digest(tmp_path: Path) -> None:
+    (tmp_path / "pairing").mkdir()
+    file = tmp_path / "pairing" / "module.py"
+    digests = [code_digest(tmp_path)]
+    for text in ("a = 1\n", "a = 2\n"):
+        code_digest.cache_clear()
+        file.write_text(text)
+        digests.append(code_digest(tmp_path))
+    assert len(set(digests)) == 3
+
+
+# --- figures --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("measured", "at_least", "held"),
+    [(1.0, False, True), (2.5, False, False), (2.5, True, True), (1.0, True, False), (math.nan, True, False)],
+)
+def test_what_is_held(measured: float, at_least: bool, held: bool) -> None:
+    figure = Figure(what="w", measured=measured, unit="s", samples=3, required=2.0, at_least=at_least)
+    assert figure.held is held
+    assert figure.cells[-2:] == ("3", "held" if held else "MISSED")
+    assert replace(figure, required=None).held
+
+
+def test_cells_give_what_measured_required_ratio() -> None:
+    figure = Figure(what="start", measured=math.inf, unit="s", samples=2, required=90)
+    assert figure.cells == ("start", "∞ s", "≤ 90", "∞", "2", "MISSED")
+    assert share("hits", [True, True, True, False], required=50).cells == ("hits", "75 %", "≥ 50", "1.5", "4", "held")
+    assert Figure(what="rate", measured=1234567.8, unit="/s", samples=1).cells[1] == "1,234,568 /s"
+
+
+def test_tables_hold_every_figure() -> None:
+    figures = [share("a|b", [True]), share("c", [False], required=100)]
+    head, rule, *rows = markdown_table(figures).splitlines()
+    assert head.startswith("| what | measured | required | ratio | samples |")
+    assert set(rule) <= set("| -")
+    assert [row.split(" | ")[0] for row in rows] == ["| a\\|b", "| c"]
+    assert rich_table(figures).row_count == 2
+
+
+def test_a_table_goes_between_the_marks(tmp_path: Path) -> None:
+    file = tmp_path / "README.md"
+    file.write_text(f"before\n{START_MARK}\nold\n{END_MARK}\nafter\n")
+    put_between_marks(file, "new")
+    put_between_marks(file, "newer")
+    assert file.read_text() == f"before\n{START_MARK}\nnewer\n{END_MARK}\nafter\n"
+    file.write_text("no marks\n")
+    with pytest.raises(InputError, match="has no lines"):
+        put_between_marks(file, "new")
+
+
+def test_growth_is_the_power_of_a_power_law() -> None:
+    sizes = [16, 32, 64, 96]
+    assert exponent(sizes, [0.3 * size**2.5 for size in sizes]) == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("wrong", [2, 4, 48])
+def test_permuted_pairs_are_wrong_in_k_places(wrong: int) -> None:
+    rng = np.random.default_rng(wrong)
+    pairs = rng.permutation(48).astype(np.int64)
+    changed = permuted(pairs, wrong, rng)
+    assert sorted(changed) == list(range(48))
+    assert int((changed != pairs).sum()) == wrong
+
+
+# --- the command ----------------------------------------------------------------------------------------------------
+
+
+def test_cases_have_names_of_their_own_and_samples() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)
+    assert all(0 <= case.quick <= case.full and case.full > 0 for case in CASES)
+    listed = CliRunner().invoke(main, ["--list"]).output
+    assert all(case.name in listed for case in CASES)
+
+
+def test_exit_status_and_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = counting([])
+    missed = replace(case, name="missed", figures=lambda values: [share("hits", [False] * len(values), required=50)])
+    monkeypatch.setattr("tests.benchmarks.cases.CASES", (case, missed))
+    monkeypatch.setattr("tests.benchmarks.machine.PROJECT", tmp_path)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{START_MARK}\n{END_MARK}\n")
+
+    def call(*arguments: str) -> int:
+        return CliRunner().invoke(main, [*arguments, "--results", str(tmp_path / "bench-results")]).exit_code
+
+    assert call("--table") == 2  # nothing was measured
+    assert call("--full", "--seed", "3", "--case", "counting") == 0
+    assert call("--full", "--case", "missed") == 1
+    assert call("--case", "unknown") == 2
+    (folder,) = (tmp_path / "bench-results").glob("full-*-3")
+    assert {json.loads(file.read_text())["case"] for file in folder.rglob("*.json")} == {case.name, "missed"}
+    assert call("--table") == 0
+    text = readme.read_text()
+    assert "| hits | 0 % | ≥ 50 | 0 | 4 | MISSED |" in text
+    assert f"run seed 3, on: {machine()}" in text
+
+
+def test_runs_are_told_by_code_and_seed(tmp_path: Path) -> None:
+    run = open_run(tmp_path, "full", tmp_path / "networks", seed=9)
+    assert run == Run(folder=tmp_path / f"full-{code_digest()}-9", seed=9, networks=tmp_path / "networks")
