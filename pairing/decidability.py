@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from pairing.activations import activation_of
-from pairing.annealing import ROUNDING
+from pairing.climbing import ROUNDING
 from pairing.network import Network, pairs_of
 from pairing.puzzle import Array32, Array64, Indices, Puzzle
 from pairing.solution import Solution

@@ -9,11 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pairing.annealing import ANNEALERS, ROUNDING
+from pairing.annealing import ANNEALERS
+from pairing.assignment import agreement
+from pairing.climbing import ROUNDING
 from pairing.errors import InputError
 from pairing.network import Network
 from pairing.ordering import start_order
-from pairing.puzzle import Indices, Puzzle
+from pairing.puzzle import Array64, Indices, Puzzle
 from pairing.solution import Solution, solution_of
 from pairing.state import EvaluationsSpent, Search, State
 
@@ -73,6 +75,7 @@ class Refinement:
     """The starting order's error on all rows."""
     evaluations: int
     repaired_pairs: int
+    """Pairs of the solution that are not those of the assignment."""
     stopped: Stopped
     seconds: float
     """Wall-clock time, the final check on all rows included."""
@@ -89,18 +92,22 @@ def refine(
     annealer: str = "surrogate",
     start: str = "auto",
     pool_order: Indices | None = None,
+    repair: bool = True,
+    evidence: Array64 | None = None,
     limits: Limits = Limits(),
     hooks: Hooks = Hooks(),
     checkpoint: dict[str, Any] | None = None,
 ) -> Refinement:
-    """Orders the blocks that ``pairs`` makes (inp piece i with out piece ``pairs[i]``, (N,) int64).
+    """Orders the blocks that ``pairs`` makes (inp piece i with out piece ``pairs[i]``, (N,) int64); repairs the pairs.
 
     The result is never worse than its start on all rows. With the same arguments and an allowance of evaluations, and
     where neither the clock nor another's success ends it, the result is the same; also when it was interrupted and
     resumed from a ``checkpoint``, the record that ``hooks.checkpoint`` was given last.
 
     ``start``: ``auto`` takes the order of least error among the pool's (where there is one), ``greedy`` and ``norm``;
-    or the name of one. ``pool_order`` is the pool best's order, (N,) int64.
+    or the name of one. ``pool_order`` is the pool best's order, (N,) int64. With ``repair`` pairs are exchanged where
+    no order leads to an error at rounding (``surrogate`` only); ``evidence`` (N, N) float64, the log-odds of every pair
+    in nats (:func:`pairing.signals.evidence.log_odds`), then speaks beside the data.
 
     Raises:
         InputError: an unknown annealer or start.
@@ -111,9 +118,10 @@ def refine(
     network = Network(puzzle, np.asarray(pairs, np.int64))
     driver = _Driver(network, seed, limits, hooks, began)
     chosen, begin = driver.start(start, pool_order)
-    stopped = driver.anneal(annealer, begin, checkpoint)
-    order, full_mse, start_mse = driver.verified(begin)
-    solution = solution_of(puzzle, *network.sigmas(order), full_mse)
+    search = driver.search(begin, checkpoint, repair=repair and annealer == "surrogate", evidence=evidence)
+    stopped = driver.anneal(annealer, search)
+    final, order, full_mse, start_mse = driver.verified(begin)
+    solution = solution_of(puzzle, *final.sigmas(order), full_mse)
     if solution.solved and stopped == "converged":
         stopped = "solved"
     return Refinement(
@@ -122,7 +130,7 @@ def refine(
         start=chosen,
         start_mse=start_mse,
         evaluations=driver.state.evaluations,
-        repaired_pairs=0,
+        repaired_pairs=len(network.pairs) - agreement(final.pairs, network.pairs),
         stopped=stopped,
         seconds=time.monotonic() - began,
         verification_seconds=driver.verification_seconds,
@@ -141,7 +149,8 @@ class _Driver:
         self.starts, self.moves, self.samples = (np.random.default_rng(child) for child in children)
         self.ends = began + limits.seconds
         self.verification_seconds = 0.0
-        self._known: dict[bytes, float] = {}
+        self._known: dict[tuple[bytes, bytes], float] = {}
+        self._unsolved: bytes | None = None  # the best order whose hash is known to be another
         self._shown = self._saved = began
         self._polled = float("-inf")
 
@@ -162,14 +171,22 @@ class _Driver:
         best = min(names, key=lambda n: trial.full_mse(orders[n]))
         return best, orders[best]
 
-    def anneal(self, annealer: str, begin: Indices, checkpoint: dict[str, Any] | None) -> Stopped:
-        """Improves the state until something ends it; says what."""
+    def search(
+        self, begin: Indices, checkpoint: dict[str, Any] | None, *, repair: bool, evidence: Array64 | None
+    ) -> Search:
+        """A search that begins with the order ``begin``, or where the checkpoint says."""
         if checkpoint is None:
-            nan, inf = float("nan"), float("inf")
-            self.state = State(order=begin, error=nan, best=begin, best_error=inf, rng=self.moves)
+            nan, inf, pairs = float("nan"), float("inf"), self.network.pairs
+            self.state = State(
+                pairs=pairs, order=begin, error=nan, best_pairs=pairs, best=begin, best_error=inf, rng=self.moves
+            )
         else:
             self.state = State.from_json(checkpoint)
-        search = Search(self.network, self.state, self.samples, self.limits.evaluations)
+        limit = self.limits.evaluations
+        return Search(self.network, self.state, self.samples, limit, repair=repair, evidence=evidence)
+
+    def anneal(self, annealer: str, search: Search) -> Stopped:
+        """Improves the state until something ends it; says what."""
         try:
             record = self.state.to_json()
             for whole in ANNEALERS[annealer](search):
@@ -185,11 +202,16 @@ class _Driver:
             return "budget"
         return "converged"
 
-    def verified(self, begin: Indices) -> tuple[Indices, float, float]:
-        """The better of the best order and the start on all rows: (order, its error, the start's error)."""
-        start_mse, best_mse = self._full_mse(begin), self._full_mse(self.state.best)
-        order = self.state.best if best_mse <= start_mse else begin
-        return order, min(start_mse, best_mse), start_mse
+    def verified(self, begin: Indices) -> tuple[Network, Indices, float, float]:
+        """The better of the best order and the start on all rows: (its network, it, its error, the start's error)."""
+        best = self._best()
+        start_mse, best_mse = self._full_mse(self.network, begin), self._full_mse(best, self.state.best)
+        if best_mse <= start_mse:
+            return best, self.state.best, best_mse, start_mse
+        return self.network, begin, start_mse, start_mse
+
+    def _best(self) -> Network:
+        return Network(self.network.puzzle, self.state.best_pairs)
 
     def _reason_to_stop(self, whole: bool) -> Stopped | None:
         now = time.monotonic()
@@ -217,17 +239,23 @@ class _Driver:
         """Whether the best order solves the puzzle, or is at float32's rounding, beyond which nothing is told."""
         puzzle, best = self.network.puzzle, self.state.best
         rounding = ROUNDING * puzzle.target_variance
+        if puzzle.target_hash is None and self.state.best_error > max(2 * puzzle.solved_mse, rounding):
+            return None
+        network = self._best()
+        tried = network.pairs.tobytes() + best.tobytes()
+        if tried != self._unsolved:
+            self._unsolved = tried
+            error = self.state.best_error if puzzle.target_hash else self._full_mse(network, best)
+            if solution_of(puzzle, *network.sigmas(best), error).solved:
+                return "solved"
         if self.state.best_error > max(2 * puzzle.solved_mse, rounding):
             return None
-        full_mse = self._full_mse(best)
-        if solution_of(puzzle, *self.network.sigmas(best), full_mse).solved:
-            return "solved"
-        return "converged" if full_mse <= rounding else None
+        return "converged" if self._full_mse(network, best) <= rounding else None
 
-    def _full_mse(self, order: Indices) -> float:
-        key = order.tobytes()
+    def _full_mse(self, network: Network, order: Indices) -> float:
+        key = network.pairs.tobytes(), order.tobytes()
         if key not in self._known:
             began = time.monotonic()
-            self._known[key] = self.network.full_mse(order)
+            self._known[key] = network.full_mse(order)
             self.verification_seconds += time.monotonic() - began
         return self._known[key]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from pairing.exchanges import Prices, price_exchanges
 from pairing.network import Network
-from pairing.puzzle import Indices
+from pairing.puzzle import Array64, Indices
 from pairing.surrogate import Surrogate, linearise
 
 YARDSTICK_ROWS = 1024
 """Rows of the fixed sample by which a refinement tells which of its orders is best (all rows where there are fewer)."""
+
+ARRAYS = ("pairs", "order", "best_pairs", "best")
 
 
 class EvaluationsSpent(Exception):  # noqa: N818 - not an error: it ends a search that has had its allowance
@@ -23,10 +26,14 @@ class EvaluationsSpent(Exception):  # noqa: N818 - not an error: it ends a searc
 class State:
     """All that a refinement needs to go on exactly where it stopped."""
 
+    pairs: Indices
+    """(N,) int64: the present pairs."""
     order: Indices
     """(N,) int64: the present order."""
     error: float
     """The present order's error as the annealer measured it; NaN before it has."""
+    best_pairs: Indices
+    """(N,) int64: the pairs that the best order belongs to."""
     best: Indices
     """(N,) int64: the best order found."""
     best_error: float
@@ -40,30 +47,45 @@ class State:
     """Steps since the best order was found or the search was restarted."""
     restarts: int = 0
     """Times that the search was begun anew from a random order."""
+    repairing: bool = False
+    """Whether the pairs are searched too, since the order alone has led nowhere."""
 
     def to_json(self) -> dict[str, Any]:
         """A record that ``from_json`` makes the same state of: plain numbers, lists and texts."""
-        record = {
-            name: getattr(self, name) for name in ("error", "best_error", "evaluations", "step", "stalled", "restarts")
-        }
-        orders = {"order": self.order.tolist(), "best": self.best.tolist()}
-        return record | orders | {"rng": self.rng.bit_generator.state}
+        record = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: record[name].tolist() for name in ARRAYS}
+        return record | arrays | {"rng": self.rng.bit_generator.state}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> State:
         """The state that ``to_json`` recorded."""
         rng = np.random.default_rng()
         rng.bit_generator.state = record["rng"]
-        orders = {name: np.array(record[name], np.int64) for name in ("order", "best")}
-        return cls(**{**record, **orders, "rng": rng})
+        arrays = {name: np.array(record[name], np.int64) for name in ARRAYS}
+        return cls(**{**record, **arrays, "rng": rng})
 
 
 class Search:
     """What an annealer may ask of the network; every answer counts as an evaluation."""
 
-    def __init__(self, network: Network, state: State, samples: np.random.Generator, limit: int | None) -> None:
-        """``limit`` is the allowance of evaluations; ``samples`` draws the fixed samples of rows."""
+    def __init__(
+        self,
+        network: Network,
+        state: State,
+        samples: np.random.Generator,
+        limit: int | None,
+        *,
+        repair: bool = False,
+        evidence: Array64 | None = None,
+    ) -> None:
+        """A search that begins with the pairs of ``network``.
+
+        ``limit`` is the allowance of evaluations; ``samples`` draws the fixed samples of rows. With ``repair`` the
+        pairs may be changed; ``evidence`` (N, N) float64 are what the weights say of every pair, log-odds in nats.
+        """
         self.network = network
+        self.repair = repair
+        self.evidence = evidence
         self.state = state
         self._limit = limit
         self.limited = limit is not None
@@ -78,31 +100,47 @@ class Search:
         """``min(count, R)`` different rows, drawn with the state's generator."""
         return _sample(self.state.rng, self.network.puzzle.rows, count)
 
-    def error(self, order: Indices, rows: Indices) -> float:
-        """The exact error of ``order`` on ``rows``; infinite where it overflows.
+    @property
+    def present(self) -> Network:
+        """The network of the state's pairs."""
+        return Network(self.network.puzzle, self.state.pairs)
+
+    def error(self, network: Network, order: Indices, rows: Indices) -> float:
+        """The exact error of ``network`` in ``order`` on ``rows``; infinite where it overflows.
 
         Raises:
             EvaluationsSpent: the allowance is used up; nothing was computed.
         """
         self._count()
-        puzzle = self.network.puzzle
-        residual = puzzle.target_values[rows] - self.network.predict(order, puzzle.rows_in[rows])
+        puzzle = network.puzzle
+        residual = puzzle.target_values[rows] - network.predict(order, puzzle.rows_in[rows])
         error = float(np.mean(np.square(residual)))
         return error if np.isfinite(error) else float("inf")
 
-    def linearise(self, order: Indices, rows: Indices) -> Surrogate:
-        """The surrogate at ``order`` from ``rows``.
+    def linearise(self, network: Network, order: Indices, rows: Indices) -> Surrogate:
+        """The surrogate of ``network`` at ``order`` from ``rows``.
 
         Raises:
             EvaluationsSpent: the allowance is used up; nothing was computed.
         """
         self._count()
-        return linearise(self.network, order, rows)
+        return linearise(network, order, rows)
 
-    def note(self, order: Indices, error: float) -> None:
-        """Keeps ``order`` as the best if ``error``, measured on the yardstick rows, is less than the best one's."""
-        if error < self.state.best_error:
-            self.state.best, self.state.best_error, self.state.stalled = order.copy(), error, 0
+    def price_exchanges(self, rows: Indices) -> Prices | None:
+        """What exchanges of pieces would gain at the present pairs and order; counts as one evaluation.
+
+        Raises:
+            EvaluationsSpent: the allowance is used up; nothing was computed.
+        """
+        self._count()
+        return price_exchanges(self.present, self.state.order, rows, self.evidence)
+
+    def note(self, error: float) -> None:
+        """Keeps the present order as the best if ``error``, on the yardstick rows, is less than the best one's."""
+        state = self.state
+        if error < state.best_error:
+            state.best_pairs, state.best = state.pairs.copy(), state.order.copy()
+            state.best_error, state.stalled = error, 0
 
     def _count(self) -> None:
         if self._limit is not None and self.state.evaluations >= self._limit:

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from pairing.annealing import descent_rows
 from pairing.assignment import assign
+from pairing.climbing import descent_rows
 from pairing.descent import descend
 from pairing.network import Network
 from pairing.refinement import Limits, refine

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pairing.annealing import descent_rows
+from pairing.climbing import descent_rows
 from pairing.loading import load_puzzle
 from pairing.network import Network
 from pairing.refinement import Limits, refine

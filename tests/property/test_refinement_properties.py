@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pairing.annealing import ANNEALERS
-from pairing.network import Network
+from pairing.network import Network, pairs_of
 from pairing.ordering import STARTS
 from pairing.refinement import Limits, refine
 from pairing.solution import permutation_hash, sigmas_of
@@ -38,21 +39,24 @@ def planteds(draw: st.DrawFn) -> Planted:
     st.sampled_from(["auto", *STARTS]),
     st.integers(0, 60),
     st.integers(0, 2**31),
+    st.booleans(),
     st.randoms(use_true_random=False),
 )
 def test_the_report_is_true(
-    planted: Planted, annealer: str, start: str, evaluations: int, seed: int, random: object
+    planted: Planted, annealer: str, start: str, evaluations: int, seed: int, repair: bool, random: object
 ) -> None:
     puzzle, pairs = planted.puzzle, planted.pairs.copy()
     random.shuffle(pairs)  # type: ignore[attr-defined]
     limits = Limits(seconds=float("inf"), evaluations=evaluations)
-    found = refine(puzzle, pairs, seed=seed, annealer=annealer, start=start, limits=limits)
+    found = refine(puzzle, pairs, seed=seed, annealer=annealer, start=start, repair=repair, limits=limits)
     solution = found.solution
     assert solution.full_mse <= found.start_mse
-    assert solution.full_mse == Network(puzzle, pairs).full_mse(solution.inp_sigma)
+    ended = pairs_of(solution.inp_sigma, solution.out_sigma)
+    assert solution.full_mse == Network(puzzle, ended).full_mse(solution.inp_sigma)
     error = plain_mse(puzzle, solution.inp_sigma, solution.out_sigma)
     assert solution.full_mse == pytest.approx(error, rel=1e-3, abs=1e-9 * (1 + puzzle.target_variance))
-    assert solution.out_sigma == tuple(int(pairs[i]) for i in solution.inp_sigma)
+    assert found.repaired_pairs == np.count_nonzero(ended != pairs)
+    assert repair or not found.repaired_pairs
     assert sigmas_of(puzzle, solution.permutation) == (solution.inp_sigma, solution.out_sigma)
     assert solution.hash == permutation_hash(solution.permutation)
     assert 0 <= found.evaluations <= evaluations

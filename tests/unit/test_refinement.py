@@ -63,9 +63,8 @@ def every_error(puzzle: Puzzle, pairs: np.ndarray) -> list[float]:
 @pytest.mark.parametrize(("annealer", "blocks", "evaluations"), [("surrogate", 6, 2000), ("classic", 5, 3000)])
 def test_the_best_of_all_orders_is_found(annealer: str, blocks: int, evaluations: int, seed: int, start: str) -> None:
     planted = unreachable(seed, blocks)
-    found = refine(
-        planted.puzzle, planted.pairs, seed=seed, annealer=annealer, start=start, limits=allowing(evaluations)
-    )
+    options = {"seed": seed, "annealer": annealer, "start": start, "limits": allowing(evaluations)}
+    found = refine(planted.puzzle, planted.pairs, repair=False, **options)
     errors = every_error(planted.puzzle, planted.pairs)
     assert min(errors) < np.median(errors)
     assert found.solution.full_mse == pytest.approx(min(errors), rel=1e-6)
@@ -75,14 +74,14 @@ def test_the_best_of_all_orders_is_found(annealer: str, blocks: int, evaluations
 @pytest.mark.parametrize("blocks", [1, 2, 3])
 def test_very_few_blocks(blocks: int, annealer: str) -> None:
     planted = unreachable(blocks, blocks)
-    found = refine(planted.puzzle, planted.pairs, annealer=annealer, start="random", limits=allowing(300))
+    found = refine(planted.puzzle, planted.pairs, annealer=annealer, start="random", repair=False, limits=allowing(300))
     assert found.solution.full_mse == pytest.approx(min(every_error(planted.puzzle, planted.pairs)), rel=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_seven_blocks_by_the_surrogate(seed: int) -> None:
     planted = unreachable(seed, 7)
-    found = refine(planted.puzzle, planted.pairs, seed=seed, start="random", limits=allowing(2500))
+    found = refine(planted.puzzle, planted.pairs, seed=seed, start="random", repair=False, limits=allowing(2500))
     assert found.solution.full_mse == pytest.approx(min(every_error(planted.puzzle, planted.pairs)), rel=1e-6)
 
 
@@ -98,7 +97,7 @@ def test_of_every_pairing_and_every_order_the_answer_is_best(annealer: str) -> N
     planted = plant(3, blocks=4, rows=30, known=False)
     best = {
         pairs: refine(
-            planted.puzzle, np.array(pairs), annealer=annealer, limits=allowing(400, until_solved=False)
+            planted.puzzle, np.array(pairs), annealer=annealer, repair=False, limits=allowing(400, until_solved=False)
         ).solution.full_mse
         for pairs in permutations(range(4))
     }

@@ -8,14 +8,21 @@ import numpy as np
 import pytest
 
 from pairing.network import Network
-from pairing.state import EvaluationsSpent, Search, State
+from pairing.state import ARRAYS, EvaluationsSpent, Search, State
 from tests.support.puzzles import plain_mse, plant
 
 
 def state_of(seed: int = 0, **changes: object) -> State:
     rng = np.random.default_rng(seed)
     rng.integers(0, 10, 3)  # an odd number of 32-bit draws leaves half a word in the generator
-    fields = {"order": np.array([2, 0, 1]), "error": 0.1 + 0.2, "best": np.array([0, 1, 2]), "best_error": 1 / 3}
+    fields = {
+        "pairs": np.arange(3),
+        "best_pairs": np.arange(3),
+        "order": np.array([2, 0, 1]),
+        "error": 0.1 + 0.2,
+        "best": np.array([0, 1, 2]),
+        "best_error": 1 / 3,
+    }
     return State(**{**fields, "rng": rng, "evaluations": 17, "step": 5, "stalled": 2, **changes})  # type: ignore[arg-type]
 
 
@@ -24,7 +31,7 @@ def test_a_state_survives_json(seed: int) -> None:
     state = state_of(seed)
     copy = State.from_json(json.loads(json.dumps(state.to_json(), allow_nan=False)))
     assert copy.to_json() == state.to_json()
-    for name in ("order", "best"):
+    for name in ARRAYS:
         assert getattr(copy, name).dtype == np.int64
         np.testing.assert_array_equal(getattr(copy, name), getattr(state, name))
     assert (copy.error, copy.best_error) == (state.error, state.best_error)
@@ -54,18 +61,20 @@ def test_an_error_is_the_exact_one_of_the_rows_asked_for() -> None:
     part = type(puzzle)(
         **{**vars(puzzle), "rows_in": puzzle.rows_in[rows], "targets": {"pred": puzzle.targets["pred"][rows]}}
     )
-    assert search.error(order, rows) == pytest.approx(plain_mse(part, *search.network.sigmas(order)), rel=1e-4)
+    assert search.error(search.network, order, rows) == pytest.approx(
+        plain_mse(part, *search.network.sigmas(order)), rel=1e-4
+    )
 
 
 def test_every_answer_counts_and_the_allowance_is_kept() -> None:
     search, order, rows = search_of(3), np.array([1, 2, 0]), np.arange(10)
-    search.error(order, rows)
-    search.linearise(order, rows)
-    search.error(order, rows)
+    search.error(search.network, order, rows)
+    search.linearise(search.network, order, rows)
+    search.error(search.network, order, rows)
     assert search.state.evaluations == 3
     for ask in (search.error, search.linearise):
         with pytest.raises(EvaluationsSpent):
-            ask(order, rows)
+            ask(search.network, order, rows)
     assert search.state.evaluations == 3
 
 
@@ -93,8 +102,10 @@ def test_only_a_better_order_becomes_the_best() -> None:
     search = search_of(None)
     search.state.best_error, search.state.stalled = 0.5, 4
     worse, better = np.array([2, 1, 0]), np.array([1, 0, 2])
-    search.note(worse, 0.5)
+    search.state.order = worse
+    search.note(0.5)
     assert (search.state.best.tolist(), search.state.stalled) == ([0, 1, 2], 4)
-    search.note(better, 0.4)
+    search.state.order = better
+    search.note(0.4)
     better[:] = 0
     assert (search.state.best.tolist(), search.state.best_error, search.state.stalled) == ([1, 0, 2], 0.4, 0)

@@ -1,0 +1,61 @@
+"""From one order down to where the surrogate finds no better one, by steps that the exact error confirms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from pairing.descent import descend
+from pairing.network import Network
+from pairing.puzzle import Indices
+from pairing.state import Search
+
+LINEARISATIONS = 16
+ROUNDING = 1e-12
+"""Errors below this part of the target's variance are rounding of float32: no order is told from another there."""
+
+
+def rounding_of(search: Search) -> float:
+    """The error below which no order of the search's puzzle is told from another."""
+    return ROUNDING * max(search.network.puzzle.target_variance, float(np.finfo(np.float32).tiny))
+
+
+def descent_rows(blocks: int) -> int:
+    """Rows for a linearisation: a third of the N(N−1)/2 bits, since far fewer of them are ever turned."""
+    return int(np.clip(blocks * (blocks - 1) // 6, 256, 2048))
+
+
+class Descent:
+    """A descent from one order on one sample of rows, over several linearisations."""
+
+    def __init__(self, search: Search, network: Network, order: Indices, rows: Indices) -> None:
+        """Stands at ``order``, (N,) int64, whose error on ``rows`` is not known yet."""
+        self._search, self.network, self.order, self.rows = search, network, order, rows
+        self.error = np.inf
+        """The order's exact error on the rows."""
+
+    def steps(self, linearisations: int = LINEARISATIONS) -> Iterator[None]:
+        """One linearisation after the other until the exact error falls no more."""
+        rounding = rounding_of(self._search)
+        for _ in range(linearisations):
+            model = self._search.linearise(self.network, self.order, self.rows)
+            self.error = model.error
+            if not np.isfinite(model.crossings).all():
+                return
+            path = descend(model, moves=2 * len(self.order), least_gain=1e-6 * model.error)
+            yield
+            if not self._follow(path) or self.error <= rounding:
+                return
+
+    def _follow(self, path: Indices) -> bool:
+        """Goes as far along the path as makes the exact error fall: all of it, else half, else a quarter …"""
+        moves = len(path) - 1
+        while moves >= 1:
+            candidate = self.order[path[moves]]
+            error = self._search.error(self.network, candidate, self.rows)
+            if error < self.error:
+                self.order, self.error = candidate, error
+                return True
+            moves //= 2
+        return False

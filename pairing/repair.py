@@ -1,0 +1,70 @@
+"""The repair of wrong pairs: exchanges of pieces, most promising first, each judged after the order has followed.
+
+An error that stays above rounding, whatever the order, says that some pairs are wrong. Exchanges are priced with small
+changes of the order as a nuisance (:mod:`pairing.exchanges`); the best are made one by one, and all promising ones
+together, the order descends after each, and the exact error on rows that had no part in it decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from pairing.climbing import Descent, rounding_of
+from pairing.exchanges import Exchange, Prices
+from pairing.network import Network
+from pairing.state import Search
+
+PRICED_VALUES = 1200
+"""Rows, times outputs, that exchanges are priced on."""
+DESCENT_ROWS = 512
+JUDGED_ROWS = 2000
+DESCENT_LINEARISATIONS = 6
+TRIALS = 3
+TOGETHER = 0.4
+"""Exchanges are made together with the best one where they gain this part of what it gains …"""
+LEAST_GAIN = 5.0
+"""… and at least so much, in nats."""
+CLEAR = 0.9
+"""An error this part of the present one, or less, ends the trials."""
+TEMPERATURE = 0.1
+
+
+def repair_step(search: Search) -> Iterator[bool]:
+    """Changes the state's pairs and order where an exchange leads to a better error, or one about as good."""
+    state, puzzle = search.state, search.network.puzzle
+    rounding = rounding_of(search)
+    prices = search.price_exchanges(search.fresh_sample(max(1, PRICED_VALUES // puzzle.outputs)))
+    yield False
+    if prices is None:
+        return
+    rows, judged = search.fresh_sample(DESCENT_ROWS), search.fresh_sample(JUDGED_ROWS)
+    before = search.error(search.present, state.order, judged)
+    best, best_error = None, np.inf
+    for trial in _trials(prices):
+        pairs, order = state.pairs, state.order
+        for exchange in trial:
+            pairs, order = exchange.applied(pairs, order)
+        way = Descent(search, Network(puzzle, pairs), order, rows)
+        for _ in way.steps(DESCENT_LINEARISATIONS):
+            yield False
+        error = search.error(way.network, way.order, judged)
+        if error < best_error:
+            best, best_error = way, error
+        if best_error <= max(CLEAR * before, rounding):
+            break
+    chance = TEMPERATURE * state.rng.exponential()
+    if best and np.log(max(best_error, rounding)) < np.log(max(before, rounding)) + chance:
+        state.pairs, state.order, state.error = best.network.pairs, best.order, best.error
+        search.note(search.error(best.network, best.order, search.yardstick))
+
+
+def _trials(prices: Prices) -> Iterator[list[Exchange]]:
+    """What to try: all promising exchanges together, then the best ones alone."""
+    best = list(prices.best(TRIALS))
+    together = prices.together(max(LEAST_GAIN, TOGETHER * best[0][1]))
+    if len(together) > 1:
+        yield together
+    for exchange, _ in best:
+        yield [exchange]
