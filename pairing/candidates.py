@@ -6,6 +6,8 @@ it forks off from the ones before it: of all candidates together, every shared b
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -26,16 +28,15 @@ def candidate_errors(puzzle: Puzzle, inp_sigmas: ArrayLike, out_sigmas: ArrayLik
     kept_at = _kept(shared)
     layers, squares = layers_of(puzzle), np.zeros(len(inp))
     for chunk in chunks(len(rows)):
-        start = columns_of(puzzle.rows_in[rows[chunk]])
+        states = columns_of(puzzle.rows_in[rows[chunk]])
         targets = puzzle.target_values[rows[chunk]].T
-        advance, states = layers.advancing(start.shape[1]), np.empty_like(start)
-        kept = {0: start}
-        for candidate, path, place, stops in zip(order, paths, shared, kept_at, strict=True):
-            states[:] = kept[place]
-            for stop in stops:
-                advance(states, path[place:stop])
-                kept[stop], place = states.copy(), stop
-            advance(states, path[place:])
+        advance, kept = layers.advancing(states.shape[1]), {0: states.copy()}
+        for candidate, path, fork, stops in zip(order, paths, shared, kept_at, strict=True):
+            states[:] = kept[fork]
+            for start, stop in pairwise([fork, *stops]):
+                advance(states, path[start:stop])
+                kept[stop] = states.copy()
+            advance(states, path[stops[-1] if stops else fork :])
             squares[candidate] += np.sum(np.square(targets - layers.last @ states))
     errors: Array64 = squares / (len(rows) * puzzle.outputs)
     errors[~np.isfinite(errors)] = np.inf
@@ -43,7 +44,7 @@ def candidate_errors(puzzle: Puzzle, inp_sigmas: ArrayLike, out_sigmas: ArrayLik
 
 
 def _forks(blocks: Indices) -> tuple[Indices, list[int]]:
-    """The lexicographic order of the lines (C, N), and how many blocks each, in that order, shares with the one before."""
+    """The lexicographic order of the lines (C, N), and how many blocks each there shares with the one before it."""
     order = np.lexsort(blocks.T[::-1])
     differs = blocks[order[1:]] != blocks[order[:-1]]
     shared = np.where(differs.any(axis=1), differs.argmax(axis=1), blocks.shape[1])

@@ -18,7 +18,7 @@ CHUNK_ROWS = 1000
 """Rows that go through the network together at most: their states fit a core's cache."""
 
 Advance = Callable[[Array32, Iterable[tuple[int, int]]], None]
-"""``advance(states, blocks)`` takes the states (d + 1, S) through ``blocks``, each an inp and an out piece, in place."""
+"""``advance(states, blocks)`` takes states (d + 1, S) through ``blocks``, each an inp and an out piece, in place."""
 
 
 @dataclass(frozen=True, eq=False)
