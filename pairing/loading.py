@@ -206,7 +206,8 @@ def _split_table(table: Any, file: Path) -> tuple[NDArray[np.float32], dict[str,
             raise PuzzleError(f"{file}: column 'measurement_{number}' is missing; export the data again")
     inputs = np.ascontiguousarray(table[[numbers[k] for k in sorted(numbers)]].to_numpy(np.float32))
     others = [str(c) for c in table.columns if str(c) not in set(numbers.values())]
-    return inputs, {name: table[name].to_numpy(np.float64) for name in others}
+    # Copies: a view would keep the whole part in memory.
+    return inputs, {name: table[name].to_numpy(np.float64, copy=True) for name in others}
 
 
 def _group_targets(columns: dict[str, Array64], outputs: int, file: Path) -> dict[str, Array64]:
