@@ -6,7 +6,6 @@ ragged, ambiguous or not finite is an error that names the file.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import math
@@ -22,6 +21,7 @@ from pairing.errors import PuzzleError
 from pairing.layers import Piece, sort_pieces
 from pairing.packing import unpack_puzzle
 from pairing.puzzle import PUBLISHED_DATA_SHA256, PUBLISHED_DIGEST, PUBLISHED_TARGET_HASH, Array64, Puzzle
+from pairing.streaming import joined, table_parts
 
 _PIECE = re.compile(r"piece_(\d+)\.(pth|safetensors)")
 _MEASUREMENT = re.compile(r"measurement_(\d{1,9})")
@@ -40,8 +40,7 @@ def load_puzzle(path: str | Path) -> Puzzle:
     if not path.is_dir():
         raise PuzzleError(f"{path}: there is no such puzzle folder or packed puzzle; check the path")
     data_file = _data_file(path)
-    table = _read_table(data_file)
-    rows_in, targets = _split_table(table, data_file)
+    rows_in, targets = _read_data(data_file)
     layers = sort_pieces(_read_pieces(path / "pieces"), rows_in.shape[1], data_file)
     outputs = len(layers["last_weight"])
     about = _read_description(path / "puzzle.json")
@@ -181,48 +180,19 @@ def _data_file(folder: Path) -> Path:
     return found[0]
 
 
-def _read_table(file: Path) -> Any:
-    """The data as a pandas DataFrame with unique, numeric columns and every cell finite in float32."""
-    import pandas as pd
-    from pyarrow import ArrowException, ArrowInvalid
-
-    try:
-        if file.suffix == ".parquet":
-            table = pd.read_parquet(file)
-        else:
-            _check_header(file)
-            # The pyarrow reader parses decimals exactly, and refuses ragged rows, which the default one fills with NaN.
-            table = pd.read_csv(file, engine="pyarrow")
-    except (ArrowInvalid, ArrowException, csv.Error, ValueError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise PuzzleError(f"{file}: is no readable table ({reason}); export the data again") from error
-    except OSError as error:
-        raise PuzzleError(f"{file}: cannot be read ({error.strerror or error}); check the file") from error
-    if len(table) == 0:
-        raise PuzzleError(f"{file}: has no rows; export the data again")
-    for column in table.columns:
-        kind = table[column].dtype
-        if not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind):
-            raise PuzzleError(f"{file}: column '{column}' holds something else than numbers; export the data again")
-        values = table[column].to_numpy(np.float64)
-        with np.errstate(over="ignore"):
-            wrong = np.flatnonzero(~np.isfinite(values.astype(np.float32)))
-        if wrong.size:
-            what = "too large for float32" if np.isfinite(values[wrong[0]]) else "empty, NaN or infinite"
-            raise PuzzleError(f"{file}: row {wrong[0] + 1} of column '{column}' is {what}; mend the data")
-    return table
-
-
-def _check_header(file: Path) -> None:
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        header = next(csv.reader(text), [])
-    doubled = sorted({name for name in header if header.count(name) > 1})
-    if doubled:
-        raise PuzzleError(f"{file}: column '{doubled[0]}' is there twice; remove one")
+def _read_data(file: Path) -> tuple[NDArray[np.float32], dict[str, Array64]]:
+    """The inputs (R, d) float32, and every other column by its name."""
+    inputs: list[NDArray[np.float32]] = []
+    others: dict[str, list[Array64]] = {}
+    for table in table_parts(file):
+        rows, columns = _split_table(table, file)
+        inputs.append(rows)
+        for name, values in columns.items():
+            others.setdefault(name, []).append(values)
+    return joined(inputs), {name: joined(parts) for name, parts in others.items()}
 
 
 def _split_table(table: Any, file: Path) -> tuple[NDArray[np.float32], dict[str, Array64]]:
-    """The inputs (R, d) float32, and every other column by its name."""
     numbers: dict[int, str] = {}
     for column in map(str, table.columns):
         if match := _MEASUREMENT.fullmatch(column):
@@ -236,7 +206,8 @@ def _split_table(table: Any, file: Path) -> tuple[NDArray[np.float32], dict[str,
             raise PuzzleError(f"{file}: column 'measurement_{number}' is missing; export the data again")
     inputs = np.ascontiguousarray(table[[numbers[k] for k in sorted(numbers)]].to_numpy(np.float32))
     others = [str(c) for c in table.columns if str(c) not in set(numbers.values())]
-    return inputs, {name: table[name].to_numpy(np.float64) for name in others}
+    # Copies: a view would keep the whole part in memory.
+    return inputs, {name: table[name].to_numpy(np.float64, copy=True) for name in others}
 
 
 def _group_targets(columns: dict[str, Array64], outputs: int, file: Path) -> dict[str, Array64]:

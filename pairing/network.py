@@ -9,11 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pairing.activations import activation_of
+from pairing.forward import Layers, chunks, columns_of, layers_of
 from pairing.puzzle import Array32, Indices, Puzzle
-
-CHUNK_ROWS = 1000
-"""Rows that go through the network together: their states fit a core's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,19 +31,20 @@ class Network:
         """(N, d) float32, in the order of the blocks."""
         return self.puzzle.out_bias[self.pairs]
 
+    @cached_property
+    def layers(self) -> Layers:
+        """The puzzle's layers, ready to be applied."""
+        return layers_of(self.puzzle)
+
     def advance(self, states: Array32, blocks: Iterable[int]) -> None:
         """Takes ``states`` (S, d) float32 through ``blocks``, in place."""
-        puzzle, weight, bias = self.puzzle, self.out_weight, self.out_bias
-        act = activation_of(puzzle.activation).apply
-        hidden = np.empty((len(states), puzzle.hidden), np.float32)
-        branch = np.empty_like(states)
-        for k in blocks:
-            np.matmul(states, puzzle.inp_weight[k].T, out=hidden)
-            hidden += puzzle.inp_bias[k]
-            act(hidden, hidden)
-            np.matmul(hidden, weight[k].T, out=branch)
-            branch += bias[k]
-            states += branch
+        columns = columns_of(states)
+        self._advance_columns(columns, blocks)
+        states[:] = columns[:-1].T
+
+    def _advance_columns(self, columns: Array32, blocks: Iterable[int]) -> None:
+        advance = self.layers.advancing(columns.shape[1])
+        advance(columns, ((k, self.pairs[k]) for k in blocks))
 
     def outputs(self, states: Array32) -> Array32:
         """The last layer's answer (S, o) float32 to the final states (S, d)."""
@@ -54,19 +52,21 @@ class Network:
 
     def predict(self, order: Sequence[int] | Indices, rows_in: Array32) -> Array32:
         """The whole network's answer (S, o) float32 to ``rows_in`` (S, d), its blocks in ``order``."""
-        parts = []
-        for start in range(0, len(rows_in), CHUNK_ROWS):
-            states = np.array(rows_in[start : start + CHUNK_ROWS], np.float32, order="C")
-            self.advance(states, order)
-            parts.append(self.outputs(states))
-        return np.concatenate(parts)
+        answers = np.empty((len(rows_in), self.puzzle.outputs), np.float32)
+        for chunk in chunks(len(rows_in)):
+            columns = columns_of(rows_in[chunk])
+            self._advance_columns(columns, order)
+            answers[chunk] = (self.layers.last @ columns).T
+        return answers
 
+    @np.errstate(over="ignore", invalid="ignore")
     def full_mse(self, order: Sequence[int] | Indices) -> float:
         """Mean squared error over all rows and outputs, accumulated in float64. Infinite where it overflows."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            residual = self.puzzle.target_values - self.predict(order, self.puzzle.rows_in)
-            error = float(np.mean(np.square(residual)))
-        return error if np.isfinite(error) else float("inf")
+        targets, total = self.puzzle.target_values, 0.0
+        for chunk in chunks(self.puzzle.rows):
+            residual = targets[chunk] - self.predict(order, self.puzzle.rows_in[chunk])
+            total += float(np.sum(np.square(residual)))
+        return total / targets.size if np.isfinite(total) else float("inf")
 
     def sigmas(self, order: Sequence[int] | Indices) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """``(inp_sigma, out_sigma)`` of the blocks in ``order``, as plain ints."""

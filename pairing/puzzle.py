@@ -135,7 +135,7 @@ class Puzzle:
         state = hashlib.sha256(b"pairing puzzle 1\n")
         for label, array in sorted(self.arrays().items()):
             state.update(f"{label} {'x'.join(map(str, array.shape))}\n".encode())
-            state.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+            state.update(np.ascontiguousarray(array, dtype="<f4").data)
         numbers = [*self.inp_numbers, *self.out_numbers, self.last_number]
         state.update(",".join(map(str, numbers)).encode())
         return f"sha256:{state.hexdigest()}"

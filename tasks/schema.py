@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeEngine
 
@@ -28,7 +27,7 @@ class _Integers(sa.types.TypeDecorator[Sequence[int]]):
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name == "postgresql":
-            return dialect.type_descriptor(ARRAY(sa.Integer))
+            return dialect.type_descriptor(sa.ARRAY(sa.Integer))
         return dialect.type_descriptor(sa.Text())
 
     def process_bind_param(self, value: Sequence[int] | None, dialect: Dialect) -> Any:

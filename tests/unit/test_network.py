@@ -10,7 +10,8 @@ import torch
 
 from pairing.activations import ACTIVATIONS, activation_of
 from pairing.errors import InputError
-from pairing.network import CHUNK_ROWS, Network, pairs_of
+from pairing.forward import CHUNK_ROWS
+from pairing.network import Network, pairs_of
 from pairing.puzzle import Puzzle
 from pairing.synthesis import ACTIVATION_NAMES
 from tests.support.puzzles import PLAIN_ACTIVATIONS, Planted, plain_mse, plant

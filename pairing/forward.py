@@ -1,0 +1,75 @@
+"""Residual blocks applied to many rows at once, at little more than the cost of their matrix products.
+
+States are held as columns, with a row of ones below them, and every bias stands as the last column of its weight: so a
+block is two products, the activation and one addition, each over whole contiguous arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pairing.activations import activation_of
+from pairing.puzzle import Array32, Puzzle
+
+CHUNK_ROWS = 1000
+"""Rows that go through the network together at most: their states fit a core's cache."""
+
+Advance = Callable[[Array32, Iterable[tuple[int, int]]], None]
+"""``advance(states, blocks)`` takes states (d + 1, S) through ``blocks``, each an inp and an out piece, in place."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """A puzzle's layers, each with its bias as the last column of its weight."""
+
+    inp: Array32
+    """(N, h, d + 1) float32."""
+    out: Array32
+    """(N, d, h + 1) float32."""
+    last: Array32
+    """(o, d + 1) float32."""
+    activation: str
+
+    def advancing(self, columns: int) -> Advance:
+        """What takes ``columns`` states through blocks, in buffers of its own."""
+        act = activation_of(self.activation).apply
+        hidden = np.ones((self.out.shape[2], columns), np.float32)
+        branch = np.empty((self.out.shape[1], columns), np.float32)
+        units = hidden[:-1]
+
+        def advance(states: Array32, blocks: Iterable[tuple[int, int]]) -> None:
+            values = states[:-1]
+            for i, j in blocks:
+                np.matmul(self.inp[i], states, out=units)
+                act(units, units)
+                np.matmul(self.out[j], hidden, out=branch)
+                np.add(values, branch, out=values)
+
+        return advance
+
+
+def layers_of(puzzle: Puzzle) -> Layers:
+    """The puzzle's layers, ready to be applied."""
+    return Layers(
+        inp=np.concatenate([puzzle.inp_weight, puzzle.inp_bias[:, :, None]], axis=2),
+        out=np.concatenate([puzzle.out_weight, puzzle.out_bias[:, :, None]], axis=2),
+        last=np.concatenate([puzzle.last_weight, puzzle.last_bias[:, None]], axis=1),
+        activation=puzzle.activation,
+    )
+
+
+def columns_of(rows: Array32) -> Array32:
+    """(d + 1, S) float32: the rows (S, d) as columns, with ones below them."""
+    states = np.ones((rows.shape[1] + 1, len(rows)), np.float32)
+    states[:-1] = rows.T
+    return states
+
+
+def chunks(rows: int, most: int = CHUNK_ROWS) -> Iterator[slice]:
+    """The rows in as few parts of at most ``most`` as hold them, all of about one size."""
+    parts = -(-rows // most)
+    for part in range(parts):
+        yield slice(rows * part // parts, rows * (part + 1) // parts)

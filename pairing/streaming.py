@@ -1,0 +1,117 @@
+"""A data table in parts, so that a long one is never in memory as text or in float64."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairing.errors import PuzzleError
+
+Number = TypeVar("Number", bound=np.floating)
+
+PART_BYTES = 1 << 25
+"""Text of a CSV file that is parsed at once."""
+
+PART_ROWS = 50_000
+"""Rows of a Parquet file that are read at once."""
+
+
+def table_parts(file: Path) -> Iterator[Any]:
+    """The table in a CSV or Parquet file as pandas DataFrames, one after the other.
+
+    There is at least one row; columns are unique and numeric, and every cell is finite in float32.
+
+    Raises:
+        PuzzleError: the table is none, or not like that; the message names the file, and the row and column.
+    """
+    rows = 0
+    for table in _read_parts(file):
+        if len(table):
+            _check_cells(table, rows, file)
+            rows += len(table)
+            yield table
+    if rows == 0:
+        raise PuzzleError(f"{file}: has no rows; export the data again")
+
+
+def _read_parts(file: Path) -> Iterator[Any]:
+    from pyarrow import ArrowException, ArrowInvalid
+
+    try:
+        if file.suffix != ".parquet":
+            _check_header(file)
+        yield from _parquet_parts(file) if file.suffix == ".parquet" else _csv_parts(file)
+    except (ArrowInvalid, ArrowException, csv.Error, ValueError, UnicodeDecodeError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise PuzzleError(f"{file}: is no readable table ({reason}); export the data again") from error
+    except OSError as error:
+        raise PuzzleError(f"{file}: cannot be read ({error.strerror or error}); check the file") from error
+
+
+def _check_cells(table: Any, rows_before: int, file: Path) -> None:
+    """Refuses columns that are not numeric, and cells that are not finite in float32."""
+    import pandas as pd
+
+    for column in table.columns:
+        kind = table[column].dtype
+        if not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind):
+            raise PuzzleError(f"{file}: column '{column}' holds something else than numbers; export the data again")
+        values = table[column].to_numpy(np.float64)
+        with np.errstate(over="ignore"):
+            wrong = np.flatnonzero(~np.isfinite(values.astype(np.float32)))
+        if wrong.size:
+            what = "too large for float32" if np.isfinite(values[wrong[0]]) else "empty, NaN or infinite"
+            row = rows_before + wrong[0] + 1
+            raise PuzzleError(f"{file}: row {row} of column '{column}' is {what}; mend the data")
+
+
+def _check_header(file: Path) -> None:
+    with file.open(encoding="utf-8-sig", newline="") as text:
+        header = next(csv.reader(text), [])
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled:
+        raise PuzzleError(f"{file}: column '{doubled[0]}' is there twice; remove one")
+
+
+def joined(parts: list[NDArray[Number]]) -> NDArray[Number]:
+    """The parts (r, …) one after the other as one array. Takes each out of the list, so that none is kept twice."""
+    whole = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype)
+    end = len(whole)
+    while parts:
+        part = parts.pop()
+        whole[end - len(part) : end] = part
+        end -= len(part)
+    return whole
+
+
+def _csv_parts(file: Path) -> Iterator[Any]:
+    import pandas as pd
+
+    with file.open("rb") as text:
+        header = text.readline()
+        part = text.read(PART_BYTES) + text.readline()
+        while True:
+            # The pyarrow reader parses decimals exactly, and refuses ragged rows, which the default one fills with NaN.
+            yield pd.read_csv(io.BytesIO(header + part), engine="pyarrow")
+            part = text.read(PART_BYTES) + text.readline()
+            if not part.strip():
+                return
+
+
+def _parquet_parts(file: Path) -> Iterator[Any]:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(file) as table:
+        names = table.schema_arrow.names
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"column '{doubled[0]}' is there twice")
+        for batch in table.iter_batches(PART_ROWS):
+            yield pa.Table.from_batches([batch]).to_pandas()

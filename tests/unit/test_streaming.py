@@ -1,0 +1,84 @@
+"""A data table read in parts is the table read whole, and its errors name the rows of the whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pairing import streaming
+from pairing.errors import PuzzleError
+from pairing.streaming import joined, table_parts
+
+
+@pytest.fixture(autouse=True)
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming, "PART_BYTES", 40)
+    monkeypatch.setattr(streaming, "PART_ROWS", 7)
+
+
+def write(folder: Path, suffix: str, table: pd.DataFrame) -> Path:
+    file = folder / f"data.{suffix}"
+    if suffix == "csv":
+        table.to_csv(file, index=False)
+    else:
+        table.to_parquet(file)
+    return file
+
+
+def some_table(rows: int) -> pd.DataFrame:
+    values = np.random.default_rng(0).normal(size=(rows, 2))
+    return pd.DataFrame({"a": values[:, 0], "b": values[:, 1], "whole": np.arange(rows)})
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("rows", [1, 7, 50])
+def test_parts_are_the_whole_table(tmp_path: Path, suffix: str, rows: int) -> None:
+    table = some_table(rows)
+    parts = list(table_parts(write(tmp_path, suffix, table)))
+    assert len(parts) == 1 if rows == 1 else len(parts) >= rows / 7
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), table)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_the_last_line_may_end_in_any_way(tmp_path: Path, end: str) -> None:
+    file = tmp_path / "data.csv"
+    file.write_bytes(("a,b\r\n" + "\r\n".join(f"{k},{k}.5" for k in range(30)) + end).encode())
+    assert pd.concat(table_parts(file))["b"].tolist() == [k + 0.5 for k in range(30)]
+
+
+def test_a_column_may_be_whole_in_one_part_and_not_in_the_next(tmp_path: Path) -> None:
+    file = write(tmp_path, "csv", pd.DataFrame({"a": ["1"] * 30 + ["0.5"] * 30}))
+    assert pd.concat(table_parts(file))["a"].tolist() == [1.0] * 30 + [0.5] * 30
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_bad_cell_is_named_by_its_row_in_the_whole(tmp_path: Path, suffix: str) -> None:
+    table = some_table(50)
+    table.loc[40, "b"] = np.inf
+    with pytest.raises(PuzzleError, match=r"data\.\w+: row 41 of column 'b' is empty, NaN or infinite"):
+        list(table_parts(write(tmp_path, suffix, table)))
+
+
+@pytest.mark.parametrize(("line", "reason"), [("1,2,3", "Expected 2 columns, got 3"), ("x,1", "column 'a' holds")])
+def test_a_bad_line_of_a_later_part_is_refused(tmp_path: Path, line: str, reason: str) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text("a,b\n" + "1,2\n" * 40 + line + "\n" + "1,2\n" * 40)
+    with pytest.raises(PuzzleError, match=reason):
+        list(table_parts(file))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_table_without_rows_is_refused(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(PuzzleError, match="has no rows"):
+        list(table_parts(write(tmp_path, suffix, some_table(0))))
+
+
+def test_joined_parts_stand_in_their_order() -> None:
+    parts = [np.full((k, 2), k, np.float32) for k in (1, 3, 2)]
+    whole = joined(parts)
+    assert whole[:, 0].tolist() == [1, 3, 3, 3, 2, 2]
+    assert whole.dtype == np.float32
+    assert parts == []
