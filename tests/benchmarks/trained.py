@@ -20,9 +20,13 @@ from tests.benchmarks.networks import trained
 from tests.benchmarks.puzzles import is_answer
 from tests.benchmarks.recipes import HARD, RECIPES, SAMPLE_SEEDS, Recipe, fresh_seeds
 from tests.benchmarks.record import Figure, share
+from tests.support.puzzles import Planted
 
 DEADLINE = 120
 HARD_SECONDS = 90.0
+HARD_NETWORKS = 8
+"""Networks of the hard recipe that a run trains at most to find one that misleads the proxies."""
+
 QUICK = ("brief", "sigmoid", "digits", "moderate")
 """The recipes of a quick run: one that no signal pairs, one that trace does not, a table, and 32 blocks."""
 
@@ -53,11 +57,27 @@ def _solved_figures(values: Sequence[Values], recipe: Recipe) -> list[Figure]:
     ]
 
 
+def _misled(sample: Sample) -> tuple[Planted, dict[str, float]]:
+    """The first of the run's hard networks whose greedy and norm orders start above an error of 1, and these errors.
+
+    Errors are in units of the target's variance: above 1 an order is worse than the mean of the target. Where none of
+    them does, the last one: the figure of the errors is missed then.
+    """
+    for seed in fresh_seeds(sample.run_seed, "hard network", HARD_NETWORKS):
+        planted = trained(HARD, seed, sample.networks)
+        network, rng = Network(planted.puzzle, planted.pairs), np.random.default_rng(0)
+        starts = {
+            name: network.full_mse(start_order(network, name, rng)) / planted.puzzle.target_variance
+            for name in ("greedy", "norm")
+        }
+        if min(starts.values()) > 1:
+            break
+    return planted, starts
+
+
 def _hard(sample: Sample) -> Values:
     """The run's one hard network, ordered from a random start, by a seed of its own."""
-    planted = trained(HARD, fresh_seeds(sample.run_seed, "hard network", 1)[0], sample.networks)
-    network, rng = Network(planted.puzzle, planted.pairs), np.random.default_rng(0)
-    starts = {name: network.full_mse(start_order(network, name, rng)) for name in ("greedy", "norm")}
+    planted, starts = _misled(sample)
     cpu_began, began = time.process_time(), time.monotonic()
     limits = Limits(seconds=HARD_SECONDS)
     found = refine(planted.puzzle, planted.pairs, seed=sample.seed, start="random", limits=limits)
@@ -74,7 +94,7 @@ def _hard_figures(values: Sequence[Values]) -> list[Figure]:
     median = float(np.median([v["seconds"] if v["exact"] else math.inf for v in values]))
     return [
         Figure(
-            what="hard network: error of its greedy and norm orders",
+            what="hard network: error of its greedy and norm orders / target's variance",
             measured=least,
             unit="",
             required=1,
