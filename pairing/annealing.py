@@ -25,10 +25,9 @@ CLASSIC_COOLING = 0.99985
 KICK_REACH = 12
 KICK_TEMPERATURE = 0.05
 PATIENCE = 40
-PLATEAU = 20
-"""Kicks without a new best after which the pairs are doubted."""
-REPAIR_PATIENCE = 120
-KICKS_PER_REPAIR = 2
+PLATEAU = 12
+"""Kicks without a new best after which the pairs are doubted, where they may be."""
+REPAIR_PATIENCE = 40
 LEAST_RESTARTS = 2
 RESTARTS_TIMES_BLOCKS = 100
 
@@ -61,28 +60,36 @@ def surrogate(search: Search) -> Iterator[bool]:
     """Iterated local search on the commutator surrogate, with the repair of wrong pairs where that leads nowhere.
 
     Every step kicks the order (a fresh one it does not), descends on fresh rows, and accepts by the logarithm of the
-    error (temperature 0.05), both orders measured on the same rows. After 20 kicks without a new best the pairs are
-    doubted: from then on every third step is one of :mod:`pairing.repair` (if the search allows it). When that stalls
-    too (without it: after 40 kicks) the search begins anew, from the first pairs and a random order. Converged when the
-    last restart has stalled; never where the evaluations are limited, so that all methods get the same number of them.
+    error (temperature 0.05), both orders measured on the same rows. After 12 kicks without a new best the pairs are
+    doubted, if they may be, and the search begins again from its first order, which is not yet bent to make up for
+    wrong pairs: from then on a step is one of :mod:`pairing.repair`, and a kick only where that changes nothing. When
+    that stalls too (without repair: after 40 kicks) the search begins anew, from the first pairs and a random order.
+    Converged when the last restart has stalled; never where the evaluations are limited, so that all methods get the
+    same number of them.
     """
     state = search.state
     blocks = search.network.puzzle.blocks
     restarts = max(LEAST_RESTARTS, RESTARTS_TIMES_BLOCKS // blocks)  # they are cheap where blocks are few
-    repair = search.repair and blocks > 1
     while search.limited or state.restarts <= restarts:
-        if state.repairing and state.step % (KICKS_PER_REPAIR + 1) == 0:
-            yield from repair_step(search)
-        else:
+        repaired = state.repairing and not np.isnan(state.error) and (yield from repair_step(search))
+        if not repaired:
             yield from _kick_step(search)
         state.step += 1
         state.stalled += 1
-        state.repairing |= repair and state.stalled >= PLATEAU
-        if state.stalled >= (REPAIR_PATIENCE if state.repairing else PATIENCE):
-            state.pairs, state.order = search.network.pairs.copy(), state.rng.permutation(blocks)
-            state.error, state.repairing = float("nan"), False
-            state.restarts, state.stalled = state.restarts + 1, 0
+        if state.stalled >= (REPAIR_PATIENCE if state.repairing else PLATEAU if search.repair else PATIENCE):
+            _begin_anew(search)
         yield True
+
+
+def _begin_anew(search: Search) -> None:
+    """From the first order with doubts in the pairs, or after that from a random order without."""
+    state = search.state
+    state.repairing = search.repair and not state.repairing
+    if not state.repairing:
+        state.restarts += 1
+    state.pairs = search.network.pairs.copy()
+    state.order = search.begin.copy() if state.repairing else state.rng.permutation(len(state.order))
+    state.error, state.stalled = float("nan"), 0
 
 
 def _kick_step(search: Search) -> Iterator[bool]:

@@ -183,7 +183,7 @@ class _Driver:
         else:
             self.state = State.from_json(checkpoint)
         limit = self.limits.evaluations
-        return Search(self.network, self.state, self.samples, limit, repair=repair, evidence=evidence)
+        return Search(self.network, begin, self.state, self.samples, limit, repair=repair, evidence=evidence)
 
     def anneal(self, annealer: str, search: Search) -> Stopped:
         """Improves the state until something ends it; says what."""

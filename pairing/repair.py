@@ -7,7 +7,7 @@ together, the order descends after each, and the exact error on rows that had no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 
@@ -31,14 +31,17 @@ CLEAR = 0.9
 TEMPERATURE = 0.1
 
 
-def repair_step(search: Search) -> Iterator[bool]:
-    """Changes the state's pairs and order where an exchange leads to a better error, or one about as good."""
+def repair_step(search: Search) -> Generator[bool, None, bool]:
+    """Changes the state's pairs and order where an exchange leads to a better error, or one about as good.
+
+    Gives whether it did.
+    """
     state, puzzle = search.state, search.network.puzzle
     rounding = rounding_of(search)
     prices = search.price_exchanges(search.fresh_sample(max(1, PRICED_VALUES // puzzle.outputs)))
     yield False
     if prices is None:
-        return
+        return False
     rows, judged = search.fresh_sample(DESCENT_ROWS), search.fresh_sample(JUDGED_ROWS)
     before = search.error(search.present, state.order, judged)
     best, best_error = None, np.inf
@@ -55,9 +58,11 @@ def repair_step(search: Search) -> Iterator[bool]:
         if best_error <= max(CLEAR * before, rounding):
             break
     chance = TEMPERATURE * state.rng.exponential()
-    if best and np.log(max(best_error, rounding)) < np.log(max(before, rounding)) + chance:
-        state.pairs, state.order, state.error = best.network.pairs, best.order, best.error
-        search.note(search.error(best.network, best.order, search.yardstick))
+    if best is None or np.log(max(best_error, rounding)) >= np.log(max(before, rounding)) + chance:
+        return False
+    state.pairs, state.order, state.error = best.network.pairs, best.order, best.error
+    search.note(search.error(best.network, best.order, search.yardstick))
+    return True
 
 
 def _trials(prices: Prices) -> Iterator[list[Exchange]]:

@@ -71,6 +71,7 @@ class Search:
     def __init__(
         self,
         network: Network,
+        begin: Indices,
         state: State,
         samples: np.random.Generator,
         limit: int | None,
@@ -78,13 +79,14 @@ class Search:
         repair: bool = False,
         evidence: Array64 | None = None,
     ) -> None:
-        """A search that begins with the pairs of ``network``.
+        """A search that begins with the pairs of ``network`` in the order ``begin``.
 
         ``limit`` is the allowance of evaluations; ``samples`` draws the fixed samples of rows. With ``repair`` the
         pairs may be changed; ``evidence`` (N, N) float64 are what the weights say of every pair, log-odds in nats.
         """
         self.network = network
-        self.repair = repair
+        self.begin = begin
+        self.repair = repair and len(begin) > 1
         self.evidence = evidence
         self.state = state
         self._limit = limit

@@ -52,7 +52,9 @@ def test_a_record_is_a_copy() -> None:
 
 def search_of(limit: int | None, rows: int = 40) -> Search:
     planted = plant(0, blocks=3, rows=rows)
-    return Search(Network(planted.puzzle, planted.pairs), state_of(evaluations=0), np.random.default_rng(1), limit)
+    return Search(
+        Network(planted.puzzle, planted.pairs), planted.order, state_of(evaluations=0), np.random.default_rng(1), limit
+    )
 
 
 def test_an_error_is_the_exact_one_of_the_rows_asked_for() -> None:
