@@ -54,7 +54,8 @@ class State:
         """A record that ``from_json`` makes the same state of: plain numbers, lists and texts."""
         record = {field.name: getattr(self, field.name) for field in fields(self)}
         arrays = {name: record[name].tolist() for name in ARRAYS}
-        return record | arrays | {"rng": self.rng.bit_generator.state}
+        error = None if np.isnan(self.error) else self.error
+        return record | arrays | {"error": error, "rng": self.rng.bit_generator.state}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> State:
@@ -62,7 +63,8 @@ class State:
         rng = np.random.default_rng()
         rng.bit_generator.state = record["rng"]
         arrays = {name: np.array(record[name], np.int64) for name in ARRAYS}
-        return cls(**{**record, **arrays, "rng": rng})
+        error = float("nan") if record["error"] is None else record["error"]
+        return cls(**{**record, **arrays, "error": error, "rng": rng})
 
 
 class Search:
