@@ -27,7 +27,7 @@ KICK_TEMPERATURE = 0.05
 PATIENCE = 40
 PLATEAU = 12
 """Kicks without a new best after which the pairs are doubted, where they may be."""
-REPAIR_PATIENCE = 40
+REPAIR_PATIENCE = 20
 LEAST_RESTARTS = 2
 RESTARTS_TIMES_BLOCKS = 100
 

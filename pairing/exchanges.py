@@ -10,10 +10,12 @@ exchange's log-likelihood ratio is ``E·K r − E·K E / 2`` (generalised least 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pairing.activations import activation_of
 from pairing.network import Network
@@ -26,6 +28,10 @@ NOISE = 0.1
 """σ² as a part of the residual's variance."""
 CONDITION = 1e-4
 """Least noise, as a part of what inversions explain on average: float32 has no root of a matrix nearer to singular."""
+SCREENING = 5
+"""All exchanges are screened on one in so many of the rows."""
+KEPT = 64
+"""Exchanges that are priced on all rows."""
 CHUNK_ROWS = 100
 """Rows whose N·h hidden units are held at once."""
 
@@ -50,17 +56,13 @@ class Exchange:
 
 @dataclass(eq=False)
 class Prices:
-    """The gains of all N(N−1) exchanges, in nats; more is better."""
+    """The most promising exchanges with their gains, in nats; more is better."""
 
     exchanges: list[Exchange]
     gains: Array64
+    """(m,) float64, descending."""
     _whitened: Array32
-    """(n, N(N−1)): what every exchange changes, multiplied by the root of K."""
-
-    def best(self, count: int) -> Iterator[tuple[Exchange, float]]:
-        """The exchanges of largest gain, one after the other."""
-        for index in np.argsort(-self.gains, kind="stable")[:count]:
-            yield self.exchanges[index], float(self.gains[index])
+    """(n, m): what every exchange changes, multiplied by the root of K."""
 
     def together(self, least_gain: float) -> list[Exchange]:
         """Exchanges that each gain ``least_gain`` or more on top of those before, no position in two of them."""
@@ -77,15 +79,44 @@ class Prices:
 
 
 def price_exchanges(network: Network, order: Indices, rows: Indices, evidence: Array64 | None = None) -> Prices | None:
-    """The gains of all exchanges at ``order``, from the data rows ``rows`` (S,); ``None`` where anything overflows.
+    """The exchanges of largest gain at ``order``, from the data rows ``rows`` (S,); ``None`` where anything overflows.
 
-    ``evidence`` (N, N) float64 are the weights' log-odds of inp piece i and out piece j being a pair, in nats.
+    All N(N−1) are priced on the first fifth of the rows, and the best 64 of them again on all. ``evidence`` (N, N)
+    float64 are the weights' log-odds of inp piece i and out piece j being a pair, in nats.
     """
+    prior = _prior(network, order, evidence)
+    first, second = np.triu_indices(len(order), 1)
+    exchanges = [Exchange(int(p), int(q), inp) for inp in (False, True) for p, q in zip(first, second, strict=True)]
+    some = rows[: max(1, len(rows) // SCREENING)]
+    way = _Way(network, order, some, trajectory(network, order, some))
+    screened = _gains(way.along, np.concatenate(way.all_effects()))
+    if screened is None:
+        return None
+    kept = np.argsort(-(screened[0] + prior), kind="stable")[:KEPT]
+    way = _Way(network, order, rows, trajectory(network, order, rows))
+    priced = _gains(way.along, np.array([way.effect(exchanges[k]) for k in kept]))
+    if priced is None:
+        return None
+    gains, whitened = priced[0] + prior[kept], priced[1]
+    best = np.argsort(-gains, kind="stable")
+    return Prices([exchanges[k] for k in kept[best]], gains[best], whitened[:, best])
+
+
+def _prior(network: Network, order: Indices, evidence: Array64 | None) -> Array64:
+    """(N(N−1),): what each exchange adds to the log-odds of the pairs; either kind makes the same pairs."""
+    first, second = np.triu_indices(len(order), 1)
+    if evidence is None:
+        return np.zeros(2 * len(first))
+    known = evidence[np.ix_(order, network.pairs[order])]
+    alone = np.diag(known)
+    return np.tile(known[first, second] + known[second, first] - alone[first] - alone[second], 2)
+
+
+def _gains(way: Trajectory, effects: Array32) -> tuple[Array64, Array32] | None:
+    """The log-likelihood ratios of exchanges with effects (m, n), and the whitened effects (n, m)."""
     from scipy.linalg import cholesky, solve_triangular
 
-    way = trajectory(network, order, rows)
     changes = commutators(way)
-    effects = np.concatenate(_effects(network, order, rows, way))
     if not (np.isfinite(changes).all() and np.isfinite(effects).all() and way.error > 0):
         return None
     covariance = np.float32(INVERSION_VARIANCE) * (changes.T @ changes)
@@ -95,51 +126,69 @@ def price_exchanges(network: Network, order: Indices, rows: Indices, evidence: A
     whitened = np.asarray(solve_triangular(root, effects.T, lower=True, check_finite=False), np.float32)
     residual = solve_triangular(root, way.residual, lower=True, check_finite=False)
     gains = whitened.T @ residual - np.einsum("nk,nk->k", whitened, whitened) / 2
-    first, second = np.triu_indices(len(order), 1)
-    exchanges = [Exchange(int(p), int(q), inp) for inp in (False, True) for p, q in zip(first, second, strict=True)]
-    gains = gains.astype(np.float64)
-    if evidence is not None:
-        inp, out = order, network.pairs[order]
-        known = evidence[np.ix_(inp, out)]
-        alone = np.diag(known)
-        swapped = known[first, second] + known[second, first] - alone[first] - alone[second]
-        gains += np.tile(swapped, 2)  # either kind of exchange makes the same pairs
-    return Prices(exchanges, gains, whitened)
+    return gains.astype(np.float64), whitened
 
 
-def _effects(network: Network, order: Indices, rows: Indices, way: Trajectory) -> tuple[Array32, Array32]:
-    """(P, o·S) each: E of every exchange of out pieces, and of inp pieces."""
-    puzzle, count, samples = network.puzzle, len(order), len(rows)
-    act = activation_of(puzzle.activation).apply
-    out_weight, out_bias = network.out_weight[order], network.out_bias[order]
-    inp_bias = puzzle.inp_bias[order].reshape(-1)
-    out_side = np.ascontiguousarray(out_weight.transpose(1, 0, 2)).reshape(puzzle.width, -1)  # (d, N·h)
-    inp_side = np.ascontiguousarray(puzzle.inp_weight[order].transpose(2, 0, 1)).reshape(puzzle.width, -1)
-    states = puzzle.rows_in[rows] + np.cumsum(way.branches, axis=0)  # after each block
-    states -= way.branches
-    through = way.through.reshape(count, puzzle.outputs, samples, puzzle.width)
-    gradients = np.cumsum(through[::-1], axis=0)[::-1] - through + puzzle.last_weight[:, None, :]  # g_{p+1}
-    effects = np.empty((2, count, count, puzzle.outputs, samples), np.float32)
-    for position in range(count):
-        for output in range(puzzle.outputs):
-            for start in range(0, samples, CHUNK_ROWS):
-                rows_here = slice(start, start + CHUNK_ROWS)
-                gradient = gradients[position, output, rows_here]
-                present = np.einsum("sd,sd->s", gradient, way.branches[position, rows_here])[:, None]
-                biases = gradient @ out_bias.T
-                hidden = np.empty_like(way.hidden[position, rows_here])
-                act(way.hidden[position, rows_here], hidden)
-                pulled = (gradient @ out_side).reshape(len(gradient), count, -1)
-                new = np.matmul(pulled, hidden[:, :, None])[:, :, 0] + biases - present
-                effects[0, position, :, output, rows_here] = new.T
-                others = states[position, rows_here] @ inp_side
-                others += inp_bias
-                act(others, others)
-                pulled = gradient @ out_weight[position]
-                new = np.matmul(others.reshape(len(gradient), count, -1), pulled[:, :, None])[:, :, 0]
-                new += biases[:, position, None] - present
-                effects[1, position, :, output, rows_here] = new.T
-    first, second = np.triu_indices(count, 1)
-    both = effects[:, first, second] + effects[:, second, first]
-    flat = both.reshape(2, len(first), -1)
-    return flat[0], flat[1]
+class _Way:
+    """A trajectory with its states and gradients, and what exchanges change along it."""
+
+    def __init__(self, network: Network, order: Indices, rows: Indices, along: Trajectory) -> None:
+        puzzle = network.puzzle
+        self.along, self.puzzle = along, puzzle
+        self.inp_weight, self.inp_bias = puzzle.inp_weight[order], puzzle.inp_bias[order]
+        self.out_weight, self.out_bias = network.out_weight[order], network.out_bias[order]
+        self.act = activation_of(puzzle.activation).apply
+        self.states = np.cumsum(along.branches, axis=0)  # (N, S, d), before each block
+        self.states += puzzle.rows_in[rows] - along.branches
+        through = along.through.reshape(len(order), puzzle.outputs, len(rows), puzzle.width)
+        after = np.cumsum(through[::-1], axis=0)[::-1]
+        self.gradients = after - through + puzzle.last_weight[:, None, :]  # (N, o, S, d): g_{p+1}
+
+    def effect(self, exchange: Exchange) -> Array32:
+        """(o·S,): E of one exchange."""
+        ways = ((exchange.first, exchange.second), (exchange.second, exchange.first))
+        return self._replaced(*ways[0], exchange.inp) + self._replaced(*ways[1], exchange.inp)
+
+    def _replaced(self, position: int, other: int, inp: bool) -> Array32:
+        """(o·S,): the first-order change where the block at ``position`` takes a piece of the one at ``other``."""
+        before, out = self.along.hidden[position], other
+        if inp:
+            before, out = self.states[position] @ self.inp_weight[other].T + self.inp_bias[other], position
+        hidden = np.empty_like(before)
+        self.act(before, hidden)
+        change = hidden @ self.out_weight[out].T + self.out_bias[out] - self.along.branches[position]
+        effect: Array32 = np.einsum("osd,sd->os", self.gradients[position], change).reshape(-1)
+        return effect
+
+    def all_effects(self) -> tuple[Array32, Array32]:
+        """(P, o·S) each: E of every exchange of out pieces, and of inp pieces."""
+        count, outputs, samples, width = self.gradients.shape
+        out_side = np.ascontiguousarray(self.out_weight.transpose(1, 0, 2)).reshape(width, -1)  # (d, N·h)
+        inp_side = np.ascontiguousarray(self.inp_weight.transpose(2, 0, 1)).reshape(width, -1)
+        inp_bias = self.inp_bias.reshape(-1)
+        effects = np.empty((2, count, count, outputs, samples), np.float32)
+        for position, output, start in product(range(count), range(outputs), range(0, samples, CHUNK_ROWS)):
+            rows = slice(start, start + CHUNK_ROWS)
+            gradient = self.gradients[position, output, rows]
+            biases = gradient @ self.out_bias.T
+            present = np.einsum("sd,sd->s", gradient, self.along.branches[position, rows])[:, None]
+            hidden = np.empty_like(self.along.hidden[position, rows])
+            self.act(self.along.hidden[position, rows], hidden)
+            pulled = (gradient @ out_side).reshape(len(gradient), count, -1)
+            effects[0, position, :, output, rows] = (_dots(pulled, hidden) + biases - present).T
+            others = self.states[position, rows] @ inp_side
+            others += inp_bias
+            self.act(others, others)
+            others = others.reshape(len(gradient), count, -1)
+            pulled = gradient @ self.out_weight[position]
+            effects[1, position, :, output, rows] = (_dots(others, pulled) + biases[:, position, None] - present).T
+        first, second = np.triu_indices(count, 1)
+        both = effects[:, first, second] + effects[:, second, first]
+        flat = both.reshape(2, len(first), -1)
+        return flat[0], flat[1]
+
+
+def _dots(many: NDArray[Any], one: NDArray[Any]) -> NDArray[Any]:
+    """(s, N): inner products of (s, N, h) with (s, h)."""
+    dots: NDArray[Any] = np.matmul(many, one[:, :, None])[:, :, 0]
+    return dots

@@ -16,7 +16,7 @@ from pairing.exchanges import Exchange, Prices
 from pairing.network import Network
 from pairing.state import Search
 
-PRICED_VALUES = 1200
+PRICED_VALUES = 2000
 """Rows, times outputs, that exchanges are priced on."""
 DESCENT_ROWS = 512
 JUDGED_ROWS = 2000
@@ -29,6 +29,8 @@ LEAST_GAIN = 5.0
 CLEAR = 0.9
 """An error this part of the present one, or less, ends the trials."""
 TEMPERATURE = 0.1
+RELUCTANCE = 0.6
+"""How often nothing is tried where no exchange is likely: then it is the order that is wrong."""
 
 
 def repair_step(search: Search) -> Generator[bool, None, bool]:
@@ -40,7 +42,7 @@ def repair_step(search: Search) -> Generator[bool, None, bool]:
     rounding = rounding_of(search)
     prices = search.price_exchanges(search.fresh_sample(max(1, PRICED_VALUES // puzzle.outputs)))
     yield False
-    if prices is None:
+    if prices is None or (prices.gains[0] < 0 and state.rng.random() < RELUCTANCE):
         return False
     rows, judged = search.fresh_sample(DESCENT_ROWS), search.fresh_sample(JUDGED_ROWS)
     before = search.error(search.present, state.order, judged)
@@ -67,9 +69,8 @@ def repair_step(search: Search) -> Generator[bool, None, bool]:
 
 def _trials(prices: Prices) -> Iterator[list[Exchange]]:
     """What to try: all promising exchanges together, then the best ones alone."""
-    best = list(prices.best(TRIALS))
-    together = prices.together(max(LEAST_GAIN, TOGETHER * best[0][1]))
+    together = prices.together(max(LEAST_GAIN, TOGETHER * prices.gains[0]))
     if len(together) > 1:
         yield together
-    for exchange, _ in best:
+    for exchange in prices.exchanges[:TRIALS]:
         yield [exchange]
