@@ -13,7 +13,7 @@ import numpy as np
 from pairing.climbing import Descent, descent_rows, rounding_of
 from pairing.puzzle import Indices
 from pairing.repair import repair_step
-from pairing.state import Search
+from pairing.state import Phase, Search
 
 Annealer = Callable[[Search], Iterator[bool]]
 
@@ -24,10 +24,10 @@ CLASSIC_COOLING = 0.99985
 
 KICK_REACH = 12
 KICK_TEMPERATURE = 0.05
-PATIENCE = 40
-PLATEAU = 12
-"""Kicks without a new best after which the pairs are doubted, where they may be."""
-REPAIR_PATIENCE = 20
+PATIENCE: dict[Phase, int] = {"order": 40, "repair": 20, "best": 30}
+"""Steps without a new best after which a phase has stalled …"""
+DOUBT = 12
+"""… but in the first, where the pairs are in doubt."""
 LEAST_RESTARTS = 2
 RESTARTS_TIMES_BLOCKS = 100
 
@@ -60,35 +60,38 @@ def surrogate(search: Search) -> Iterator[bool]:
     """Iterated local search on the commutator surrogate, with the repair of wrong pairs where that leads nowhere.
 
     Every step kicks the order (a fresh one it does not), descends on fresh rows, and accepts by the logarithm of the
-    error (temperature 0.05), both orders measured on the same rows. After 12 kicks without a new best the pairs are
-    doubted, if they may be, and the search begins again from its first order, which is not yet bent to make up for
-    wrong pairs: from then on a step is one of :mod:`pairing.repair`, and a kick only where that changes nothing. When
-    that stalls too (without repair: after 40 kicks) the search begins anew, from the first pairs and a random order.
+    error (temperature 0.05), both orders measured on the same rows. When 40 kicks have found no new best (12 where the
+    pairs are in doubt), the search begins again from its first order, which is not yet bent to make up for wrong pairs:
+    now a step is one of :mod:`pairing.repair`, and a kick only where that changes nothing. When that stalls too, the
+    best order is kicked with its pairs, and then the search begins anew, from the first pairs and a random order.
     Converged when the last restart has stalled; never where the evaluations are limited, so that all methods get the
-    same number of them.
+    same number.
     """
     state = search.state
     blocks = search.network.puzzle.blocks
     restarts = max(LEAST_RESTARTS, RESTARTS_TIMES_BLOCKS // blocks)  # they are cheap where blocks are few
     while search.limited or state.restarts <= restarts:
-        repaired = state.repairing and not np.isnan(state.error) and (yield from repair_step(search))
+        repaired = state.phase == "repair" and not np.isnan(state.error) and (yield from repair_step(search))
         if not repaired:
             yield from _kick_step(search)
         state.step += 1
         state.stalled += 1
-        if state.stalled >= (REPAIR_PATIENCE if state.repairing else PLATEAU if search.repair else PATIENCE):
-            _begin_anew(search)
+        if state.stalled >= (DOUBT if state.phase == "order" and search.doubtful else PATIENCE[state.phase]):
+            _turn(search)
         yield True
 
 
-def _begin_anew(search: Search) -> None:
-    """From the first order with doubts in the pairs, or after that from a random order without."""
+def _turn(search: Search) -> None:
+    """What follows on a phase that has stalled."""
     state = search.state
-    state.repairing = search.repair and not state.repairing
-    if not state.repairing:
+    if state.phase == "order" and search.repair:  # not from here: this order is bent to make up for wrong pairs
+        state.phase, state.pairs, state.order = "repair", search.network.pairs.copy(), search.begin.copy()
+    elif state.phase == "repair":
+        state.phase, state.pairs, state.order = "best", state.best_pairs.copy(), state.best.copy()
+    else:
+        state.phase, state.pairs = "order", search.network.pairs.copy()
+        state.order = state.rng.permutation(len(state.order))
         state.restarts += 1
-    state.pairs = search.network.pairs.copy()
-    state.order = search.begin.copy() if state.repairing else state.rng.permutation(len(state.order))
     state.error, state.stalled = float("nan"), 0
 
 

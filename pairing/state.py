@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,11 @@ from pairing.surrogate import Surrogate, linearise
 YARDSTICK_ROWS = 1024
 """Rows of the fixed sample by which a refinement tells which of its orders is best (all rows where there are fewer)."""
 
+Phase = Literal["order", "repair", "best"]
 ARRAYS = ("pairs", "order", "best_pairs", "best")
+
+SURE = 0.9
+"""Pairs that the weights call less probable are in doubt."""
 
 
 class EvaluationsSpent(Exception):  # noqa: N818 - not an error: it ends a search that has had its allowance
@@ -47,8 +51,8 @@ class State:
     """Steps since the best order was found or the search was restarted."""
     restarts: int = 0
     """Times that the search was begun anew from a random order."""
-    repairing: bool = False
-    """Whether the pairs are searched too, since the order alone has led nowhere."""
+    phase: Phase = "order"
+    """What is searched: the order with the first pairs, pairs and order, or the order with the best pairs."""
 
     def to_json(self) -> dict[str, Any]:
         """A record that ``from_json`` makes the same state of: plain numbers, lists and texts."""
@@ -89,6 +93,7 @@ class Search:
         self.network = network
         self.begin = begin
         self.repair = repair and len(begin) > 1
+        self.doubtful = self.repair and (evidence is None or _probabilities(network.pairs, evidence).min() < SURE)
         self.evidence = evidence
         self.state = state
         self._limit = limit
@@ -150,6 +155,12 @@ class Search:
         if self._limit is not None and self.state.evaluations >= self._limit:
             raise EvaluationsSpent
         self.state.evaluations += 1
+
+
+def _probabilities(pairs: Indices, evidence: Array64) -> Array64:
+    """(N,): how probable each of the pairs is by evidence alone."""
+    probabilities: Array64 = np.exp(evidence[np.arange(len(pairs)), pairs])
+    return probabilities
 
 
 def _sample(rng: np.random.Generator, rows: int, count: int) -> Indices:
