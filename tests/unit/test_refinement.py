@@ -5,49 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pairing import refinement
 from pairing.annealing import ANNEALERS
 from pairing.errors import InputError
-from pairing.loading import load_puzzle
 from pairing.network import Network
 from pairing.ordering import STARTS, start_order
 from pairing.puzzle import Puzzle
-from pairing.refinement import Hooks, Limits, Progress, Refinement, refine
-from tests.support.puzzles import Planted, plain_mse, plant, reshuffled, with_answer
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
-FOREVER = float("inf")
-
-
-@pytest.fixture(scope="module")
-def demo() -> Planted:
-    """The demo puzzle with its answer: 12 trained blocks."""
-    return with_answer(load_puzzle(EXAMPLES / "demo-puzzle"), EXAMPLES / "demo-puzzle.answer.json")
-
-
-def allowing(evaluations: int, **limits: Any) -> Limits:
-    return Limits(seconds=FOREVER, evaluations=evaluations, **limits)
-
-
-def outcome(found: Refinement) -> dict[str, Any]:
-    """All of a result but its times."""
-    values = {field.name: getattr(found, field.name) for field in fields(found)}
-    return {name: value for name, value in values.items() if not name.endswith("seconds")}
-
-
-def unreachable(seed: int, blocks: int, rows: int = 30) -> Planted:
-    """A puzzle whose target no order reproduces, so that only its least error tells what is best."""
-    planted = plant(seed, blocks=blocks, rows=rows, known=False)
-    noise = np.random.default_rng(seed).normal(size=planted.puzzle.targets["pred"].shape)
-    return replace(planted, puzzle=replace(planted.puzzle, targets={"pred": noise}))
+from pairing.refinement import Hooks, Limits, Progress, refine
+from tests.support.puzzles import Planted, plain_mse, plant, reshuffled
+from tests.support.refining import FOREVER, allowing, checkpoints_of, outcome, unreachable
 
 
 def every_error(puzzle: Puzzle, pairs: np.ndarray) -> list[float]:
@@ -295,13 +267,6 @@ def test_unknown_names_are_refused(options: dict[str, str], known: str) -> None:
 # ---- stopping and going on
 
 
-@pytest.fixture
-def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hooks are called whenever they can be."""
-    for name in ("PROGRESS_SECONDS", "CHECKPOINT_SECONDS", "POLL_SECONDS"):
-        monkeypatch.setattr(refinement, name, 0.0)
-
-
 def after(calls: int, reason: str | None) -> Callable[[], Any]:
     """A ``should_stop`` that gives the reason from the ``calls``-th call on."""
     count = iter(range(10**9))
@@ -322,13 +287,6 @@ def test_a_search_that_is_told_to_stop_stops_and_says_why(reason: str, annealer:
     assert found.solution.full_mse <= found.start_mse
 
 
-def checkpoints_of(planted: Planted, **options: Any) -> tuple[Refinement, list[str]]:
-    """An undisturbed refinement and all its checkpoints, as JSON."""
-    saved: list[str] = []
-    hooks = Hooks(checkpoint=lambda record: saved.append(json.dumps(record, allow_nan=False)))
-    return refine(planted.puzzle, planted.pairs, hooks=hooks, **options), saved
-
-
 @pytest.mark.usefixtures("talkative")
 @pytest.mark.parametrize("start", ["random", "auto"])
 @pytest.mark.parametrize(("annealer", "evaluations"), [("surrogate", 150), ("classic", 100)])
@@ -336,10 +294,10 @@ def checkpoints_of(planted: Planted, **options: Any) -> tuple[Refinement, list[s
 def test_a_resumed_search_ends_like_an_undisturbed_one(rows: int, annealer: str, evaluations: int, start: str) -> None:
     planted = unreachable(6, 12, rows)
     options: dict[str, Any] = {"seed": 2, "annealer": annealer, "start": start, "limits": allowing(evaluations)}
-    undisturbed, saved = checkpoints_of(planted, **options)
+    undisturbed, saved = checkpoints_of(planted.puzzle, planted.pairs, **options)
     assert len(saved) > 3
     for k in sorted({int(k) for k in np.linspace(0, len(saved) - 1, 5)}):
-        resumed, later = checkpoints_of(planted, checkpoint=json.loads(saved[k]), **options)
+        resumed, later = checkpoints_of(planted.puzzle, planted.pairs, checkpoint=json.loads(saved[k]), **options)
         assert outcome(resumed) == outcome(undisturbed)
         assert later == saved[k + 1 :]
 
@@ -347,7 +305,7 @@ def test_a_resumed_search_ends_like_an_undisturbed_one(rows: int, annealer: str,
 @pytest.mark.usefixtures("talkative")
 def test_a_search_may_be_resumed_again_and_again(demo: Planted) -> None:
     options: dict[str, Any] = {"seed": 1, "start": "random", "limits": allowing(300, until_solved=False)}
-    undisturbed, _ = checkpoints_of(demo, **options)
+    undisturbed, _ = checkpoints_of(demo.puzzle, demo.pairs, **options)
     record = None
     for _ in range(1000):
         saved: list[str] = []

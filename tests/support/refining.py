@@ -1,0 +1,40 @@
+"""Refinements that only an allowance of evaluations ends, and what is compared of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from pairing.puzzle import Indices, Puzzle
+from pairing.refinement import Hooks, Limits, Refinement, refine
+from tests.support.puzzles import Planted, plant
+
+FOREVER = float("inf")
+
+
+def allowing(evaluations: int, **limits: Any) -> Limits:
+    """Limits that the clock has no part in."""
+    return Limits(seconds=FOREVER, evaluations=evaluations, **limits)
+
+
+def outcome(found: Refinement) -> dict[str, Any]:
+    """All of a result but its times."""
+    values = {field.name: getattr(found, field.name) for field in fields(found)}
+    return {name: value for name, value in values.items() if not name.endswith("seconds")}
+
+
+def unreachable(seed: int, blocks: int, rows: int = 30) -> Planted:
+    """A puzzle whose target no order reproduces, so that only its least error tells what is best."""
+    planted = plant(seed, blocks=blocks, rows=rows, known=False)
+    noise = np.random.default_rng(seed).normal(size=planted.puzzle.targets["pred"].shape)
+    return replace(planted, puzzle=replace(planted.puzzle, targets={"pred": noise}))
+
+
+def checkpoints_of(puzzle: Puzzle, pairs: Indices, **options: Any) -> tuple[Refinement, list[str]]:
+    """An undisturbed refinement and all its checkpoints, as JSON."""
+    saved: list[str] = []
+    hooks = Hooks(checkpoint=lambda record: saved.append(json.dumps(record, allow_nan=False)))
+    return refine(puzzle, pairs, hooks=hooks, **options), saved

@@ -1,0 +1,26 @@
+"""What several tests of the engine begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pairing import refinement
+from pairing.loading import load_puzzle
+from tests.support.puzzles import Planted, with_answer
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture(scope="session")
+def demo() -> Planted:
+    """The demo puzzle with its answer: 12 trained blocks."""
+    return with_answer(load_puzzle(EXAMPLES / "demo-puzzle"), EXAMPLES / "demo-puzzle.answer.json")
+
+
+@pytest.fixture
+def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hooks are called whenever they can be."""
+    for name in ("PROGRESS_SECONDS", "CHECKPOINT_SECONDS", "POLL_SECONDS"):
+        monkeypatch.setattr(refinement, name, 0.0)
