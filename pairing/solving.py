@@ -11,6 +11,7 @@ from pairing.errors import MethodError
 from pairing.puzzle import Puzzle
 from pairing.refinement import Limits, refine
 from pairing.signals import choose_methods, similarity
+from pairing.signals.evidence import log_odds
 from pairing.solution import Solution
 
 
@@ -23,12 +24,13 @@ def solve(
     start: str = "auto",
     budget: float = 60.0,
     deadline: float = 300.0,
+    repair: bool = True,
 ) -> Solution:
     """The best solution that the methods lead to, tried one after the other until one solves the puzzle.
 
     ``methods`` is a comma-separated list, a sequence of names, or ``all``; ``budget`` is in seconds for each
-    refinement, ``deadline`` in seconds for everything. An activation that is ``auto`` is chosen first. The solution's
-    ``solved`` says whether it is the answer.
+    refinement, ``deadline`` in seconds for everything; with ``repair`` a refinement exchanges wrong pairs, too. An
+    activation that is ``auto`` is chosen first. The solution's ``solved`` says whether it is the answer.
 
     Raises:
         InputError: an unknown method, annealer or start.
@@ -44,14 +46,23 @@ def solve(
         if best is not None and (best.solved or seconds <= 0):
             break
         try:
-            pairs = assign(similarity(puzzle, name)).pairs
+            matrix = similarity(puzzle, name)
         except MethodError as error:
             failure = error
             continue
         limits = Limits(seconds=max(0.0, seconds))
-        found = refine(puzzle, pairs, seed=seed, annealer=annealer, start=start, limits=limits).solution
-        if best is None or found.full_mse < best.full_mse:
-            best = found
+        found = refine(
+            puzzle,
+            assign(matrix).pairs,
+            seed=seed,
+            annealer=annealer,
+            start=start,
+            limits=limits,
+            repair=repair,
+            evidence=log_odds(matrix) if repair else None,
+        )
+        if best is None or found.solution.full_mse < best.full_mse:
+            best = found.solution
     if best is None:
         assert failure is not None  # noqa: S101 - there is at least one method
         raise failure

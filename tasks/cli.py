@@ -54,6 +54,12 @@ def run_options(command: Any) -> Any:
             type=int,
             help="evaluations that each refinement gets  [default: 600 with --compare]",
         ),
+        click.option(
+            "--repair/--no-repair",
+            default=True,
+            show_default=True,
+            help="whether refinements exchange pairs that a method got wrong",
+        ),
         click.option("--target", default="pred", show_default=True, help="pred, true, or another column of the data"),
         click.option("--target-hash", metavar="HEX", help="hash of the right answer  [default: the puzzle's own]"),
         click.option(

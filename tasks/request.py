@@ -37,6 +37,8 @@ class Request(BaseModel):
     compare: bool = False
     """Every refinement gets the same evaluations, and neither the clock nor another's success ends it."""
     evaluations: int | None = Field(default=None, ge=1, le=10**12)
+    repair: bool = True
+    """Whether a refinement may exchange pairs that a method got wrong."""
     note: str = Field(default="", max_length=2000)
     enqueued_at: float = Field(default_factory=time.time, ge=0, allow_inf_nan=False)
     """Unix time."""

@@ -21,10 +21,10 @@ from pairing.assignment import agreement, assign
 from pairing.errors import MethodError, PairingError
 from pairing.network import Network, pairs_of
 from pairing.packing import unpack_puzzle
-from pairing.puzzle import Indices, Puzzle
+from pairing.puzzle import Array64, Indices, Puzzle
 from pairing.refinement import Hooks, Limits, Progress, refine
 from pairing.signals import similarity as similarity_of
-from pairing.signals.evidence import confidence
+from pairing.signals.evidence import confidence, log_odds
 from tasks.request import Request, request_of
 from tasks.store import Store, part_name
 
@@ -88,9 +88,7 @@ def assignment(store: Store, run: str, method: str) -> None:
 
 def _assignment(store: Store, run: str, method: str) -> None:
     request, puzzle = load(store, run)
-    matrix = store.similarity(request.bundle, method)
-    if matrix is None:
-        raise MethodError(f"the similarities of '{method}' are not in the store (any more); enqueue the run again")
+    matrix = _matrix(store, request, method)
     found = assign(matrix)
     best = _pool_best(store, run)
     record = {
@@ -108,6 +106,18 @@ def _assignment(store: Store, run: str, method: str) -> None:
         record["pairs_matching_pool_best"] = agreement(found.pairs, pairs)
         record["pool_order_mse"] = _finite(Network(puzzle, found.pairs).full_mse(order))
     store.put_part(run, "assignment", method, record)
+
+
+def _matrix(store: Store, request: Request, method: str) -> Array64:
+    """A method's similarity matrix, (N, N) float64, which an earlier stage has stored.
+
+    Raises:
+        MethodError: the store has lost it.
+    """
+    matrix = store.similarity(request.bundle, method)
+    if matrix is None:
+        raise MethodError(f"the similarities of '{method}' are not in the store (any more); enqueue the run again")
+    return matrix
 
 
 def refinement(store: Store, run: str, method: str, seed: int) -> None:
@@ -140,6 +150,8 @@ def _refinement(store: Store, run: str, method: str, seed: int) -> None:
             checkpoint=lambda state: store.put_checkpoint(run, part, state),
         ),
         checkpoint=store.checkpoint(run, part),
+        repair=request.repair,
+        evidence=log_odds(_matrix(store, request, method)) if request.repair else None,
     )
     if found.solution.solved and request.stop_when_solved and not request.compare:
         store.announce(run, "solved_elsewhere")

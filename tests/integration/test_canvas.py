@@ -203,7 +203,7 @@ def test_a_solved_run_stops_the_rest_within_two_seconds(fleet: Fleet) -> None:
 
 
 def test_nobody_is_stopped_where_that_is_asked_for(fleet: Fleet) -> None:
-    request = fleet.enqueue(variant(1490), ["trace", "cosine"], budget=3, stop_when_solved=False)
+    request = fleet.enqueue(variant(1490), ["trace", "cosine"], budget=3, stop_when_solved=False, repair=False)
     methods = by_method(fleet.summary(request.run))
     assert methods["trace"]["stopped"] == "solved"
     assert methods["cosine"]["stopped"] in ("budget", "converged")

@@ -330,7 +330,7 @@ def test_a_method_of_another_package_takes_part(with_third_party: Command) -> No
 
 
 def test_people_see_the_table_the_permutation_and_the_verdict(pairing: Command) -> None:
-    ended = pairing("solve", DEMO, "--inline", "--methods", "cosine,trace", "--note", "hello")
+    ended = pairing("solve", DEMO, "--inline", "--methods", "cosine,trace", "--no-repair", "--note", "hello")
     assert ended.status == 0
     lines = ended.output.splitlines()
     assert "Permutation: " + ",".join(map(str, ANSWER)) in lines
@@ -417,6 +417,23 @@ def test_compare_gives_everybody_the_same_evaluations(pairing: Command) -> None:
     assert_as_specified(summary)
     assert {m["evaluations"] for m in summary["methods"]} == {50}
     assert {m["stopped"] for m in summary["methods"]} == {"budget"}
+
+
+def test_wrong_pairs_are_repaired_unless_told_otherwise(pairing: Command) -> None:
+    options = ["--inline", "--methods", "svd", "--evaluations", 2000, "--json"]  # svd gets ten of twelve pairs wrong
+    kept = pairing("solve", DEMO, *options, "--no-repair")
+    assert kept.status == 1, kept.errors
+    (method,) = kept.json["methods"]
+    best = kept.json["best"]
+    assert method["repaired_pairs"] == 0
+    assert pairs_of(best["inp_sigma"], best["out_sigma"]).tolist() == method["pairs"]
+    mended = pairing("solve", DEMO, *options)
+    assert mended.status == 0, mended.errors
+    (method,) = mended.json["methods"]
+    best = mended.json["best"]
+    right = pairs_of(best["inp_sigma"], best["out_sigma"])
+    assert best["permutation"] == ANSWER
+    assert method["repaired_pairs"] == int((right != method["pairs"]).sum()) > 2
 
 
 def test_the_activation_is_found(pairing: Command) -> None:

@@ -11,7 +11,10 @@ import pytest
 
 import pairing
 from pairing import Puzzle, Solution, load_puzzle, solve
+from pairing.assignment import assign
 from pairing.errors import InputError, MethodError
+from pairing.network import pairs_of
+from pairing.signals import similarity
 from tests.support.puzzles import plain_mse, plant, with_answer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -35,8 +38,18 @@ def test_methods_are_tried_until_one_solves_the_puzzle(methods: str | Sequence[s
     assert solve(demo, methods, budget=1.0).solved
 
 
+def test_wrong_pairs_are_repaired_unless_told_otherwise(demo: Puzzle) -> None:
+    pairs = assign(similarity(demo, "svd")).pairs
+    kept = solve(demo, "svd", budget=1.0, repair=False)
+    assert np.array_equal(pairs_of(kept.inp_sigma, kept.out_sigma), pairs)
+    assert not kept.solved
+    mended = solve(demo, "svd")
+    assert mended.solved
+    assert not np.array_equal(pairs_of(mended.inp_sigma, mended.out_sigma), pairs)
+
+
 def test_the_error_told_is_the_solutions(demo: Puzzle) -> None:
-    solution = solve(demo, "cosine", budget=0.2, start="random", seed=3)
+    solution = solve(demo, "cosine", budget=0.2, start="random", seed=3, repair=False)
     assert not solution.solved
     error = plain_mse(demo, solution.inp_sigma, solution.out_sigma)
     assert solution.full_mse == pytest.approx(error, rel=1e-4)
