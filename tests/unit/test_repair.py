@@ -86,7 +86,7 @@ def test_where_nothing_can_be_repaired_the_report_is_true_all_the_same(seed: int
     planted = unreachable(seed, 8)
     limits = allowing(evaluations)
     found, saved = checkpoints_of(planted.puzzle, planted.pairs, seed=seed, limits=limits)
-    assert any(json.loads(text)["repairing"] for text in saved)
+    assert any(json.loads(text)["phase"] == "repair" for text in saved)
     assert (found.evaluations, found.stopped) == (evaluations, "budget")
     assert found.solution.full_mse <= found.start_mse
     error = plain_mse(planted.puzzle, found.solution.inp_sigma, found.solution.out_sigma)
@@ -117,7 +117,7 @@ def test_repairing_gives_the_same_again_and_when_it_is_resumed() -> None:
     again, saved_again = checkpoints_of(planted.puzzle, planted.pairs, **options)
     assert (outcome(again), saved_again) == (outcome(undisturbed), saved)
     records = [json.loads(text) for text in saved]
-    repairing = [k for k, record in enumerate(records) if record["repairing"]]
+    repairing = [k for k, record in enumerate(records) if record["phase"] == "repair"]
     changed = [k for k in repairing if records[k]["pairs"] != planted.pairs.tolist()]
     assert changed
     for k in sorted({repairing[0], changed[0], changed[len(changed) // 2], changed[-1]}):
@@ -133,7 +133,7 @@ def test_a_repair_that_is_resumed_ends_exact(demo: Planted) -> None:
     undisturbed, saved = checkpoints_of(demo.puzzle, pairs, **options)
     assert undisturbed.solution.permutation == demo.permutation
     records = [json.loads(text) for text in saved]
-    record = next(record for record in records if record["repairing"])
+    record = next(record for record in records if record["phase"] == "repair")
     resumed, _ = checkpoints_of(demo.puzzle, pairs, checkpoint=record, **options)
     assert outcome(resumed) == outcome(undisturbed)
     assert resumed.repaired_pairs == 3
