@@ -81,13 +81,13 @@ class Prices:
 def price_exchanges(network: Network, order: Indices, rows: Indices, evidence: Array64 | None = None) -> Prices | None:
     """The exchanges of largest gain at ``order``, from the data rows ``rows`` (S,); ``None`` where anything overflows.
 
-    All N(N−1) are priced on the first fifth of the rows, and the best 64 of them again on all. ``evidence`` (N, N)
+    All N(N−1) are priced on a fifth of the rows, and the best 64 of them again on all. ``evidence`` (N, N)
     float64 are the weights' log-odds of inp piece i and out piece j being a pair, in nats.
     """
     prior = _prior(network, order, evidence)
     first, second = np.triu_indices(len(order), 1)
     exchanges = [Exchange(int(p), int(q), inp) for inp in (False, True) for p, q in zip(first, second, strict=True)]
-    some = rows[: max(1, len(rows) // SCREENING)]
+    some = rows[::SCREENING]
     way = _Way(network, order, some, trajectory(network, order, some))
     screened = _gains(way.along, np.concatenate(way.all_effects()))
     if screened is None:
