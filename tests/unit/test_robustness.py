@@ -16,7 +16,7 @@ from pairing.refinement import Hooks, refine
 from pairing.signals import similarity
 from pairing.surrogate import surrogate_of
 from tests.support.puzzles import Planted, plant
-from tests.unit.test_refinement import allowing, checkpoints_of, outcome, talkative, unreachable  # noqa: F401
+from tests.support.refining import allowing, checkpoints_of, outcome, unreachable
 
 
 @pytest.mark.usefixtures("talkative")
@@ -24,9 +24,9 @@ from tests.unit.test_refinement import allowing, checkpoints_of, outcome, talkat
 def test_a_resumed_search_draws_the_same_fixed_samples(annealer: str, evaluations: int, rows: int) -> None:
     planted = unreachable(6, 12, rows)
     options: dict[str, Any] = {"seed": 2, "annealer": annealer, "start": "random", "limits": allowing(evaluations)}
-    undisturbed, saved = checkpoints_of(planted, **options)
+    undisturbed, saved = checkpoints_of(planted.puzzle, planted.pairs, **options)
     for k in sorted({int(k) for k in np.linspace(0, len(saved) - 1, 5)}):
-        resumed, later = checkpoints_of(planted, checkpoint=json.loads(saved[k]), **options)
+        resumed, later = checkpoints_of(planted.puzzle, planted.pairs, checkpoint=json.loads(saved[k]), **options)
         assert outcome(resumed) == outcome(undisturbed)
         assert later == saved[k + 1 :]
 
