@@ -3,43 +3,48 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from pairing.candidates import candidate_errors
-from pairing.loading import load_puzzle
 from pairing.puzzle import Indices, Puzzle
-from tests.benchmarks.engine import REAL_PUZZLE, cpu
+from tests.benchmarks.case import Case, Sample, Values
+from tests.benchmarks.engine import cpu
+from tests.benchmarks.puzzles import disguised
 from tests.benchmarks.record import Figure
 
 CHUNKS = (250, 500, 1000)
-SAMPLES = 9
 
 
-def candidates_priced() -> list[Figure]:
-    """All adjacent swaps and all exchanges of two out pieces, as a share of the core's speed in products alone.
+def _priced(changes: Callable[[Indices, Indices], tuple[Indices, Indices]], rows: int, sample: Sample) -> Values:
+    """CPU seconds a row and block of pricing all ``changes`` of an order, and of the products alone by chunk.
 
     Counted are the blocks after each candidate's first change: 4·S·d·h operations each.
     """
-    puzzle = load_puzzle(REAL_PUZZLE)
-    rng = np.random.default_rng(0)
+    puzzle = disguised(sample.seed).puzzle
+    rng = np.random.default_rng(sample.seed)
     inp, out = rng.permutation(puzzle.blocks), rng.permutation(puzzle.blocks)
-    figures = []
-    for what, sigmas, rows in (
-        ("adjacent swaps", _swaps(inp, out), 1024),
-        ("exchanges of out pieces", _exchanges(inp, out), 256),
-    ):
-        sample = rng.choice(puzzle.rows, rows, replace=False)
-        changed = (sigmas[0] != inp) | (sigmas[1] != out)
-        work = int((puzzle.blocks - changed.argmax(axis=1)).sum()) * rows
-        share = _share_of_products(puzzle, work, lambda s=sigmas, r=sample: candidate_errors(puzzle, *s, r))
-        text = f"exact errors of all {len(changed)} {what} / products alone"
-        figures.append(Figure(what=text, measured=100 * share, unit="%", required=80, at_least=True, samples=SAMPLES))
-    return figures
+    sigmas = changes(inp, out)
+    changed = (sigmas[0] != inp) | (sigmas[1] != out)
+    work = int((puzzle.blocks - changed.argmax(axis=1)).sum()) * rows
+    chosen = rng.choice(puzzle.rows, rows, replace=False)
+    candidate_errors(puzzle, *sigmas, chosen[:32])  # the caches filled
+    seconds = cpu(lambda: candidate_errors(puzzle, *sigmas, chosen)) / work
+    products = {str(chunk): _product_seconds(puzzle, chunk, int(0.1 * work / chunk)) for chunk in CHUNKS}
+    return {"candidates": len(changed), "seconds": seconds, "products": products}
 
 
-def _swaps(inp: Indices, out: Indices) -> tuple[Indices, Indices]:
+def _figures(values: Sequence[Values], what: str) -> list[Figure]:
+    """Median speed of the pricing as a share of the median speed of the products alone with the best chunk."""
+    products = min(float(np.median([v["products"][str(chunk)] for v in values])) for chunk in CHUNKS)
+    share = products / float(np.median([v["seconds"] for v in values]))
+    text = f"exact errors of all {values[0]['candidates']} {what} / products alone"
+    return [Figure(what=text, measured=100 * share, unit="%", required=80, at_least=True, samples=len(values))]
+
+
+def swaps(inp: Indices, out: Indices) -> tuple[Indices, Indices]:
     """(N − 1, N) each: every exchange of two blocks side by side."""
     lines = np.tile(np.arange(len(inp)), (len(inp) - 1, 1))
     place = np.arange(len(inp) - 1)
@@ -47,24 +52,12 @@ def _swaps(inp: Indices, out: Indices) -> tuple[Indices, Indices]:
     return inp[lines], out[lines]
 
 
-def _exchanges(inp: Indices, out: Indices) -> tuple[Indices, Indices]:
+def exchanges(inp: Indices, out: Indices) -> tuple[Indices, Indices]:
     """(N(N − 1)/2, N) each: every exchange of two blocks' out pieces."""
     first, second = np.triu_indices(len(out), 1)
     lines, line = np.tile(out, (len(first), 1)), np.arange(len(first))
     lines[line, first], lines[line, second] = out[second], out[first]
     return np.tile(inp, (len(first), 1)), lines
-
-
-def _share_of_products(puzzle: Puzzle, work: int, evaluate: Callable[[], object]) -> float:
-    """Median speed of ``evaluate`` / median speed of the products alone with the best chunk, taken in turns."""
-    evaluate()
-    times: list[float] = []
-    products: dict[int, list[float]] = {rows: [] for rows in CHUNKS}
-    for _ in range(SAMPLES):
-        times.append(cpu(evaluate) / work)
-        for rows, seconds in products.items():
-            seconds.append(_product_seconds(puzzle, rows, int(0.1 * work / rows)))
-    return min(map(float, map(np.median, products.values()))) / float(np.median(times))
 
 
 def _product_seconds(puzzle: Puzzle, rows: int, blocks: int) -> float:
@@ -77,3 +70,21 @@ def _product_seconds(puzzle: Puzzle, rows: int, blocks: int) -> float:
         np.matmul(states, puzzle.inp_weight[k].T, out=hidden)
         np.matmul(hidden, puzzle.out_weight[k].T, out=branch)
     return (time.process_time() - began) / (blocks * rows)
+
+
+CASES = (
+    Case(
+        name="candidates swapped",
+        measure=partial(_priced, swaps, 1024),
+        figures=partial(_figures, what="adjacent swaps"),
+        quick=3,
+        full=9,
+    ),
+    Case(
+        name="candidates exchanged",
+        measure=partial(_priced, exchanges, 256),
+        figures=partial(_figures, what="exchanges of out pieces"),
+        quick=3,
+        full=9,
+    ),
+)

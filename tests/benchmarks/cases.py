@@ -1,5 +1,15 @@
 """Every case, in the order in which they are run."""
 
-from tests.benchmarks import command, engine, growth, parallel, repair, trained
+from tests.benchmarks import candidates, command, engine, growth, parallel, repair, rows, signals, trained
 
-CASES = (*engine.CASES, *command.CASES, *parallel.CASES, *trained.CASES, *growth.CASES, *repair.CASES)
+CASES = (
+    *engine.CASES,
+    *candidates.CASES,
+    *command.CASES,
+    *parallel.CASES,
+    *trained.CASES,
+    *signals.CASES,
+    *growth.CASES,
+    *repair.CASES,
+    *rows.CASES,
+)

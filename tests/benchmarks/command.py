@@ -21,17 +21,51 @@ from tests.benchmarks.puzzles import PUBLISHED_PUZZLE, disguised, published
 from tests.benchmarks.record import Figure, share
 from tests.support.puzzles import write_puzzle
 
-PAIRING = (sys.executable, "-c", "from tasks.cli import main; main()")
+PAIRING = "from tasks.cli import main; main()"
 INLINE = ("--inline", "--methods", "trace")
-IMPORTED = ("numpy", "numba", "scipy.optimize", "sqlalchemy", "pydantic_settings", "rich.table", "click")
-IMPORTED_FOR_PTH = ("torch", "pandas", "pyarrow.csv")
+
+OWN = {"pairing", "tasks", "config", "__main__"}
+"""The packages whose imports are no part of the base that the whole process is compared with."""
+
+LISTED = """
+import sys
+from pathlib import Path
+from tasks.cli import main
+try:
+    main()
+finally:
+    names = list(sys.modules)
+    Path({file!r}).write_text("\\n".join(names))
+"""
+IMPORTED = """
+import sys
+from importlib import import_module
+for name in sys.stdin.read().split():
+    import_module(name)
+"""
+TRIED = """
+import sys
+from importlib import import_module
+imported = []
+for name in sys.stdin.read().split():
+    try:
+        import_module(name)
+    except Exception:
+        continue
+    imported.append(name)
+print()
+print(*imported)
+"""
 
 
-def run(arguments: Sequence[str], folder: Path) -> tuple[float, float, dict[str, Any]]:
-    """Runs ``pairing`` with a data folder of its own, so an empty pool: wall seconds, its CPU seconds, its JSON."""
+def run(arguments: Sequence[str], folder: Path, code: str = PAIRING) -> tuple[float, float, dict[str, Any]]:
+    """Runs ``pairing`` with a data folder of its own, so an empty pool: wall seconds, its CPU seconds, its JSON.
+
+    ``code`` is the Python that starts it.
+    """
     environment = os.environ | {"PAIRING_DATA_DIR": str(folder / "data"), "OMP_NUM_THREADS": "1"}
     before, began = os.times(), time.monotonic()
-    command = [*PAIRING, *arguments, "--json", "--out", str(folder / "results")]
+    command = [sys.executable, "-c", code, *arguments, "--json", "--out", str(folder / "results")]
     ended = subprocess.run(command, env=environment, capture_output=True, check=False)
     wall = time.monotonic() - began
     if not ended.stdout:
@@ -42,9 +76,25 @@ def run(arguments: Sequence[str], folder: Path) -> tuple[float, float, dict[str,
 def imports(modules: Sequence[str]) -> float:
     """CPU seconds of a Python that only imports ``modules``."""
     before = os.times()
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-c", f"import {', '.join(modules)}"], env=environment, check=True)
+    _with_names(IMPORTED, modules)
     return _children_since(before)
+
+
+def importable(modules: Sequence[str]) -> list[str]:
+    """Those of the modules that can be imported by their names, one after the other, and are not our own.
+
+    What cannot are names that packages have put into ``sys.modules`` themselves.
+    """
+    theirs = [name for name in modules if name.partition(".")[0] not in OWN]
+    return _with_names(TRIED, theirs).splitlines()[-1].split()
+
+
+def _with_names(code: str, modules: Sequence[str]) -> str:
+    """Runs Python that reads the names of modules: its standard output."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    command, names = [sys.executable, "-c", code], "\n".join(modules)
+    done = subprocess.run(command, input=names, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
 
 
 def _children_since(before: os.times_result) -> float:
@@ -59,16 +109,37 @@ def _warm() -> None:
         run(["solve", str(PUBLISHED_PUZZLE), *INLINE], Path(name))
 
 
-def _beside_imports(packed: bool) -> Values:
-    _warm()
+def _source(packed: bool, folder: Path) -> Path:
+    """The published puzzle as a folder, or packed into one file below ``folder``."""
+    if not packed:
+        return PUBLISHED_PUZZLE
+    source = folder / "packed.safetensors"
+    source.write_bytes(published().puzzle.pack())
+    return source
+
+
+@cache
+def _base(packed: bool) -> tuple[str, ...]:
+    """The modules of the standard library and of others that a run has imported when it ends, in its order."""
     with tempfile.TemporaryDirectory() as name:
-        source = PUBLISHED_PUZZLE
-        if packed:
-            source = Path(name) / "packed.safetensors"
-            source.write_bytes(published().puzzle.pack())
-        _, spent, found = run(["solve", str(source), *INLINE], Path(name))
-    bare = imports(IMPORTED if packed else (*IMPORTED, *IMPORTED_FOR_PTH))
-    return {"solved": found["solved"], "seconds": spent, "imports": bare}
+        listed = Path(name) / "modules"
+        arguments = ["solve", str(_source(packed, Path(name))), *INLINE]
+        run(arguments, Path(name), LISTED.format(file=str(listed)))
+        return tuple(importable(listed.read_text().split()))
+
+
+def _beside_imports(packed: bool) -> Values:
+    """CPU seconds of the whole process, and of one that does no more than import what the first one had imported.
+
+    The base is found, not chosen: a run like the measured one lists ``sys.modules`` as it ends, in the order in which
+    they came. Off that list go our own packages (``pairing``, ``tasks``, ``config``), so that all their code counts as
+    ours, and the names that cannot be imported alone. A process that imports just those is the base.
+    """
+    _warm()
+    base = _base(packed)
+    with tempfile.TemporaryDirectory() as name:
+        _, spent, found = run(["solve", str(_source(packed, Path(name))), *INLINE], Path(name))
+    return {"solved": found["solved"], "seconds": spent, "imports": imports(base), "modules": len(base)}
 
 
 def _beside_imports_figures(values: Sequence[Values], what: str) -> list[Figure]:

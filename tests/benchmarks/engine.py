@@ -123,6 +123,6 @@ CASES = (
     Case(name="trace to answer", measure=_trace_to_answer, figures=_trace_figures, quick=7, full=20),
     Case(name="signals", measure=_signals, figures=_signals_figures, quick=5, full=20),
     Case(name="proposals", measure=_proposals, figures=_proposals_figures, quick=1, full=5),
-    Case(name="greedy", measure=lambda s: _ordered(s, "greedy"), figures=_greedy_figures, quick=10, full=100),
-    Case(name="random", measure=lambda s: _ordered(s, "random"), figures=_random_figures, quick=10, full=100),
+    Case(name="greedy", measure=lambda s: _ordered(s, "greedy"), figures=_greedy_figures, quick=5, full=100),
+    Case(name="random", measure=lambda s: _ordered(s, "random"), figures=_random_figures, quick=5, full=100),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from pairing.network import Network
 from pairing.refinement import Limits, refine
 from pairing.surrogate import linearise
 from tests.benchmarks.case import Case, Sample, Values, finite
-from tests.benchmarks.machine import PROJECT
+from tests.benchmarks.machine import PROJECT, peak_memory
 from tests.benchmarks.networks import trained
 from tests.benchmarks.puzzles import is_answer
 from tests.benchmarks.recipes import GROWTH, fresh_seeds
@@ -66,7 +65,7 @@ def _linearisation(packed: Path, pairs: Path) -> Values:
     network = Network(puzzle, np.load(pairs))
     order = np.arange(puzzle.blocks)  # a linearisation takes as long at one order as at another
     rows = np.random.default_rng(0).permutation(puzzle.rows)[: descent_rows(puzzle.blocks)]
-    before = _peak()
+    before = peak_memory()
     linearise(network, order, rows)
     began = time.process_time()
     linearise(network, order, rows)
@@ -74,17 +73,8 @@ def _linearisation(packed: Path, pairs: Path) -> Values:
         "rows": len(rows),
         "linearisation_seconds": time.process_time() - began,
         "before_mebibytes": before / MEBIBYTE,
-        "peak_mebibytes": _peak() / MEBIBYTE,
+        "peak_mebibytes": peak_memory() / MEBIBYTE,
     }
-
-
-def _peak() -> int:
-    """The largest resident memory that this process ever had, in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux's getrusage counts the memory of the process that began this one, too
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return 1024 * int(line.split()[1])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def exponent(sizes: Sequence[float], measured: Sequence[float]) -> float:
@@ -109,7 +99,7 @@ def _figures(values: Sequence[Values]) -> list[Figure]:
     return figures
 
 
-CASES = (Case(name="growth", measure=_grown, figures=_figures, quick=3, full=len(GROWTH), published=False),)
+CASES = (Case(name="growth", measure=_grown, figures=_figures, quick=2, full=len(GROWTH), published=False),)
 
 if __name__ == "__main__":
     print(json.dumps(_linearisation(Path(sys.argv[1]), Path(sys.argv[2]))))

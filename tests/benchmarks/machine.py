@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import resource
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,15 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":")[1].strip()
     return platform.processor() or platform.machine()
+
+
+def peak_memory() -> int:
+    """The largest resident memory that this process ever had, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux's getrusage counts the memory of the process that began this one, too
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return 1024 * int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 @cache

@@ -76,4 +76,4 @@ def _figures(values: Sequence[Values]) -> list[Figure]:
     ]
 
 
-CASES = (Case(name="parallel", measure=_throughput, figures=_figures, quick=2, full=5, published=False),)
+CASES = (Case(name="parallel", measure=_throughput, figures=_figures, quick=1, full=5, published=False),)

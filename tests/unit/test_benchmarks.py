@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,12 @@ from click.testing import CliRunner
 
 from pairing.errors import InputError
 from pairing.synthesis import make_puzzle
+from tests.benchmarks import signals
 from tests.benchmarks.__main__ import main
+from tests.benchmarks.candidates import exchanges, swaps
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.cases import CASES
+from tests.benchmarks.command import importable, imports
 from tests.benchmarks.growth import exponent
 from tests.benchmarks.machine import code_digest, machine
 from tests.benchmarks.networks import trained
@@ -33,6 +37,7 @@ from tests.benchmarks.record import (
 )
 from tests.benchmarks.repair import permuted
 from tests.benchmarks.runs import Run, carry_out, last_run, open_run
+from tests.benchmarks.signals import Judged, signal_figures
 from tests.support.puzzles import plain_mse
 
 TINY = Recipe(name="tiny", stands_for="tests", arguments={"blocks": 3, "width": 4, "rows": 40, "epochs": 2})
@@ -210,6 +215,50 @@ def test_permuted_pairs_are_wrong_in_k_places(wrong: int) -> None:
     changed = permuted(pairs, wrong, rng)
     assert sorted(changed) == list(range(48))
     assert int((changed != pairs).sum()) == wrong
+
+
+def test_the_base_is_what_is_not_ours_and_can_be_imported() -> None:
+    named = ["json", "pairing.puzzle", "no_such_module", "tasks", "__main__", "config.settings", "json.decoder"]
+    assert importable(named) == ["json", "json.decoder"]
+    assert imports(["json"]) > 0
+    with pytest.raises(subprocess.CalledProcessError):
+        imports(["no_such_module"])
+
+
+def test_candidates_are_all_changes_of_their_kind() -> None:
+    inp, out = np.array([2, 0, 1, 3]), np.array([1, 3, 0, 2])
+    neighbours = {((0, 2, 1, 3), (3, 1, 0, 2)), ((2, 1, 0, 3), (1, 0, 3, 2)), ((2, 0, 3, 1), (1, 3, 2, 0))}
+    assert {(tuple(i), tuple(o)) for i, o in zip(*swaps(inp, out), strict=True)} == neighbours
+    first, second = exchanges(inp, out)
+    assert first.tolist() == [inp.tolist()] * len({tuple(o) for o in second}) == [inp.tolist()] * 6
+    assert [int((o != out).sum()) for o in second] == [2] * 6
+
+
+def judged(method: str, right: Sequence[bool], stated: Sequence[float]) -> Judged:
+    return Judged(network="n", method=method, right=np.array(right), stated=np.array(stated))
+
+
+def test_signals_are_judged_by_strong_ones_and_by_what_they_state() -> None:
+    weak = [True] * 5 + [False] * 5
+    consensus = judged("consensus", weak, [0.95] * 5 + [0.5] * 4 + [0.99])
+    behind, shared, sure = signal_figures([consensus, judged("trace", [True] * 10, [0.4] * 10)])
+    assert (behind.measured, behind.held) == (1, False)
+    assert shared.measured == 0.5
+    assert (sure.measured, sure.samples, sure.held) == (pytest.approx(500 / 6), 6, False)
+    behind, _, sure = signal_figures([consensus, judged("trace", weak, [0.95] * 5 + [0.1] * 5)])
+    assert (behind.measured, behind.held) == (0, True)
+    assert (sure.measured, sure.held) == (pytest.approx(1000 / 11), True)
+
+
+def test_the_commands_own_networks_are_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = [replace(TINY, name=name) for name in ("one", "two")]
+    monkeypatch.setattr("tests.benchmarks.signals.ORDERED", tiny)
+    (case,) = signals.CASES
+    run = open_run(tmp_path, "full", tmp_path / "networks", seed=4)
+    values = list(carry_out(run, case, 4, pytest.fail))
+    seeds = {name: fresh_seeds(4, f"recipe {name}", 2) for name in ("one", "two")}
+    assert [v["network"] for v in values] == [f"{name} {seeds[name][k]}" for k in (0, 1) for name in ("one", "two")]
+    assert case.figures(values)[0].samples == 4
 
 
 # --- the command ----------------------------------------------------------------------------------------------------
