@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -24,7 +23,9 @@ ROWS = 2048
 """Rows that the trials see (all where there are fewer)."""
 
 ROUNDS = (40, 160)
-"""Evaluations that each trial gets in a round; the best quarter of the trials go on to the next."""
+"""Evaluations that each trial gets in a round."""
+CLOSE = 4.0
+"""Trials of at most so many times the least error go on to the next round."""
 
 Trial = tuple[Puzzle, Indices]
 """A puzzle of a certain activation, and pairs (N,) int64."""
@@ -38,8 +39,8 @@ def with_activation(puzzle: Puzzle, seconds: float = float("inf")) -> Puzzle:
 def choose_activation(puzzle: Puzzle, seconds: float = float("inf")) -> str:
     """The activation of least error after a short refinement; the puzzle's own is not looked at.
 
-    A trial is an activation with the pairs of one method; the trials of least error are refined further (successive
-    halving, Jamieson & Talwalkar 2016), and one that leaves no error but float32's rounding ends the search. The choice
+    A trial is an activation with the pairs of one method; trials whose error is near the least are refined
+    further, and one that leaves no error but float32's rounding ends the search. The choice
     is the same every time, unless it takes longer than ``seconds``: then it is the best so far.
 
     Raises:
@@ -59,9 +60,9 @@ def choose_activation(puzzle: Puzzle, seconds: float = float("inf")) -> str:
             tried.append((error, (trial, pairs)))
             if time.monotonic() >= ends:
                 break
-        ranked = [trial for _, trial in sorted(tried, key=lambda entry: entry[0])]
-        trials = ranked[: math.ceil(len(ranked) / 4)]
-    return ranked[0][0].activation
+        tried.sort(key=lambda entry: entry[0])
+        trials = [trial for error, trial in tried if error <= CLOSE * tried[0][0]]
+    return tried[0][1][0].activation
 
 
 def activation_of_answer(puzzle: Puzzle, inp_sigma: Sequence[int], out_sigma: Sequence[int]) -> str:
