@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 PLAIN_SECONDS = 1.0
-WIDE = 110
+WIDE = 120
 """Columns of a terminal that takes the whole table."""
 
 
@@ -58,7 +58,7 @@ class Display:
             text = "  ".join(filter(None, line.values()))
             if self._shown.get(name) != text:
                 self._shown[name] = text
-                print(f"{name:<16} {text}", file=sys.stderr, flush=True)  # noqa: T201
+                print(f"{name:<20} {text}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _lines(store: Store, request: Request) -> list[tuple[str, dict[str, str]]]:

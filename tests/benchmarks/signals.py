@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -84,17 +84,18 @@ def signal_figures(judged: Iterable[Judged]) -> list[Figure]:
             at_least=True,
             samples=int(sure.sum()),
         ),
+        *_reliability(stated, right),
     ]
 
 
-def reliability(judged: Iterable[Judged]) -> list[tuple[float, float, int, float]]:
-    """Per bin of confidence: its limits, how many pairs were stated in it, and which share of them was right."""
-    stated, right = _pooled(list(judged))
-    table = []
+def _reliability(stated: Array64, right: np.ndarray) -> Iterator[Figure]:
+    """Per bin of confidence that pairs were stated in: the share of them that is right."""
     for low, high in pairwise(BINS):
         within = (stated >= low) & ((stated < high) | (high == BINS[-1]))
-        table.append((low, high, int(within.sum()), float(right[within].mean()) if within.any() else float("nan")))
-    return table
+        if within.any():
+            share = 100 * float(right[within].mean())
+            what = f"pairs stated at {low:g} to {high:g} that are right"
+            yield Figure(what=what, measured=share, unit="%", samples=int(within.sum()))
 
 
 def _pooled(results: list[Judged]) -> tuple[Array64, np.ndarray]:

@@ -345,6 +345,14 @@ def test_people_see_the_table_the_permutation_and_the_verdict(pairing: Command) 
     assert len(folders) == 1
 
 
+def test_nothing_in_the_table_is_cut_off(pairing: Command) -> None:
+    pairing("solve", DEMO, "--inline", "--methods", "trace")  # the pool fills the columns that compare with it
+    ended = pairing("solve", DEMO, "--inline", "--no-repair", "--no-stop-when-solved", "--evaluations", 5)
+    assert ended.status == 0
+    assert "nonlinear_alignment " in ended.output
+    assert "…" not in ended.output
+
+
 def test_what_the_data_cannot_decide_is_said(pairing: Command) -> None:
     planted = twins(plant(1, blocks=5, rows=300, known=False), 1, 3, "inp out")
     write_puzzle(planted.puzzle, pairing.folder / "twins")

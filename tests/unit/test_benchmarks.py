@@ -241,11 +241,13 @@ def judged(method: str, right: Sequence[bool], stated: Sequence[float]) -> Judge
 def test_signals_are_judged_by_strong_ones_and_by_what_they_state() -> None:
     weak = [True] * 5 + [False] * 5
     consensus = judged("consensus", weak, [0.95] * 5 + [0.5] * 4 + [0.99])
-    behind, shared, sure = signal_figures([consensus, judged("trace", [True] * 10, [0.4] * 10)])
+    behind, shared, sure, *bins = signal_figures([consensus, judged("trace", [True] * 10, [0.4] * 10)])
     assert (behind.measured, behind.held) == (1, False)
     assert shared.measured == 0.5
     assert (sure.measured, sure.samples, sure.held) == (pytest.approx(500 / 6), 6, False)
-    behind, _, sure = signal_figures([consensus, judged("trace", weak, [0.95] * 5 + [0.1] * 5)])
+    assert sorted((figure.samples, figure.measured) for figure in bins) == [(1, 0), (4, 0), (5, 100), (10, 100)]
+    assert all(figure.required is None for figure in bins)
+    behind, _, sure, *_ = signal_figures([consensus, judged("trace", weak, [0.95] * 5 + [0.1] * 5)])
     assert (behind.measured, behind.held) == (0, True)
     assert (sure.measured, sure.held) == (pytest.approx(1000 / 11), True)
 
