@@ -28,6 +28,8 @@ PATIENCE: dict[Phase, int] = {"order": 40, "repair": 20, "best": 30}
 """Steps without a new best after which a phase has stalled …"""
 DOUBT = 12
 """… but in the first, where the pairs are in doubt."""
+USUAL_BLOCKS = 48
+"""Networks of more blocks get more patience in proportion, and up to so many times the segments in a kick."""
 LEAST_RESTARTS = 2
 RESTARTS_TIMES_BLOCKS = 100
 
@@ -76,7 +78,8 @@ def surrogate(search: Search) -> Iterator[bool]:
             yield from _kick_step(search)
         state.step += 1
         state.stalled += 1
-        if state.stalled >= (DOUBT if state.phase == "order" and search.doubtful else PATIENCE[state.phase]):
+        patience = DOUBT if state.phase == "order" and search.doubtful else PATIENCE[state.phase]
+        if state.stalled >= patience * max(1.0, blocks / USUAL_BLOCKS):
             _turn(search)
         yield True
 
@@ -99,7 +102,7 @@ def _kick_step(search: Search) -> Iterator[bool]:
     state, network = search.state, search.present
     rounding = rounding_of(search)
     fresh = bool(np.isnan(state.error))
-    rows = search.fresh_sample(descent_rows(len(state.order)))
+    rows = search.fresh_sample(descent_rows(len(state.order), state.rng))
     way = Descent(search, network, state.order if fresh else kicked(state.order, state.rng), rows)
     for _ in way.steps():
         yield False
@@ -114,9 +117,10 @@ def _kick_step(search: Search) -> Iterator[bool]:
 
 
 def kicked(order: Indices, rng: np.random.Generator) -> Indices:
-    """The order with one to four segments of one to five blocks moved by up to 12 places."""
+    """The order with segments of one to five blocks moved by up to 12 places: one to four, more where N is large."""
     blocks = order.tolist()
-    for _ in range(int(rng.integers(1, 5))):
+    times = max(1.0, len(blocks) / USUAL_BLOCKS) ** rng.random()
+    for _ in range(int(rng.integers(1, 5) * times)):
         length = int(rng.integers(1, min(5, len(blocks)) + 1))
         start = int(rng.integers(0, len(blocks) - length + 1))
         segment = blocks[start : start + length]

@@ -12,6 +12,10 @@ from pairing.puzzle import Indices
 from pairing.state import Search
 
 LINEARISATIONS = 16
+LEAST_ROWS = 256
+MANY_ROWS = 512
+LEAST_FALL = 0.02
+"""The part of the error by which it has to fall for a descent to go on."""
 ROUNDING = 1e-12
 """Errors below this part of the target's variance are rounding of float32: no order is told from another there."""
 
@@ -21,9 +25,13 @@ def rounding_of(search: Search) -> float:
     return ROUNDING * max(search.network.puzzle.target_variance, float(np.finfo(np.float32).tiny))
 
 
-def descent_rows(blocks: int) -> int:
-    """Rows for a linearisation: a third of the N(N−1)/2 bits, since far fewer of them are ever turned."""
-    return int(np.clip(blocks * (blocks - 1) // 6, 256, 2048))
+def descent_rows(blocks: int, rng: np.random.Generator) -> int:
+    """Rows for a linearisation: a third of the N(N−1)/2 bits, since far fewer of them are ever turned.
+
+    256 at least. Large networks get 512 to 1,024, now more and now fewer: few rows make quick steps from afar, many
+    sure ones near the end.
+    """
+    return int(min(max(blocks * (blocks - 1) // 6, LEAST_ROWS), MANY_ROWS * 2 ** rng.random()))
 
 
 class Descent:
@@ -36,7 +44,7 @@ class Descent:
         """The order's exact error on the rows."""
 
     def steps(self, linearisations: int = LINEARISATIONS) -> Iterator[None]:
-        """One linearisation after the other until the exact error falls no more."""
+        """One linearisation after the other until the exact error falls no more, or hardly."""
         rounding = rounding_of(self._search)
         for _ in range(linearisations):
             model = self._search.linearise(self.network, self.order, self.rows)
@@ -45,7 +53,7 @@ class Descent:
                 return
             path = descend(model, moves=2 * len(self.order), least_gain=1e-6 * model.error)
             yield
-            if not self._follow(path) or self.error <= rounding:
+            if not self._follow(path) or self.error <= rounding or self.error > (1 - LEAST_FALL) * model.error:
                 return
 
     def _follow(self, path: Indices) -> bool:

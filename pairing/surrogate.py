@@ -15,13 +15,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 
 from pairing.activations import activation_of
 from pairing.network import Network
 from pairing.puzzle import Array32, Indices
 
-CHUNK_ROWS = 128
-"""Rows whose N×N inner products are held at once."""
+CHUNK_ROWS = 16
+"""Rows whose N×N inner products are held at once: few enough for a core's cache, and a cache line of every pair."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,17 +123,26 @@ def _backward(network: Network, order: Indices, before: Array32) -> Array32:
 def commutators(way: Trajectory) -> Array32:
     """(P, o·S) float32: D of every pair of positions for every row."""
     count, samples, _ = way.branches.shape
-    first, second = np.triu_indices(count, 1)
-    changes = np.empty((len(first), way.through.shape[1]), np.float32)
+    changes = np.empty((count * (count - 1) // 2, way.through.shape[1]), np.float32)
     for start in range(0, samples, CHUNK_ROWS):
         end = min(samples, start + CHUNK_ROWS)
         branches = way.branches[:, start:end].transpose(1, 2, 0)  # (s, d, N)
         for offset in range(0, way.through.shape[1], samples):  # the outputs
             through = way.through[:, offset + start : offset + end].transpose(1, 0, 2)  # (s, N, d)
-            products = np.matmul(through, branches).reshape(end - start, -1)  # u_p · f_q
-            part = products[:, first * count + second] - products[:, second * count + first]
-            changes[:, offset + start : offset + end] = part.T
+            _antisymmetric(np.matmul(through, branches), changes[:, offset + start : offset + end])
     return changes
+
+
+@njit(cache=True)
+def _antisymmetric(products, changes):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Writes products[s, a, b] − products[s, b, a], u_a · f_b − u_b · f_a, to changes[pair, s]."""
+    samples, count, _ = products.shape
+    pair = 0
+    for first in range(count):
+        for second in range(first + 1, count):
+            for s in range(samples):
+                changes[pair, s] = products[s, first, second] - products[s, second, first]
+            pair += 1
 
 
 def pair_index(count: int) -> Indices:

@@ -71,7 +71,7 @@ def _proposals(sample: Sample) -> Values:
     puzzle, network = planted.puzzle, Network(planted.puzzle, planted.pairs)
     rng = np.random.default_rng(sample.seed)
     order, blocks = rng.permutation(puzzle.blocks), puzzle.blocks
-    model = linearise(network, order, rng.choice(puzzle.rows, descent_rows(blocks), replace=False))
+    model = linearise(network, order, rng.choice(puzzle.rows, descent_rows(blocks, rng), replace=False))
     steps = len(descend(model, 2 * blocks, 0.0))  # compiles
     surrogate = blocks * (blocks - 1) * steps / cpu(lambda: descend(model, 2 * blocks, 0.0))
     limits = Limits(seconds=math.inf, until_solved=False)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pairing.climbing import descent_rows
+from pairing.climbing import LEAST_ROWS, MANY_ROWS
 from pairing.loading import load_puzzle
 from pairing.network import Network
 from pairing.refinement import Limits, refine
@@ -64,7 +64,8 @@ def _linearisation(packed: Path, pairs: Path) -> Values:
     puzzle = load_puzzle(packed)
     network = Network(puzzle, np.load(pairs))
     order = np.arange(puzzle.blocks)  # a linearisation takes as long at one order as at another
-    rows = np.random.default_rng(0).permutation(puzzle.rows)[: descent_rows(puzzle.blocks)]
+    most = min(max(puzzle.blocks * (puzzle.blocks - 1) // 6, LEAST_ROWS), 2 * MANY_ROWS)  # of all that descents take
+    rows = np.random.default_rng(0).permutation(puzzle.rows)[:most]
     before = peak_memory()
     linearise(network, order, rows)
     began = time.process_time()
