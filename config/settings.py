@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from platformdirs import user_data_path
+from platformdirs import user_cache_path, user_data_path
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -76,6 +76,17 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("pairing"),
         description="where SQLite pools and the spool of unstored winners live",
+    )
+    cache_dir: Path = Field(
+        default_factory=lambda: user_cache_path("pairing"),
+        description="where a host keeps copies of puzzles",
+    )
+    cache_bytes: int = Field(default=2 * 2**30, gt=0, description="how much the copies of puzzles may take")
+    puzzle_bytes: int = Field(default=2**30, gt=0, description="how much one puzzle in the store may take")
+    puzzles_bytes: int = Field(default=2 * 2**30, gt=0, description="how much all puzzles in the store may take")
+    puzzle_roots: str = Field(
+        default="",
+        description="folders, joined as in PATH, below which a run may name a puzzle by its path on the worker's host",
     )
     store_lifetime: int = Field(default=86_400, gt=0, description="seconds that a run's state stays in the store")
     visibility_timeout: int = Field(

@@ -19,7 +19,10 @@ from pairing.puzzle import Array64, Indices, Puzzle
 from pairing.solution import Solution, solution_of
 from pairing.state import EvaluationsSpent, Search, State
 
-Stopped = Literal["solved", "solved_elsewhere", "budget", "cancelled", "converged", "failed"]
+Reason = Literal["solved_elsewhere", "cancelled", "interrupted", "superseded"]
+"""Why somebody else ends a refinement: the last two are a worker's own, and the refinement goes on elsewhere."""
+
+Stopped = Literal[Reason, "solved", "budget", "converged", "failed"]
 
 AUTO_STARTS = ("greedy", "norm")
 """The starts that ``auto`` compares after the pool's order; the one of least error is refined."""
@@ -58,7 +61,7 @@ class Progress:
 class Hooks:
     """How a refinement talks to the fleet; by default to nobody."""
 
-    should_stop: Callable[[], Literal["solved_elsewhere", "cancelled"] | None] = lambda: None
+    should_stop: Callable[[], Reason | None] = lambda: None
     """Asked a few times a second."""
     progress: Callable[[Progress], None] = lambda _: None
     checkpoint: Callable[[dict[str, Any]], None] = lambda _: None

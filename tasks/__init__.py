@@ -1,12 +1,20 @@
 """The fleet: Celery tasks, the store, the pool and the command line.
 
+>>> from tasks import enqueue
+>>> run = enqueue("track2_permutation", methods=["trace", "cosine"], seeds=3)
+
 Importing this package imports nothing heavy; ``tasks.celery`` (what ``celery -A tasks`` looks for) is made when it is
 first asked for.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasks.enqueuing import enqueue
+
+__all__ = ["enqueue"]
 
 
 def __getattr__(name: str) -> Any:
@@ -14,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from tasks.app import app
 
         return app
+    if name == "enqueue":
+        from tasks.enqueuing import enqueue
+
+        return enqueue
     raise AttributeError(f"module 'tasks' has no attribute '{name}'")

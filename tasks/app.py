@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
 import os
+import sys
+import time
+from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, cast
 
 from celery import Celery, Task
-from celery.signals import worker_init
+from celery.exceptions import Ignore, Reject
+from celery.signals import worker_init, worker_shutting_down
 
 from config.settings import settings
+from pairing.errors import PairingError
+from tasks.protocol import OtherProtocolError, check_protocol
+from tasks.request import SCHEMA_VERSION
 
 if TYPE_CHECKING:
+    from tasks.puzzles import Puzzles
     from tasks.store import Store
     from tasks.winners import PoolAddress
+
+P = ParamSpec("P")
+
+HAND_BACK_SECONDS = 1.0
+"""Between taking a task of another version and handing it back."""
 
 app = Celery("pairing")
 app.config_from_object("config.celeryconfig")
@@ -28,13 +43,35 @@ def prepare_worker(**_: Any) -> None:
     import tasks.planning  # noqa: F401
 
 
+interruption = multiprocessing.get_context("fork").Event()
+"""Set in a worker, for its children to see, when it is about to end."""
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def interrupt(how: str = "", **_: Any) -> None:
+    """Has refinements save their checkpoints and hand themselves back, unless the worker waits for them (warm)."""
+    if how.lower() != "warm":
+        interruption.set()
+
+
 @cache
 def store() -> Store:
     """This process's store."""
-    from tasks.store import Redis, Store
+    from tasks.backend import Redis
+    from tasks.store import Store
 
     found = settings()
     return Store(Redis(found.broker_url.get_secret_value(), found.key_prefix, found.store_lifetime))
+
+
+@cache
+def puzzles() -> Puzzles:
+    """Where this process looks for puzzles."""
+    from tasks.puzzles import Puzzles, allowed_roots
+
+    found = settings()
+    roots = allowed_roots(found.puzzle_roots)
+    return Puzzles(cache_dir=found.cache_dir, cache_bytes=found.cache_bytes, roots=roots)
 
 
 def pool_address() -> PoolAddress:
@@ -46,51 +83,89 @@ def pool_address() -> PoolAddress:
     return PoolAddress(url=found.pool_address, password=password, data_dir=found.data_dir)
 
 
-@app.task(name="pairing.run", bind=True)  # type: ignore[untyped-decorator]
-def run(self: Task, run: str) -> str:
-    """Plans a run and publishes its canvas, once. The request is in the store."""
-    from tasks.flow import publish
-    from tasks.planning import plan
+def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
+    """Hands a task back to the queue where another worker has to do it."""
 
+    @functools.wraps(work)
+    def checked(*args: P.args, **kw: P.kwargs) -> None:
+        from tasks.attempts import InterruptedTaskError, SupersededError
+
+        task, run = cast(Task, args[0]), cast(str, args[1])
+        try:
+            check_protocol(store(), run)
+            work(*args, **kw)
+        except OtherProtocolError as error:
+            time.sleep(HAND_BACK_SECONDS)  # the queue's other readers first
+            raise task.retry(exc=error, countdown=0, max_retries=sys.maxsize) from None
+        except InterruptedTaskError:
+            raise Reject("this worker is about to end", requeue=True) from None
+        except SupersededError:
+            raise Ignore from None
+
+    return checked
+
+
+@app.task(name="pairing.run", bind=True)  # type: ignore[untyped-decorator]
+def run(self: Task, **asked: Any) -> str:
+    """Accepts and plans a run, and publishes its canvas, once. The arguments are those of ``tasks.request.Request``."""
+    from tasks.flow import publish
+    from tasks.lifecycle import finish, register
+    from tasks.planning import accept, plan
+    from tasks.request import request_of
+
+    run: str = self.request.id
+    if asked.get("schema_version", 1) > SCHEMA_VERSION:  # for a newer worker
+        time.sleep(HAND_BACK_SECONDS)
+        raise self.retry(countdown=0, max_retries=sys.maxsize)
+    if store().record(run, "end") is not None:
+        return run
     try:
-        request = plan(store(), pool_address(), run)
-    except Exception as error:  # whoever waits for the run is told, whatever it was
-        store().put_record(run, "failed", {"error": str(error) or type(error).__name__})
+        request = request_of({**asked, "run": run})
+        register(store(), request)
+        request = accept(store(), puzzles(), request)
+        plan(store(), pool_address(), request, puzzles().fetched(store().backend, request.puzzle))
+    except PairingError as error:  # whoever waits for the run is told
+        finish(store(), run, "failed", str(error), error.exit_status)
         raise
-    if store().claim(run, "published"):  # a redelivered task must not publish twice
+    if store().announced(run) == "cancelled":
+        finish(store(), run, "cancelled", exit_status=4)
+    elif store().claim(run, "published"):  # a redelivered task must not publish twice
         publish(self.app, request)
     return run
 
 
-@app.task(name="pairing.similarity")  # type: ignore[untyped-decorator]
-def similarity(run: str, method: str) -> None:
+@app.task(name="pairing.similarity", bind=True)  # type: ignore[untyped-decorator]
+@_handed_back
+def similarity(self: Task, run: str, method: str) -> None:  # noqa: ARG001
     """Computes and stores a method's similarity matrix."""
     from tasks import stages
 
-    stages.similarity(store(), run, method)
+    stages.similarity(store(), puzzles(), run, method)
 
 
-@app.task(name="pairing.assignment")  # type: ignore[untyped-decorator]
-def assignment(run: str, method: str) -> None:
+@app.task(name="pairing.assignment", bind=True)  # type: ignore[untyped-decorator]
+@_handed_back
+def assignment(self: Task, run: str, method: str) -> None:  # noqa: ARG001
     """Pairs the pieces by a method's similarities."""
     from tasks import stages
 
-    stages.assignment(store(), run, method)
+    stages.assignment(store(), puzzles(), run, method)
 
 
-@app.task(name="pairing.refinement")  # type: ignore[untyped-decorator]
-def refinement(run: str, method: str, seed: int) -> None:
+@app.task(name="pairing.refinement", bind=True)  # type: ignore[untyped-decorator]
+@_handed_back
+def refinement(self: Task, run: str, method: str, seed: int) -> None:  # noqa: ARG001
     """Orders the blocks of a method's pairing."""
     from tasks import stages
 
-    stages.refinement(store(), run, method, seed)
+    stages.refinement(store(), puzzles(), run, method, seed, interruption.is_set)
 
 
-@app.task(name="pairing.comparison")  # type: ignore[untyped-decorator]
-def comparison(run: str) -> str:
+@app.task(name="pairing.comparison", bind=True)  # type: ignore[untyped-decorator]
+@_handed_back
+def comparison(self: Task, run: str) -> None:  # noqa: ARG001
     """Compares what the run's parts have left and stores the winners, also where a part died hard."""
     from tasks.comparison import compare
 
-    if store().record(run, "summary") is None:
-        compare(store(), pool_address(), run)
-    return run
+    if store().record(run, "end") is None:
+        compare(store(), puzzles(), pool_address(), run)

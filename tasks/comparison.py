@@ -15,6 +15,9 @@ from pairing.puzzle import Puzzle
 from pairing.solution import Solution, solution_of
 from pairing.version import __version__
 from tasks.errors import SpoolError
+from tasks.lifecycle import finish
+from tasks.outcome import end_of, exit_status
+from tasks.puzzles import Puzzles
 from tasks.request import Request
 from tasks.stages import load
 from tasks.store import Store, part_name
@@ -24,7 +27,7 @@ STOPPED_EARLY = ("solved_elsewhere", "cancelled")
 """Why a refinement may have ended before it had its due; its error ranks behind the others'."""
 
 
-def compare(store: Store, address: PoolAddress, run: str) -> dict[str, Any]:
+def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> dict[str, Any]:
     """Compares whatever the run's parts have left; the summary, which the store keeps too.
 
     Does the same again when it is called again, and inserts nothing twice.
@@ -32,7 +35,7 @@ def compare(store: Store, address: PoolAddress, run: str) -> dict[str, Any]:
     Raises:
         PairingError: the store has lost the request or the puzzle.
     """
-    request, puzzle = load(store, run)
+    request, puzzle = load(store, puzzles, run)
     plan = store.record(run, "plan") or {}
     methods = _ranked([_method_record(store, request, *part) for part in request.parts])
     refinements = store.parts(run, "refinement")
@@ -65,17 +68,15 @@ def compare(store: Store, address: PoolAddress, run: str) -> dict[str, Any]:
         "seconds": _seconds(store, run, request, refinements),
     }
     store.put_matrices(run, _archive(store, request))
-    store.put_record(
-        run,
-        "outcome",
-        {
-            "timed_out": any(r["cut_by_deadline"] for r in refinements.values()) or time.time() >= request.deadline_at,
-            "cancelled": store.announced(run) == "cancelled",
-            "pool_error": stored.error or plan.get("pool_error"),
-            "lost_winner": lost,
-        },
-    )
-    store.put_record(run, "summary", summary)  # last: whoever waits for the run waits for this
+    outcome = {
+        "timed_out": any(r["cut_by_deadline"] for r in refinements.values()) or time.time() >= request.deadline_at,
+        "cancelled": store.announced(run) == "cancelled",
+        "pool_error": stored.error or plan.get("pool_error"),
+        "lost_winner": lost,
+    }
+    store.put_record(run, "outcome", outcome)
+    store.put_record(run, "summary", summary)
+    finish(store, run, end_of(summary, outcome), lost, exit_status(summary, outcome))  # last: who waits waits for this
     return summary
 
 
@@ -199,7 +200,7 @@ def _seconds(
 
 def _archive(store: Store, request: Request) -> bytes:
     """An npz file: method name → similarity matrix (N, N) float64."""
-    matrices = {method: store.similarity(request.bundle, method) for method in request.methods}
+    matrices = {method: store.similarity(request.puzzle, method) for method in request.methods}
     buffer = io.BytesIO()
     np.savez(
         buffer, allow_pickle=False, **{method: matrix for method, matrix in matrices.items() if matrix is not None}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.lifecycle import End
+
 LISTED = 5
 """Undecidable exchanges of a kind that are named to people; the summary has them all."""
 
@@ -19,6 +21,16 @@ def exit_status(summary: dict[str, Any], outcome: dict[str, Any]) -> int:
     if outcome["cancelled"] or outcome["timed_out"]:  # also where nothing was finished by then
         return 4
     return 1 if any(method["ok"] for method in summary["methods"]) else 5
+
+
+def end_of(summary: dict[str, Any], outcome: dict[str, Any]) -> End:
+    """How a run that was compared has ended."""
+    if outcome["cancelled"]:
+        return "cancelled"
+    if outcome["timed_out"] and not summary["solved"]:
+        return "timed_out"
+    lost = outcome["lost_winner"] or not any(method["ok"] for method in summary["methods"])
+    return "failed" if lost else "succeeded"
 
 
 def notes(summary: dict[str, Any], outcome: dict[str, Any]) -> list[str]:

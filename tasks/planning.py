@@ -1,4 +1,4 @@
-"""The first stage of a run: the activation, where nobody says it, and what the pool holds already."""
+"""The first stage of a run: its puzzle, its activation where nobody says it, and what the pool holds already."""
 
 from __future__ import annotations
 
@@ -6,43 +6,71 @@ import time
 from typing import Any
 
 from pairing.activation_choice import with_activation
+from pairing.activations import checked_activation
 from pairing.network import Network, pairs_of
 from pairing.puzzle import Puzzle
+from pairing.signals import choose_methods
+from tasks.bundles import PACKED, ship
 from tasks.errors import PoolError
 from tasks.pool import Pool, PoolRow
-from tasks.request import Request
-from tasks.stages import load
+from tasks.protocol import PROTOCOL
+from tasks.puzzles import Puzzles, remember
+from tasks.request import Request, request_of
 from tasks.store import Store
 from tasks.winners import PoolAddress, open_run_pool
 
+NO_LIMIT = 2**62
 
-def plan(store: Store, address: PoolAddress, run: str) -> Request:
-    """Reads the pool best, recomputes its error and keeps it with the run, so that no other stage needs the database.
 
-    An activation that is ``auto`` is chosen here, once for all workers, in at most half of the time that the run has.
-    Gives the run's request. A pool that cannot be read costs the run its comparison with it, and nothing else. A run
-    that was planned before keeps its plan: by now its own winners may stand in the pool.
+def accept(store: Store, puzzles: Puzzles, request: Request) -> Request:
+    """Validates what a caller asks for, and keeps the puzzle packed, with the run's options, for all other stages.
+
+    Other workers need neither torch nor the caller's files then. Gives the request as it is worked on: methods one by
+    one. A run that was accepted before stays as it was.
 
     Raises:
-        PairingError: the store has lost the request or the puzzle.
+        InputError: the puzzle or an argument is wrong, or the store has not got the puzzle.
+        PairingError: the puzzle cannot be kept.
     """
-    request, puzzle = load(store, run)
-    if store.record(run, "plan") is not None:
-        return request
+    accepted = store.record(request.run, "request")
+    if accepted is not None:
+        return request_of(accepted)
+    puzzle = puzzles.named(store.backend, request.puzzle).with_options(
+        target=request.target,
+        target_hash=request.target_hash and request.target_hash.lower(),
+        activation=request.activation,
+    )
+    checked_activation(puzzle.activation)
+    puzzle.target_values  # noqa: B018 - raises if the data has no such column
     puzzle = with_activation(puzzle, (request.deadline_at - time.time()) / 2)
-    record: dict[str, Any] = {
-        "pool_best": None,
-        "pool_error": None,
-        "puzzle": puzzle.digest,
-        "activation": puzzle.activation,
-    }
+    bundle = ship(store.backend, {PACKED: puzzle.pack()}, puzzle.name, most_bytes=NO_LIMIT, quota=NO_LIMIT)
+    remember(bundle, puzzle)
+    return keep(store, request, bundle)
+
+
+def keep(store: Store, request: Request, bundle: str) -> Request:
+    """Keeps the request of a run whose puzzle is known as ``bundle``."""
+    methods = choose_methods(",".join(request.methods))
+    planned = request.model_copy(update={"methods": methods, "puzzle": bundle})
+    store.put_record(request.run, "request", {**planned.model_dump(), "protocol": PROTOCOL})
+    return planned
+
+
+def plan(store: Store, address: PoolAddress, request: Request, puzzle: Puzzle) -> None:
+    """Reads the pool best, recomputes its error and keeps it with the run, so that no other stage needs the database.
+
+    A pool that cannot be read costs the run its comparison with it, and nothing else. A run that was planned before
+    keeps its plan: by now its own winners may stand in the pool.
+    """
+    if store.record(request.run, "plan") is not None:
+        return
+    record: dict[str, Any] = {"pool_best": None, "pool_error": None, "puzzle": puzzle.digest}
     try:
         with open_run_pool(address, puzzle) as pool:
             record["pool_best"] = pool_best(pool, puzzle)
     except PoolError as error:
         record["pool_error"] = str(error)
-    store.put_record(run, "plan", record)
-    return request
+    store.put_record(request.run, "plan", record)
 
 
 def pool_best(pool: Pool, puzzle: Puzzle) -> dict[str, Any] | None:

@@ -1,34 +1,41 @@
-"""What a run is asked to do, as it crosses process boundaries: validated, versioned, plain JSON."""
+"""What a run is asked to do, as it crosses process boundaries: validated, versioned, plain JSON.
+
+These are the keyword arguments of the task ``pairing.run``, all but ``run``, which is the task's id.
+"""
 
 from __future__ import annotations
 
 import secrets
 import time
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pairing.errors import InputError
+
+SCHEMA_VERSION: Final = 1
 
 COMPARE_EVALUATIONS = 600
 """Evaluations that every method gets with ``compare``, unless the caller says how many."""
 
 
 class Request(BaseModel):
-    """One run. Unknown fields are refused, numbers are bounded."""
+    """One run, as any caller may ask for it. Unknown fields are refused, numbers are bounded."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = SCHEMA_VERSION
     run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
     """The run's id; the id of its ``pairing.run`` task too."""
-    bundle: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
-    """The packed puzzle in the store."""
-    methods: list[str] = Field(min_length=1, max_length=200)
+    puzzle: str = Field(min_length=1, max_length=4096)
+    """The digest of a puzzle in the store (``sha256:…``), or a path below an allowed root of the workers' hosts."""
+    methods: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
+        default=["all"], min_length=1, max_length=200
+    )
     seeds: int = Field(default=1, ge=1, le=10_000)
     first_seed: int = Field(default=0, ge=0, lt=2**31)
-    annealer: str = "surrogate"
-    start: str = "auto"
+    annealer: Literal["surrogate", "classic"] = "surrogate"
+    start: Literal["auto", "pool", "greedy", "norm", "delta", "random"] = "auto"
     budget: float = Field(default=60.0, ge=0.1, le=1e7, allow_inf_nan=False)
     """Seconds that each refinement may take."""
     deadline: float = Field(default=300.0, ge=1, le=1e7, allow_inf_nan=False)
@@ -39,6 +46,11 @@ class Request(BaseModel):
     evaluations: int | None = Field(default=None, ge=1, le=10**12)
     repair: bool = True
     """Whether a refinement may exchange pairs that a method got wrong."""
+    target: str | None = Field(default=None, min_length=1, max_length=200)
+    """Column of the data; ``None`` for the puzzle's own (``pred``)."""
+    target_hash: str | None = Field(default=None, pattern=r"^[0-9a-fA-F]{64}$")
+    activation: str | None = Field(default=None, min_length=1, max_length=100)
+    priority: Literal["urgent", "ordinary"] = "ordinary"
     note: str = Field(default="", max_length=2000)
     enqueued_at: float = Field(default_factory=time.time, ge=0, allow_inf_nan=False)
     """Unix time."""
@@ -60,7 +72,7 @@ class Request(BaseModel):
 
     @property
     def parts(self) -> list[tuple[str, int]]:
-        """Every (method, seed) of the run."""
+        """Every (method, seed) of the run, once it is planned: only then ``all`` is a list of methods."""
         return [(method, seed) for method in self.methods for seed in self.seed_range]
 
 
@@ -71,7 +83,7 @@ def request_of(values: dict[str, Any]) -> Request:
         InputError: a field is missing, unknown or out of range; the message names each.
     """
     try:
-        return Request(**values)
+        return Request(**{name: value for name, value in values.items() if name != "protocol"})
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc'])) or 'request'}: {problem['msg']}" for problem in error.errors()

@@ -5,20 +5,26 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from pathlib import Path
 
 from pairing.errors import PairingError
 from pairing.puzzle import Puzzle
+from tasks.backend import Memory, Redis
+from tasks.bundles import PACKED, ship
 from tasks.display import Display
+from tasks.enqueuing import send, send_task
 from tasks.errors import RunTimeoutError
+from tasks.lifecycle import register
 from tasks.request import Request
-from tasks.store import Memory, Redis, Store
+from tasks.store import Store
 from tasks.winners import PoolAddress
 
 GRACE_SECONDS = 15.0
 """How long after its deadline a run may take to compare what it has."""
 
 POLL_SECONDS = 0.1
+NO_LIMIT = 2**62
 
 
 def run_inline(puzzle: Puzzle, request: Request, address: PoolAddress, display: Display) -> Store:
@@ -27,20 +33,25 @@ def run_inline(puzzle: Puzzle, request: Request, address: PoolAddress, display: 
     Raises:
         PairingError: the pool's address is wrong.
     """
+    from pairing.activation_choice import with_activation
     from tasks import stages
     from tasks.comparison import compare
-    from tasks.planning import plan
+    from tasks.planning import keep, plan
+    from tasks.puzzles import Puzzles, remember
 
     store, run = Store(Memory()), request.run
-    _put(store, puzzle, request)
+    puzzles = Puzzles(cache_dir=Path(), cache_bytes=0)  # never asked: this process remembers its puzzle
     with _shown(display, store):
-        plan(store, address, run)
+        puzzle = with_activation(puzzle, (request.deadline_at - time.time()) / 2)
+        remember(puzzle.digest, puzzle)
+        request = keep(store, request, puzzle.digest)
+        plan(store, address, request, puzzle)
         for method in request.methods:
-            stages.similarity(store, run, method)
-            stages.assignment(store, run, method)
+            stages.similarity(store, puzzles, run, method)
+            stages.assignment(store, puzzles, run, method)
         for part in request.parts:
-            stages.refinement(store, run, *part)
-        compare(store, address, run)
+            stages.refinement(store, puzzles, run, *part)
+        compare(store, puzzles, address, run)
     return store
 
 
@@ -55,43 +66,37 @@ def run_embedded(
         BrokerError: the broker or a worker died.
         RunTimeoutError: the run did not end by its deadline and could not be compared either.
     """
-    from celery import Celery
-
     from tasks.local import embedded_fleet
 
     # The broker is this run's alone: a prefix that is set for another one would part its workers from us.
-    with ExitStack() as stack:
-        fleet = stack.enter_context(embedded_fleet(workers, {**environment, "PAIRING_KEY_PREFIX": ""}))
+    with embedded_fleet(workers, {**environment, "PAIRING_KEY_PREFIX": ""}) as fleet:
         store = Store(Redis(fleet.broker_url))
-        _put(store, puzzle, request)
-        producer = Celery("pairing-producer", set_as_current=False)
-        # By a connection of our own: CELERY_BROKER_URL in a user's environment overrules what an app is told.
-        connection = stack.enter_context(producer.connection_for_write(fleet.broker_url))
-        send = {"queue": "pairing.pool", "ignore_result": True, "connection": connection}
-        producer.send_task("pairing.run", args=[request.run], task_id=request.run, **send)
+        bundle = ship(store.backend, {PACKED: puzzle.pack()}, puzzle.name, most_bytes=NO_LIMIT, quota=NO_LIMIT)
+        request = request.model_copy(update={"puzzle": bundle})
+        register(store, request)
+        send(fleet.broker_url, "", request)
         rescued = False
-        while store.record(request.run, "summary") is None:
+        while (ended := store.record(request.run, "end")) is None:
             fleet.check()
-            failed = store.record(request.run, "failed")
-            if failed is not None:
-                raise PairingError(failed["error"])
             late = time.time() - request.deadline_at
             if late > 0 and not rescued:  # the chord did not fire in time: compare what there is
                 rescued = True
-                producer.send_task("pairing.comparison", args=[request.run], **send)
+                rescue(fleet.broker_url, "", request.run)
             if late > GRACE_SECONDS:
                 raise RunTimeoutError(
                     f"run {request.run} did not end by its deadline; enqueue it with a longer --deadline"
                 )
             display.show(store)
             time.sleep(POLL_SECONDS)
+        if store.record(request.run, "summary") is None:
+            raise PairingError(ended["error"])
         display.show(store, last=True)
         return _copied(store, request.run)
 
 
-def _put(store: Store, puzzle: Puzzle, request: Request) -> None:
-    bundle = store.put_puzzle(puzzle.pack())
-    store.put_record(request.run, "request", {**request.model_dump(), "bundle": bundle})
+def rescue(url: str, prefix: str, run: str) -> None:
+    """Enqueues the comparison of whatever there is of a run whose chord did not fire."""
+    send_task(url, prefix, "pairing.comparison", f"{run}.comparison-at-the-deadline", args=[run])
 
 
 def _copied(store: Store, run: str) -> Store:

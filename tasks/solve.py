@@ -26,8 +26,6 @@ from tasks.request import new_run_id, request_of
 from tasks.running import run_embedded, run_inline
 from tasks.winners import PoolAddress
 
-NO_BUNDLE = f"sha256:{'0' * 64}"
-
 
 def solve_here(
     path: Path,
@@ -48,7 +46,7 @@ def solve_here(
     asked = {key: options.pop(key) for key in ("target", "target_hash", "activation")}
     options["methods"] = choose_methods(options["methods"])
     options["run"] = options["run"] or new_run_id()
-    request = request_of({**options, "bundle": NO_BUNDLE, "enqueued_at": began})
+    request = request_of({**options, "puzzle": str(path), "enqueued_at": began})
     puzzle = read_puzzle(path, **asked)
     folder = prepare_folder(out, request.run)
     load_seconds = time.time() - began

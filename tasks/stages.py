@@ -6,41 +6,35 @@ are not affected.
 
 from __future__ import annotations
 
-import functools
 import math
 import socket
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, ParamSpec, cast
+from typing import Any, cast
 
 import numpy as np
 
 from pairing.assignment import agreement, assign
 from pairing.errors import MethodError, PairingError
 from pairing.network import Network, pairs_of
-from pairing.packing import unpack_puzzle
 from pairing.puzzle import Array64, Indices, Puzzle
-from pairing.refinement import Hooks, Limits, Progress, refine
+from pairing.refinement import Hooks, Limits, Progress, Reason, refine
 from pairing.signals import similarity as similarity_of
 from pairing.signals.evidence import confidence, log_odds
+from tasks.attempts import InterruptedTaskError, SupersededError, begin_attempt, owns, take_back_attempt
+from tasks.errors import BrokerError
+from tasks.puzzles import Puzzles
 from tasks.request import Request, request_of
 from tasks.store import Store, part_name
 
 RESERVE_SECONDS = 5.0
 """What is kept of a run's deadline for ending refinements and comparing them."""
 
-P = ParamSpec("P")
 
-
-@functools.lru_cache(maxsize=2)
-def _unpacked(packed: bytes, activation: str | None) -> Puzzle:
-    return unpack_puzzle(packed).with_options(activation=activation)
-
-
-def load(store: Store, run: str) -> tuple[Request, Puzzle]:
-    """The run's request and puzzle; once it is planned, with the plan's activation.
+def load(store: Store, puzzles: Puzzles, run: str) -> tuple[Request, Puzzle]:
+    """The run's request as it was accepted, and its puzzle.
 
     Raises:
         PairingError: the store has lost one of them.
@@ -49,45 +43,53 @@ def load(store: Store, run: str) -> tuple[Request, Puzzle]:
     if record is None:
         raise PairingError(f"the run {run} is not in the store (any more); enqueue it again")
     request = request_of(record)
-    return request, _unpacked(store.puzzle(request.bundle), (store.record(run, "plan") or {}).get("activation"))
+    return request, puzzles.fetched(store.backend, request.puzzle)
 
 
-def _timed(
-    store: Store, run: str, stage: str, part: str, work: Callable[P, None], *args: P.args, **kw: P.kwargs
-) -> None:
-    """Does one part's stage; whatever it raises becomes the method's failure. Keeps the times that it took."""
+def _done(store: Store, run: str, stage: str, part: str, work: Callable[[str], None], progress: int = 0) -> None:
+    """Does one part's stage in an attempt of its own; whatever it raises becomes the method's failure.
+
+    Keeps the times that it took. ``work`` is given the name of the attempt's owner.
+    """
     wall, cpu = time.monotonic(), time.process_time()
     try:
-        work(*args, **kw)
+        work(begin_attempt(store, run, f"{stage}.{part}", progress))
+    except (BrokerError, InterruptedTaskError, SupersededError):
+        raise  # nobody's failure: the task is done again
     except Exception as error:  # one method's failure must never cost the others their comparison
         unexpected = not isinstance(error, PairingError)
         detail = traceback.format_exc() if unexpected else ""
         text = f"{type(error).__name__}: {error}" if unexpected else str(error)
         store.put_part(run, "failure", part, {"stage": stage, "error": text, "traceback": detail})
-    finally:
-        times = {"seconds": time.monotonic() - wall, "cpu": time.process_time() - cpu}
-        store.put_part(run, "times", f"{stage}.{part}", times)
+    times = {"seconds": time.monotonic() - wall, "cpu": time.process_time() - cpu}
+    store.put_part(run, "times", f"{stage}.{part}", times)
 
 
-def similarity(store: Store, run: str, method: str) -> None:
+def _needless(store: Store, run: str, method: str) -> bool:
+    """Whether a method has failed already, or its run was cancelled."""
+    return store.part(run, "failure", method) is not None or store.announced(run) == "cancelled"
+
+
+def similarity(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
     """Computes a method's similarity matrix, unless the store has it already."""
-    _timed(store, run, "similarity", method, _similarity, store, run, method)
+    if not _needless(store, run, method):
+        _done(store, run, "similarity", method, lambda _: _similarity(store, puzzles, run, method))
 
 
-def _similarity(store: Store, run: str, method: str) -> None:
-    request, puzzle = load(store, run)
-    if store.similarity(request.bundle, method) is None:
-        store.put_similarity(request.bundle, method, similarity_of(puzzle, method))
+def _similarity(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
+    request, puzzle = load(store, puzzles, run)
+    if store.similarity(request.puzzle, method) is None:
+        store.put_similarity(request.puzzle, method, similarity_of(puzzle, method))
 
 
-def assignment(store: Store, run: str, method: str) -> None:
+def assignment(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
     """Pairs the pieces by a method's similarities, and says how that looks beside the pool's best."""
-    if method not in store.parts(run, "failure") and method not in store.parts(run, "assignment"):
-        _timed(store, run, "assignment", method, _assignment, store, run, method)
+    if not _needless(store, run, method) and store.part(run, "assignment", method) is None:
+        _done(store, run, "assignment", method, lambda _: _assignment(store, puzzles, run, method))
 
 
-def _assignment(store: Store, run: str, method: str) -> None:
-    request, puzzle = load(store, run)
+def _assignment(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
+    request, puzzle = load(store, puzzles, run)
     matrix = _matrix(store, request, method)
     found = assign(matrix)
     best = _pool_best(store, run)
@@ -114,25 +116,62 @@ def _matrix(store: Store, request: Request, method: str) -> Array64:
     Raises:
         MethodError: the store has lost it.
     """
-    matrix = store.similarity(request.bundle, method)
+    matrix = store.similarity(request.puzzle, method)
     if matrix is None:
         raise MethodError(f"the similarities of '{method}' are not in the store (any more); enqueue the run again")
     return matrix
 
 
-def refinement(store: Store, run: str, method: str, seed: int) -> None:
-    """Orders the blocks of a method's pairing; the run's other refinements end when this one solves the puzzle."""
+def refinement(
+    store: Store, puzzles: Puzzles, run: str, method: str, seed: int, interrupted: Callable[[], bool] = lambda: False
+) -> None:
+    """Orders the blocks of a method's pairing; the run's other refinements end when this one solves the puzzle.
+
+    Resumes from the checkpoint of an earlier attempt. ``interrupted`` says whether this process is about to end.
+
+    Raises:
+        InterruptedTaskError: it is; the checkpoint is saved, and the task is to be handed to another worker.
+        SupersededError: another worker has taken over.
+        BrokerError: the store cannot be reached.
+    """
     part = part_name(method, seed)
-    if method not in store.parts(run, "failure") and part not in store.parts(run, "refinement"):
-        _timed(store, run, "refinement", part, _refinement, store, run, method, seed)
+    if _needless(store, run, method) or store.part(run, "refinement", part) is not None:
+        return
+    checkpoint = store.checkpoint(run, part)
+    progress = 0 if checkpoint is None else int(checkpoint["evaluations"])
+
+    def work(owner: str) -> None:
+        _refinement(store, puzzles, run, method, seed, checkpoint, owner, interrupted)
+
+    _done(store, run, "refinement", part, work, progress)
 
 
-def _refinement(store: Store, run: str, method: str, seed: int) -> None:
-    request, puzzle = load(store, run)
+def _refinement(
+    store: Store,
+    puzzles: Puzzles,
+    run: str,
+    method: str,
+    seed: int,
+    checkpoint: dict[str, Any] | None,
+    owner: str,
+    interrupted: Callable[[], bool],
+) -> None:
+    request, puzzle = load(store, puzzles, run)
     part = part_name(method, seed)
-    record = store.parts(run, "assignment").get(method)
+    attempt = f"refinement.{part}"
+    record = store.part(run, "assignment", method)
     if record is None:
         raise MethodError(f"the pairing of '{method}' is not in the store (any more); enqueue the run again")
+
+    def should_stop() -> Reason | None:
+        if interrupted():
+            return "interrupted"
+        return cast(Reason | None, store.announced(run)) or (None if owns(store, run, attempt, owner) else "superseded")
+
+    def save(state: dict[str, Any]) -> None:
+        if owns(store, run, attempt, owner):  # whoever has taken over may be further by now
+            store.put_checkpoint(run, part, state)
+
     best = _pool_best(store, run)
     left = max(0.0, request.deadline_at - RESERVE_SECONDS - time.time())
     budget = math.inf if request.compare else request.budget
@@ -145,14 +184,19 @@ def _refinement(store: Store, run: str, method: str, seed: int) -> None:
         pool_order=None if best is None else best[0],
         limits=Limits(seconds=min(budget, left), evaluations=request.allowance, until_solved=not request.compare),
         hooks=Hooks(
-            should_stop=lambda: cast(Any, store.announced(run)),
+            should_stop=should_stop,
             progress=lambda progress: _show(store, run, part, progress),
-            checkpoint=lambda state: store.put_checkpoint(run, part, state),
+            checkpoint=save,
         ),
-        checkpoint=store.checkpoint(run, part),
+        checkpoint=checkpoint,
         repair=request.repair,
         evidence=log_odds(_matrix(store, request, method)) if request.repair else None,
     )
+    if found.stopped == "interrupted":
+        take_back_attempt(store, run, attempt)
+        raise InterruptedTaskError
+    if found.stopped == "superseded" or not owns(store, run, attempt, owner):
+        raise SupersededError
     if found.solution.solved and request.stop_when_solved and not request.compare:
         store.announce(run, "solved_elsewhere")
     cut = found.stopped == "budget" and left < budget and request.deadline_at - RESERVE_SECONDS <= time.time()

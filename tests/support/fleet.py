@@ -23,8 +23,10 @@ from celery import Celery
 
 from pairing import load_puzzle
 from pairing.puzzle import Puzzle
+from tasks.backend import Redis
+from tasks.bundles import PACKED, ship
 from tasks.request import Request, new_run_id, request_of
-from tasks.store import Redis, Store
+from tasks.store import Store
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "examples" / "demo-puzzle"
@@ -128,15 +130,15 @@ class Fleet:
 
     def enqueue(self, puzzle: Puzzle, methods: list[str], **options: Any) -> Request:
         """Puts a run into the store and its first task into the queue, as another program would."""
-        bundle = self.store.put_puzzle(puzzle.pack())
-        request = request_of({"run": new_run_id(), **options, "methods": methods, "bundle": bundle})
-        self.store.put_record(request.run, "request", request.model_dump())
-        self.send(request.run)
+        bundle = ship(self.store.backend, {PACKED: puzzle.pack()}, "test", most_bytes=2**30, quota=2**40)
+        request = request_of({"run": new_run_id(), **options, "methods": methods, "puzzle": bundle})
+        self.send(request)
         return request
 
-    def send(self, run: str) -> None:
-        """Enqueues a run that is in the store."""
-        self.app.send_task("pairing.run", args=[run], task_id=run, queue="pairing.pool", ignore_result=True)
+    def send(self, request: Request) -> None:
+        """Enqueues a run whose puzzle is in the store."""
+        arguments = request.model_dump(exclude={"run"})
+        self.app.send_task("pairing.run", kwargs=arguments, task_id=request.run, queue="pairing.pool")
 
     def summary(self, run: str, seconds: float = 60.0) -> dict[str, Any]:
         """The run's summary, waited for."""
@@ -179,6 +181,7 @@ def running_fleet(url: str, folder: Path) -> Iterator[Fleet]:
         PAIRING_BROKER_URL=url,
         PAIRING_KEY_PREFIX=prefix,
         PAIRING_DATA_DIR=str(folder / "data"),
+        PAIRING_CACHE_DIR=str(folder / "cache"),
         PYTHONPATH=str(package),
         THIRD_PARTY_GATE=str(folder / "gate"),
     )
@@ -252,7 +255,10 @@ class Command:
 
     def __post_init__(self) -> None:
         """Keeps it from the user's own data."""
-        self.environment = clean_environment(PAIRING_DATA_DIR=str(self.data_dir)) | self.environment
+        self.environment = (
+            clean_environment(PAIRING_DATA_DIR=str(self.data_dir), PAIRING_CACHE_DIR=str(self.folder / "cache"))
+            | self.environment
+        )
 
     @property
     def data_dir(self) -> Path:

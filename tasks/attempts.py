@@ -1,0 +1,56 @@
+"""Attempts at one part of a run: counted, from zero again when its checkpoint has advanced, and one at a time.
+
+Celery counts lost children only, progress or not, and hands a task out again whose worker is cut off and still at work.
+So the store counts, and it knows whose attempt is the newest: older ones stop.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+
+from pairing.errors import MethodError
+from tasks.store import Store
+
+MOST_ATTEMPTS = 3
+
+
+class SupersededError(Exception):
+    """Another worker has taken this part of the run over; what was done here is nobody's any more."""
+
+
+class InterruptedTaskError(Exception):
+    """The worker is about to end; the task is to be handed back."""
+
+
+def begin_attempt(store: Store, run: str, part: str, progress: int) -> str:
+    """Counts an attempt at ``part`` (``<stage>.<part>``) whose checkpoint stands at ``progress``; its owner's name.
+
+    Raises:
+        MethodError: three attempts have ended without progress.
+    """
+    before = store.part(run, "attempt", part)
+    advanced = before is None or progress > before["progress"]
+    count = 1 if before is None or advanced else before["count"] + 1
+    if count > MOST_ATTEMPTS:
+        raise MethodError(
+            f"{MOST_ATTEMPTS} attempts were lost without progress, the last one on {before['owner'] if before else ''}:"
+            " the process was killed, crashed or ran out of memory; look at that worker's log"
+        )
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    store.put_part(run, "attempt", part, {"count": count, "progress": progress, "owner": owner})
+    return owner
+
+
+def take_back_attempt(store: Store, run: str, part: str) -> None:
+    """Uncounts an attempt that was interrupted on purpose."""
+    record = store.part(run, "attempt", part)
+    if record is not None:
+        store.put_part(run, "attempt", part, {**record, "count": record["count"] - 1})
+
+
+def owns(store: Store, run: str, part: str, owner: str) -> bool:
+    """Whether nobody else has begun an attempt since."""
+    record = store.part(run, "attempt", part)
+    return record is not None and record["owner"] == owner

@@ -1,0 +1,145 @@
+"""Where the store keeps its bytes: Redis for a fleet, memory for one process. Both keep the same promises."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol
+
+
+class Backend(Protocol):
+    """Bytes by key. Every key expires a lifetime after it was last written."""
+
+    def get(self, key: str) -> bytes | None:
+        """The value of a key, ``None`` where there is none."""
+
+    def put(self, key: str, value: bytes) -> None:
+        """Sets a key."""
+
+    def put_new(self, key: str, value: bytes) -> bool:
+        """Sets a key that is not there yet; says whether it did. Atomic."""
+
+    def put_field(self, key: str, field: str, value: bytes) -> None:
+        """Sets one field of a hash."""
+
+    def fields(self, key: str) -> dict[str, bytes]:
+        """All fields of a hash; empty where there is none."""
+
+    def field(self, key: str, field: str) -> bytes | None:
+        """One field of a hash, ``None`` where there is none."""
+
+    def remove_field(self, key: str, field: str) -> None:
+        """Removes one field of a hash, if it is there."""
+
+    def remove(self, *keys: str) -> None:
+        """Removes keys, those that are there."""
+
+    def renew(self, *keys: str) -> bool:
+        """Begins the lifetime of keys anew; says whether all of them are there."""
+
+
+class Memory:
+    """A backend for one process."""
+
+    def __init__(self) -> None:
+        """An empty one."""
+        self._values: dict[str, bytes] = {}
+        self._hashes: dict[str, dict[str, bytes]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> bytes | None:
+        """See ``Backend``."""
+        return self._values.get(key)
+
+    def put(self, key: str, value: bytes) -> None:
+        """See ``Backend``."""
+        self._values[key] = value
+
+    def put_new(self, key: str, value: bytes) -> bool:
+        """See ``Backend``."""
+        with self._lock:
+            if key in self._values:
+                return False
+            self._values[key] = value
+            return True
+
+    def put_field(self, key: str, field: str, value: bytes) -> None:
+        """See ``Backend``."""
+        self._hashes.setdefault(key, {})[field] = value
+
+    def fields(self, key: str) -> dict[str, bytes]:
+        """See ``Backend``."""
+        return dict(self._hashes.get(key, {}))
+
+    def field(self, key: str, field: str) -> bytes | None:
+        """See ``Backend``."""
+        return self._hashes.get(key, {}).get(field)
+
+    def remove_field(self, key: str, field: str) -> None:
+        """See ``Backend``."""
+        self._hashes.get(key, {}).pop(field, None)
+
+    def remove(self, *keys: str) -> None:
+        """See ``Backend``."""
+        for key in keys:
+            self._values.pop(key, None)
+            self._hashes.pop(key, None)
+
+    def renew(self, *keys: str) -> bool:
+        """See ``Backend``."""
+        return all(key in self._values or key in self._hashes for key in keys)
+
+
+class Redis:
+    """A backend in Redis or Valkey, its keys behind a prefix."""
+
+    def __init__(self, url: str, prefix: str = "", lifetime: int = 86_400) -> None:
+        """Connects when first used. ``lifetime`` is in seconds."""
+        import redis
+
+        self._client: Any = redis.Redis.from_url(url, socket_connect_timeout=5, health_check_interval=30)
+        self._prefix, self._lifetime = prefix, lifetime
+
+    def get(self, key: str) -> bytes | None:
+        """See ``Backend``."""
+        value: bytes | None = self._client.get(self._prefix + key)
+        return value
+
+    def put(self, key: str, value: bytes) -> None:
+        """See ``Backend``."""
+        self._client.set(self._prefix + key, value, ex=self._lifetime)
+
+    def put_new(self, key: str, value: bytes) -> bool:
+        """See ``Backend``."""
+        return bool(self._client.set(self._prefix + key, value, ex=self._lifetime, nx=True))
+
+    def put_field(self, key: str, field: str, value: bytes) -> None:
+        """See ``Backend``."""
+        with self._client.pipeline(transaction=True) as pipeline:
+            pipeline.hset(self._prefix + key, field, value)
+            pipeline.expire(self._prefix + key, self._lifetime)
+            pipeline.execute()
+
+    def fields(self, key: str) -> dict[str, bytes]:
+        """See ``Backend``."""
+        found: dict[bytes, bytes] = self._client.hgetall(self._prefix + key)
+        return {field.decode(): value for field, value in found.items()}
+
+    def field(self, key: str, field: str) -> bytes | None:
+        """See ``Backend``."""
+        value: bytes | None = self._client.hget(self._prefix + key, field)
+        return value
+
+    def remove_field(self, key: str, field: str) -> None:
+        """See ``Backend``."""
+        self._client.hdel(self._prefix + key, field)
+
+    def remove(self, *keys: str) -> None:
+        """See ``Backend``."""
+        self._client.unlink(*(self._prefix + key for key in keys))
+
+    def renew(self, *keys: str) -> bool:
+        """See ``Backend``."""
+        with self._client.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.expire(self._prefix + key, self._lifetime)
+            return all(pipeline.execute())

@@ -1,0 +1,93 @@
+"""Enqueue runs from any process: nothing heavy is imported, and the puzzle's files are shipped as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from config.settings import Settings, settings
+from tasks.backend import Redis
+from tasks.bundles import DIGEST, puzzle_files, ship
+from tasks.lifecycle import register
+from tasks.request import Request, new_run_id, request_of
+from tasks.store import Store
+
+QUEUE = "pairing.pool"
+
+
+def enqueue(puzzle: str | Path, *, methods: str | Sequence[str] = "all", run: str | None = None, **options: Any) -> str:
+    """Ships a puzzle and enqueues a run on the fleet that the settings name (``PAIRING_BROKER_URL``); the run's id.
+
+    ``puzzle`` is a folder in the published layout, a packed puzzle, or the digest of one that is in the store.
+    ``options`` are the fields of :class:`tasks.request.Request`: ``seeds``, ``budget``, ``deadline``, ``priority``,
+    ``compare``, ``target``, ``note``, … The puzzle is read, and its errors are found, by the worker that plans the run.
+    Enqueuing the same run id twice does one run.
+
+    Raises:
+        InputError: an argument is wrong, or the puzzle is too large or not there.
+        BrokerError: the broker cannot be reached, or takes no more.
+    """
+    found = settings()
+    store = caller_store(found)
+    names = methods.split(",") if isinstance(methods, str) else list(methods)
+    given = {"run": run or new_run_id(), "methods": [name.strip() for name in names], **options}
+    request = request_of({**given, "puzzle": str(puzzle)})  # before anything is shipped
+    if store.run_entry(request.run) is not None:
+        return request.run
+    if not DIGEST.fullmatch(str(puzzle)):
+        request = request.model_copy(update={"puzzle": put_puzzle(store, found, Path(puzzle))})
+    register(store, request)
+    send(found.broker_url.get_secret_value(), found.key_prefix, request)
+    return request.run
+
+
+def put_puzzle(store: Store, found: Settings, path: Path) -> str:
+    """Ships a puzzle's files; their digest.
+
+    Raises:
+        InputError: there is no puzzle, or it is too large for the store.
+        BrokerError: the broker cannot be reached, or takes no more.
+    """
+    files, name = puzzle_files(path), path.resolve().name
+    return ship(store.backend, files, name, most_bytes=found.puzzle_bytes, quota=found.puzzles_bytes)
+
+
+def caller_store(found: Settings) -> Store:
+    """The fleet's store as a caller sees it: one that cannot be reached is an error soon."""
+    return Store(Redis(found.broker_url.get_secret_value(), found.key_prefix, found.store_lifetime))
+
+
+def send(url: str, prefix: str, request: Request) -> None:
+    """Publishes a run's first task on the broker at ``url``.
+
+    Raises:
+        BrokerError: the broker cannot be reached, or takes no more.
+    """
+    send_task(url, prefix, "pairing.run", request.run, kwargs=request.model_dump(exclude={"run"}))
+
+
+def send_task(url: str, prefix: str, name: str, task_id: str, **arguments: Any) -> None:
+    """Publishes a task for workers that plan and compare; see ``send``."""
+    from celery import Celery
+    from kombu.exceptions import OperationalError
+
+    from tasks.errors import BrokerError
+
+    # By a connection of our own: CELERY_BROKER_URL in a user's environment overrules what an app is told.
+    with closing(Celery("pairing-caller", set_as_current=False)) as app:
+        options = {"global_keyprefix": prefix, "socket_connect_timeout": 5}
+        with app.connection_for_write(url, transport_options=options) as connection:
+            try:
+                app.send_task(
+                    name,
+                    task_id=task_id,
+                    queue=QUEUE,
+                    ignore_result=True,
+                    connection=connection,
+                    retry=False,
+                    **arguments,
+                )
+            except OperationalError as error:
+                raise BrokerError(f"the run cannot be enqueued: {error}") from error

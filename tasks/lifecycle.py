@@ -1,0 +1,81 @@
+"""Every run reaches an end, which is recorded: succeeded, failed, cancelled or timed out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from tasks.request import Request
+from tasks.store import Store
+
+End = Literal["succeeded", "failed", "cancelled", "timed_out"]
+STATES = ("queued", "running", "succeeded", "failed", "cancelled", "timed_out")
+
+RESCUE_SECONDS = 10.0
+"""How long after its deadline a run that has no end is compared by whoever notices."""
+
+GIVE_UP_SECONDS = 120.0
+"""How long after its deadline a run that has no end even so is recorded as timed out."""
+
+
+def register(store: Store, request: Request) -> None:
+    """Notes that there is such a run; what is known of it already stays."""
+    if store.run_entry(request.run) is None:
+        store.put_run_entry(
+            request.run,
+            {
+                "run": request.run,
+                "enqueued_at": request.enqueued_at,
+                "deadline_at": request.deadline_at,
+                "priority": request.priority,
+                "methods": request.methods,
+                "seeds": request.seeds,
+                "note": request.note,
+            },
+        )
+
+
+def finish(store: Store, run: str, end: End, error: str | None = None, exit_status: int = 1) -> None:
+    """Records how a run ended; the first end stays."""
+    record = {"end": end, "error": error, "exit_status": exit_status, "at": time.time()}
+    store.put_new_record(run, "end", record)
+
+
+def state_of(store: Store, run: str) -> str | None:
+    """``queued``, ``running`` or how the run ended; ``None`` for a run that the store does not know (any more)."""
+    ended = store.record(run, "end")
+    if ended is not None:
+        return str(ended["end"])
+    if store.record(run, "plan") is not None:
+        return "running"
+    return "queued" if store.run_entry(run) is not None else None
+
+
+def sweep(store: Store, rescue: Callable[[str], None], now: float | None = None) -> list[str]:
+    """Brings every run that is past its deadline to an end; those that it had something to do for.
+
+    ``rescue`` enqueues a run's comparison, once: of whatever there is, where the chord did not fire. A run that has no
+    end long after that is recorded as timed out. Entries of runs that the store has forgotten go.
+    """
+    now = time.time() if now is None else now
+    swept = []
+    for entry in store.run_entries():
+        run, late = entry["run"], now - entry["deadline_at"]
+        if late < RESCUE_SECONDS or store.record(run, "end") is not None:
+            continue
+        swept.append(run)
+        if late >= GIVE_UP_SECONDS:
+            finish(store, run, "timed_out", "no worker brought it to an end by its deadline", 4)
+        elif store.record(run, "plan") is not None and store.claim(run, "rescue"):
+            rescue(run)
+    return swept
+
+
+def overview(store: Store) -> list[dict[str, Any]]:
+    """An entry for every run that the store knows, the newest first, each with its ``state`` and perhaps ``error``."""
+    found = []
+    for entry in store.run_entries():
+        ended = store.record(entry["run"], "end") or {}
+        found.append({**entry, "state": state_of(store, entry["run"]), "error": ended.get("error")})
+    return sorted(found, key=lambda entry: -entry["enqueued_at"])
