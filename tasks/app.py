@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
+PATIENCE_SECONDS = 60.0
+"""How long a worker waits for a broker that is gone before its task is an error."""
+
 HAND_BACK_SECONDS = 1.0
 """Between taking a task of another version and handing it back."""
 
@@ -61,7 +64,8 @@ def store() -> Store:
     from tasks.store import Store
 
     found = settings()
-    return Store(Redis(found.broker_url.get_secret_value(), found.key_prefix, found.store_lifetime))
+    url = found.broker_url.get_secret_value()
+    return Store(Redis(url, found.key_prefix, found.store_lifetime, patience=PATIENCE_SECONDS))
 
 
 @cache
@@ -136,20 +140,20 @@ def run(self: Task, **asked: Any) -> str:
 
 @app.task(name="pairing.similarity", bind=True)  # type: ignore[untyped-decorator]
 @_handed_back
-def similarity(self: Task, run: str, method: str) -> None:  # noqa: ARG001
+def similarity(self: Task, run: str, method: str, seed: int) -> None:  # noqa: ARG001
     """Computes and stores a method's similarity matrix."""
     from tasks import stages
 
-    stages.similarity(store(), puzzles(), run, method)
+    stages.similarity(store(), puzzles(), run, method, seed)
 
 
 @app.task(name="pairing.assignment", bind=True)  # type: ignore[untyped-decorator]
 @_handed_back
-def assignment(self: Task, run: str, method: str) -> None:  # noqa: ARG001
+def assignment(self: Task, run: str, method: str, seed: int) -> None:  # noqa: ARG001
     """Pairs the pieces by a method's similarities."""
     from tasks import stages
 
-    stages.assignment(store(), puzzles(), run, method)
+    stages.assignment(store(), puzzles(), run, method, seed)
 
 
 @app.task(name="pairing.refinement", bind=True)  # type: ignore[untyped-decorator]

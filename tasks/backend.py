@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
+
+from tasks.errors import BrokerError
+
+RETRY_SECONDS = 0.5
 
 
 class Backend(Protocol):
@@ -90,56 +96,96 @@ class Memory:
 
 
 class Redis:
-    """A backend in Redis or Valkey, its keys behind a prefix."""
+    """A backend in Redis or Valkey, its keys behind a prefix.
 
-    def __init__(self, url: str, prefix: str = "", lifetime: int = 86_400) -> None:
-        """Connects when first used. ``lifetime`` is in seconds."""
+    Every method raises ``BrokerError`` where the server cannot be reached or takes no more.
+    """
+
+    def __init__(self, url: str, prefix: str = "", lifetime: int = 86_400, patience: float = 0.0) -> None:
+        """Connects when first used. ``lifetime`` is in seconds.
+
+        A server that cannot be reached is tried again for about ``patience`` seconds before that is an error.
+        """
         import redis
+        from redis.backoff import ConstantBackoff
+        from redis.retry import Retry
 
-        self._client: Any = redis.Redis.from_url(url, socket_connect_timeout=5, health_check_interval=30)
+        retry = Retry(ConstantBackoff(RETRY_SECONDS), int(patience / RETRY_SECONDS))
+        self._client: Any = redis.Redis.from_url(
+            url, socket_connect_timeout=5, socket_timeout=60, health_check_interval=30, retry=retry
+        )
         self._prefix, self._lifetime = prefix, lifetime
+        at = self._client.connection_pool.connection_kwargs
+        self._where = f"{at.get('host', at.get('path', ''))}:{at.get('port', '')}, database {at.get('db', 0)}"
 
     def get(self, key: str) -> bytes | None:
         """See ``Backend``."""
-        value: bytes | None = self._client.get(self._prefix + key)
+        with self._reached() as client:
+            value: bytes | None = client.get(self._prefix + key)
         return value
 
     def put(self, key: str, value: bytes) -> None:
         """See ``Backend``."""
-        self._client.set(self._prefix + key, value, ex=self._lifetime)
+        with self._reached() as client:
+            client.set(self._prefix + key, value, ex=self._lifetime)
 
     def put_new(self, key: str, value: bytes) -> bool:
         """See ``Backend``."""
-        return bool(self._client.set(self._prefix + key, value, ex=self._lifetime, nx=True))
+        with self._reached() as client:
+            return bool(client.set(self._prefix + key, value, ex=self._lifetime, nx=True))
 
     def put_field(self, key: str, field: str, value: bytes) -> None:
         """See ``Backend``."""
-        with self._client.pipeline(transaction=True) as pipeline:
+        with self._reached() as client, client.pipeline(transaction=True) as pipeline:
             pipeline.hset(self._prefix + key, field, value)
             pipeline.expire(self._prefix + key, self._lifetime)
             pipeline.execute()
 
     def fields(self, key: str) -> dict[str, bytes]:
         """See ``Backend``."""
-        found: dict[bytes, bytes] = self._client.hgetall(self._prefix + key)
+        with self._reached() as client:
+            found: dict[bytes, bytes] = client.hgetall(self._prefix + key)
         return {field.decode(): value for field, value in found.items()}
 
     def field(self, key: str, field: str) -> bytes | None:
         """See ``Backend``."""
-        value: bytes | None = self._client.hget(self._prefix + key, field)
+        with self._reached() as client:
+            value: bytes | None = client.hget(self._prefix + key, field)
         return value
 
     def remove_field(self, key: str, field: str) -> None:
         """See ``Backend``."""
-        self._client.hdel(self._prefix + key, field)
+        with self._reached() as client:
+            client.hdel(self._prefix + key, field)
 
     def remove(self, *keys: str) -> None:
         """See ``Backend``."""
-        self._client.unlink(*(self._prefix + key for key in keys))
+        with self._reached() as client:
+            client.unlink(*(self._prefix + key for key in keys))
 
     def renew(self, *keys: str) -> bool:
         """See ``Backend``."""
-        with self._client.pipeline(transaction=False) as pipeline:
+        with self._reached() as client, client.pipeline(transaction=False) as pipeline:
             for key in keys:
                 pipeline.expire(self._prefix + key, self._lifetime)
             return all(pipeline.execute())
+
+    @contextmanager
+    def _reached(self) -> Iterator[Any]:
+        """The client; what goes wrong in the block as people may read it, with no secret in it."""
+        from redis.exceptions import AuthenticationError, ConnectionError, OutOfMemoryError, TimeoutError
+
+        try:
+            yield self._client
+        except AuthenticationError as error:
+            raise BrokerError(
+                f"the broker at {self._where} refuses the password; set PAIRING_BROKER_URL to the right one"
+            ) from error
+        except (ConnectionError, TimeoutError) as error:
+            raise BrokerError(
+                f"the broker at {self._where} cannot be reached; check that it runs, and PAIRING_BROKER_URL"
+            ) from error
+        except OutOfMemoryError as error:
+            raise BrokerError(
+                f"the broker at {self._where} is full; make room (pairing prune) or raise its maxmemory"
+            ) from error

@@ -7,9 +7,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from config.settings import Settings, settings
+from config.settings import Settings
 from tasks.backend import Redis
 from tasks.bundles import DIGEST, puzzle_files, ship
+from tasks.environment import checked_settings
 from tasks.lifecycle import register
 from tasks.request import Request, new_run_id, request_of
 from tasks.store import Store
@@ -29,7 +30,7 @@ def enqueue(puzzle: str | Path, *, methods: str | Sequence[str] = "all", run: st
         InputError: an argument is wrong, or the puzzle is too large or not there.
         BrokerError: the broker cannot be reached, or takes no more.
     """
-    found = settings()
+    found = checked_settings()
     store = caller_store(found)
     names = methods.split(",") if isinstance(methods, str) else list(methods)
     given = {"run": run or new_run_id(), "methods": [name.strip() for name in names], **options}

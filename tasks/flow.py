@@ -24,8 +24,8 @@ def publish(app: Celery, request: Request) -> None:
     def parts(method: str, seed: int) -> Signature:
         part = part_name(method, seed)
         return chain(
-            task("similarity", method, suffix=f"{part}.similarity"),
-            task("assignment", method, suffix=f"{part}.assignment"),
+            task("similarity", method, seed, suffix=f"{part}.similarity"),
+            task("assignment", method, seed, suffix=f"{part}.assignment"),
             task("refinement", method, seed, suffix=f"{part}.refinement"),
             app=app,
         )

@@ -28,6 +28,7 @@ def register(store: Store, request: Request) -> None:
                 "run": request.run,
                 "enqueued_at": request.enqueued_at,
                 "deadline_at": request.deadline_at,
+                "puzzle": request.puzzle,
                 "priority": request.priority,
                 "methods": request.methods,
                 "seeds": request.seeds,

@@ -47,8 +47,8 @@ def run_inline(puzzle: Puzzle, request: Request, address: PoolAddress, display: 
         request = keep(store, request, puzzle.digest)
         plan(store, address, request, puzzle)
         for method in request.methods:
-            stages.similarity(store, puzzles, run, method)
-            stages.assignment(store, puzzles, run, method)
+            stages.similarity(store, puzzles, run, method, request.first_seed)
+            stages.assignment(store, puzzles, run, method, request.first_seed)
         for part in request.parts:
             stages.refinement(store, puzzles, run, *part)
         compare(store, puzzles, address, run)

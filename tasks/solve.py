@@ -11,15 +11,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from config.settings import Settings, settings
 from pairing.activations import AUTO
-from pairing.errors import InputError
 from pairing.signals import choose_methods
 from tasks.artefacts import prepare_folder, write_artefacts
 from tasks.database import checked_url
 from tasks.display import Display, print_result
+from tasks.environment import checked_settings
 from tasks.inspection import read_puzzle
 from tasks.outcome import exit_status, notes
 from tasks.request import new_run_id, request_of
@@ -83,23 +80,9 @@ def _removed_if_empty(folder: Path) -> Iterator[None]:
 
 
 def _pool_address(url: str | None) -> PoolAddress:
-    found = _settings()
+    found = checked_settings()
     address = found.pool_address if url is None else url
     if address or url is not None:
         checked_url(address)
     password = None if found.pool_password is None else found.pool_password.get_secret_value()
     return PoolAddress(url=address, password=password, data_dir=found.data_dir.resolve())
-
-
-def _settings() -> Settings:
-    """This process's settings; what is wrong with them as people may read it, with no value in it."""
-    try:
-        return settings()
-    except ValidationError as error:
-        names = {str(problem["loc"][0]): problem["msg"] for problem in error.errors(include_input=False)}
-        problems = "; ".join(
-            f"{name if name.isupper() else f'PAIRING_{name.upper()}'}: {text}" for name, text in names.items()
-        )
-        raise InputError(f"the environment holds a wrong setting: {problems}") from None
-    except OSError as error:
-        raise InputError(f"{error.filename}: a setting's file cannot be read ({error.strerror})") from error

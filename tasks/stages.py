@@ -46,14 +46,24 @@ def load(store: Store, puzzles: Puzzles, run: str) -> tuple[Request, Puzzle]:
     return request, puzzles.fetched(store.backend, request.puzzle)
 
 
-def _done(store: Store, run: str, stage: str, part: str, work: Callable[[str], None], progress: int = 0) -> None:
-    """Does one part's stage in an attempt of its own; whatever it raises becomes the method's failure.
+def _done(
+    store: Store,
+    run: str,
+    stage: str,
+    part: str,
+    work: Callable[[str], None],
+    *,
+    attempt: str | None = None,
+    progress: int = 0,
+) -> None:
+    """Does one part's stage in an attempt of its own; whatever it raises becomes the part's failure.
 
-    Keeps the times that it took. ``work`` is given the name of the attempt's owner.
+    Keeps the times that it took. ``work`` is given the name of the attempt's owner. ``attempt`` is the part that
+    attempts are counted for, where several seeds do the same.
     """
     wall, cpu = time.monotonic(), time.process_time()
     try:
-        work(begin_attempt(store, run, f"{stage}.{part}", progress))
+        work(begin_attempt(store, run, f"{stage}.{attempt or part}", progress))
     except (BrokerError, InterruptedTaskError, SupersededError):
         raise  # nobody's failure: the task is done again
     except Exception as error:  # one method's failure must never cost the others their comparison
@@ -70,10 +80,11 @@ def _needless(store: Store, run: str, method: str) -> bool:
     return store.part(run, "failure", method) is not None or store.announced(run) == "cancelled"
 
 
-def similarity(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
+def similarity(store: Store, puzzles: Puzzles, run: str, method: str, seed: int) -> None:
     """Computes a method's similarity matrix, unless the store has it already."""
     if not _needless(store, run, method):
-        _done(store, run, "similarity", method, lambda _: _similarity(store, puzzles, run, method))
+        attempt = part_name(method, seed)
+        _done(store, run, "similarity", method, lambda _: _similarity(store, puzzles, run, method), attempt=attempt)
 
 
 def _similarity(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
@@ -82,10 +93,11 @@ def _similarity(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
         store.put_similarity(request.puzzle, method, similarity_of(puzzle, method))
 
 
-def assignment(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
+def assignment(store: Store, puzzles: Puzzles, run: str, method: str, seed: int) -> None:
     """Pairs the pieces by a method's similarities, and says how that looks beside the pool's best."""
     if not _needless(store, run, method) and store.part(run, "assignment", method) is None:
-        _done(store, run, "assignment", method, lambda _: _assignment(store, puzzles, run, method))
+        attempt = part_name(method, seed)
+        _done(store, run, "assignment", method, lambda _: _assignment(store, puzzles, run, method), attempt=attempt)
 
 
 def _assignment(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
@@ -143,7 +155,7 @@ def refinement(
     def work(owner: str) -> None:
         _refinement(store, puzzles, run, method, seed, checkpoint, owner, interrupted)
 
-    _done(store, run, "refinement", part, work, progress)
+    _done(store, run, "refinement", part, work, progress=progress)
 
 
 def _refinement(

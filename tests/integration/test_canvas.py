@@ -95,8 +95,8 @@ def test_messages_carry_no_data(fleet: Fleet) -> None:
     arguments = {e["name"]: list(ast.literal_eval(e["args"])) for e in fleet.received(run).values()}
     assert arguments == {
         "pairing.run": [run],
-        "pairing.similarity": [run, "trace"],
-        "pairing.assignment": [run, "trace"],
+        "pairing.similarity": [run, "trace", 0],
+        "pairing.assignment": [run, "trace", 0],
         "pairing.refinement": [run, "trace", 0],
         "pairing.comparison": [run],
     }

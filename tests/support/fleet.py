@@ -170,10 +170,11 @@ class Fleet:
 
 
 @contextmanager
-def running_fleet(url: str, folder: Path) -> Iterator[Fleet]:
+def running_fleet(url: str, folder: Path, roots: Path | None = None) -> Iterator[Fleet]:
     """A worker for ``python -m celery -A tasks`` on the broker at ``url``, behind a key prefix of its own.
 
-    It knows the methods of `third_party_methods`. The block begins when it is ready.
+    It knows the methods of `third_party_methods`, and takes puzzles by their paths from below ``roots``. The block
+    begins when it is ready.
     """
     prefix = f"test-{secrets.token_hex(6)}:"
     package = third_party_methods(folder)
@@ -183,6 +184,7 @@ def running_fleet(url: str, folder: Path) -> Iterator[Fleet]:
         PAIRING_DATA_DIR=str(folder / "data"),
         PAIRING_CACHE_DIR=str(folder / "cache"),
         PYTHONPATH=str(package),
+        PAIRING_PUZZLE_ROOTS=str(roots or ""),
         THIRD_PARTY_GATE=str(folder / "gate"),
     )
     arguments = ["--pool=prefork", "--concurrency=2", "--loglevel=INFO", "--without-gossip", "--without-mingle"]

@@ -1,0 +1,177 @@
+"""The commands for runs on a fleet: enqueue, watch, steer, fetch. Nothing heavy is imported before one needs it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tasks.run_options import EXIT_HELP, run_options
+
+
+@click.command(epilog=EXIT_HELP)
+@click.argument("puzzle")
+@run_options
+@click.option("--priority", type=click.Choice(["urgent", "ordinary"]), default="ordinary", show_default=True)
+@click.option("--wait", is_flag=True, help="wait for the run's end, with the exit status of solve")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="results", show_default=True, help="where --wait writes"
+)
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
+def enqueue(puzzle: str, wait: bool, out: Path, as_json: bool, **options: Any) -> None:
+    """Enqueue a run of PUZZLE on the fleet (PAIRING_BROKER_URL) and print its id.
+
+    PUZZLE is a folder in the published layout, a packed puzzle, or the digest of one that is in the store. Its files
+    are sent as they are; a worker reads them.
+    """
+    from tasks.steering import enqueue_here
+
+    sys.exit(enqueue_here(puzzle, wait, as_json, out, options))
+
+
+@click.command(epilog=EXIT_HELP)
+@click.argument("run")
+@click.option("--json", "as_json", is_flag=True, help="the summary as one JSON object on standard output")
+def watch(run: str, as_json: bool) -> None:
+    """Show RUN until it ends, then its result; the exit status is that of solve."""
+    from tasks.steering import watch as watch_run
+
+    sys.exit(watch_run(run, as_json))
+
+
+@click.command()
+@click.argument("run", required=False)
+@click.option("--json", "as_json", is_flag=True, help="one JSON value on standard output")
+def status(run: str | None, as_json: bool) -> None:
+    """Say how far RUN is, or list all runs."""
+    from tasks import steering
+
+    if run is None:
+        _print_runs(as_json)
+        return
+    found = steering.status(run)
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    parts = found["parts"]
+    click.echo(f"{run}: {found['state']}" + (f" ({found['error']})" if found["error"] else ""))
+    for part, record in sorted(parts["refining"].items()):
+        error = "" if record["best_error"] is None else f", error {record['best_error']:.3g}"
+        click.echo(f"  {part}: refining{error}, {record['evaluations']} evaluations")
+    for part, record in sorted(parts["refined"].items()):
+        error = "overflow" if record["full_mse"] is None else f"error {record['full_mse']:.3g}"
+        click.echo(f"  {part}: {record['stopped']}, {error}, on {record['host']}")
+    for part, error in sorted(parts["failed"].items()):
+        click.echo(f"  {part}: failed: {error}")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="one JSON value on standard output")
+def runs(as_json: bool) -> None:
+    """List the runs that the store knows, the newest first."""
+    _print_runs(as_json)
+
+
+def _print_runs(as_json: bool) -> None:
+    from tasks import steering
+
+    found = steering.runs()
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "runs": found}))
+        return
+    columns = {
+        "run": lambda entry: entry["run"],
+        "state": lambda entry: entry["state"],
+        "enqueued": lambda entry: _when(entry["enqueued_at"]),
+        "priority": lambda entry: entry["priority"],
+        "methods": lambda entry: f"{','.join(entry['methods'][:3])}{'…' if len(entry['methods']) > 3 else ''}",
+        "seeds": lambda entry: str(entry["seeds"]),
+        "note": lambda entry: entry["error"] or entry["note"],
+    }
+    steering.table(found, columns)
+
+
+@click.command()
+@click.argument("run")
+def cancel(run: str) -> None:
+    """End RUN: its refinements stop within seconds, and what there is by then is compared."""
+    from tasks import steering
+
+    click.echo(f"{run}: {steering.cancel(run)}")
+
+
+@click.command(epilog=EXIT_HELP)
+@click.argument("run")
+@click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="results' folder")
+@click.option("--json", "as_json", is_flag=True, help="the summary as one JSON object on standard output")
+def results(run: str, out: Path, as_json: bool) -> None:
+    """Fetch RUN's summary and matrices from the store to OUT/RUN; the exit status is that of solve."""
+    from tasks import steering
+
+    sys.exit(steering.show_results(steering.known(run), run, as_json, out))
+
+
+@click.group()
+def puzzle() -> None:
+    """Keep puzzles in the fleet's store, where runs find them by their digest."""
+
+
+@puzzle.command("put")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
+def put_puzzle(path: Path, as_json: bool) -> None:
+    """Send the puzzle at PATH, a folder or packed, and print its digest."""
+    from tasks import steering
+
+    digest = steering.put(path)
+    click.echo(json.dumps({"schema": 1, "digest": digest}) if as_json else digest)
+
+
+@puzzle.command("list")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
+def list_puzzles(as_json: bool) -> None:
+    """List the puzzles in the store; packed ones are made by runs."""
+    from tasks import steering
+
+    found = steering.puzzles()
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "puzzles": found}))
+        return
+    columns = {
+        "digest": lambda entry: entry["digest"],
+        "name": lambda entry: entry["name"],
+        "bytes": lambda entry: f"{entry['bytes']:,}",
+        "asked for": lambda entry: _when(entry["at"]),
+    }
+    steering.table(found, columns)
+
+
+@puzzle.command("rm")
+@click.argument("digest")
+def remove_puzzle(digest: str) -> None:
+    """Remove a puzzle from the store."""
+    from tasks import steering
+
+    steering.remove_puzzle(digest)
+
+
+@click.command()
+@click.option("--older-than", default=3600.0, show_default=True, help="seconds since they ended or were asked for")
+def prune(older_than: float) -> None:
+    """Remove ended runs, and puzzles that no run needs, from the store."""
+    from tasks import steering
+
+    gone, puzzles = steering.prune(older_than)
+    click.echo(f"removed {gone} runs and {puzzles} puzzles")
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+COMMANDS = (enqueue, watch, status, runs, cancel, results, puzzle, prune)
+"""For ``pairing``."""

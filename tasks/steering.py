@@ -1,0 +1,232 @@
+"""Watch and steer the runs of a fleet from any host that reaches its broker."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pairing.errors import InputError, PairingError
+from tasks.artefacts import prepare_folder, write_artefacts
+from tasks.bundles import DIGEST, remove, shipped
+from tasks.display import Display, print_result
+from tasks.enqueuing import caller_store, enqueue, put_puzzle
+from tasks.environment import checked_settings
+from tasks.errors import RunTimeoutError
+from tasks.lifecycle import GIVE_UP_SECONDS, finish, overview, state_of
+from tasks.outcome import notes
+from tasks.request import Request, request_of
+from tasks.store import Store
+
+POLL_SECONDS = 0.5
+
+
+def enqueue_here(puzzle: str, wait: bool, as_json: bool, out: Path, options: dict[str, Any]) -> int:
+    """Enqueues a run and prints its id; with ``wait``, its result too. The exit status.
+
+    Raises:
+        PairingError: an option or the puzzle is wrong, or the broker cannot be reached.
+    """
+    run = enqueue(puzzle, **options)
+    if not wait:
+        print(json.dumps({"schema": 1, "run": run}) if as_json else run)  # noqa: T201
+        return 0
+    print(run, file=sys.stderr, flush=True)  # noqa: T201
+    return watch(run, as_json, out)
+
+
+def watch(run: str, as_json: bool, out: Path | None = None) -> int:
+    """Shows a run until it ends, and then its result; the exit status of ``pairing solve``.
+
+    Raises:
+        PairingError: there is no such run; or it ended without being compared, and why.
+        RunTimeoutError: its deadline is long over, and no worker brings it to an end.
+    """
+    store = known(run)
+    request: Request | None = None
+    while request is None and store.record(run, "end") is None:
+        request = _accepted(store, run)
+        _check_time(store, run)
+        time.sleep(0 if request else POLL_SECONDS)
+    if request is not None:
+        with Display(request) as display:
+            while store.record(run, "end") is None:
+                display.show(store)
+                _check_time(store, run)
+                time.sleep(POLL_SECONDS)
+            display.show(store, last=True)
+    return show_results(store, run, as_json, out)
+
+
+def show_results(store: Store, run: str, as_json: bool, out: Path | None) -> int:
+    """Prints a finished run's result, and writes its files to ``out``/<run> where that is given; the exit status.
+
+    Raises:
+        PairingError: it has not ended, or ended without a comparison, and why.
+    """
+    ended, summary, outcome = (store.record(run, name) for name in ("end", "summary", "outcome"))
+    if ended is None:
+        raise InputError(f"the run {run} is {state_of(store, run)}; watch it (pairing watch {run}) or wait")
+    if summary is None or outcome is None:
+        failure = PairingError(
+            f"the run {run} ended without a result ({ended['end']}): {ended['error'] or 'no reason'}"
+        )
+        failure.exit_status = ended["exit_status"]
+        raise failure
+    where = []
+    if out is not None:
+        folder = prepare_folder(out, run)
+        write_artefacts(folder, summary, store.matrices(run) or b"")
+        where = [f"Results: {folder}"]
+    if as_json:
+        print(json.dumps(summary, allow_nan=False))  # noqa: T201
+        for note in notes(summary, outcome):
+            print(note, file=sys.stderr)  # noqa: T201
+    else:
+        print_result(summary, [*notes(summary, outcome), *where])
+    return int(ended["exit_status"])
+
+
+def status(run: str) -> dict[str, Any]:
+    """What is known of a run, as plain JSON: its entry, ``state``, ``error``, and what every part of it says.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    store = known(run)
+    ended = store.record(run, "end") or {}
+    kinds = ("assignment", "progress", "refinement", "failure", "attempt")
+    parts = {kind: store.parts(run, kind) for kind in kinds}
+    return {
+        "schema": 1,
+        **(store.run_entry(run) or {}),
+        "state": state_of(store, run),
+        "error": ended.get("error"),
+        "ended_at": ended.get("at"),
+        "parts": {
+            "assigned": sorted(parts["assignment"]),
+            "refining": {
+                part: {key: record[key] for key in ("best_error", "evaluations", "seconds_left")}
+                for part, record in parts["progress"].items()
+                if part not in parts["refinement"]
+            },
+            "refined": {
+                part: {"full_mse": record["solution"]["full_mse"], "stopped": record["stopped"], "host": record["host"]}
+                for part, record in parts["refinement"].items()
+            },
+            "failed": {part: record["error"] for part, record in parts["failure"].items()},
+            "attempts": {part: record["count"] for part, record in parts["attempt"].items()},
+        },
+    }
+
+
+def runs() -> list[dict[str, Any]]:
+    """An entry for every run that the store knows, the newest first."""
+    return overview(_store())
+
+
+def cancel(run: str) -> str:
+    """Tells a run's refinements to end; what it is now.
+
+    A run that has been planned ends with the comparison of what there is; one that has not ends at once.
+
+    Raises:
+        InputError: there is no such run.
+    """
+    store = known(run)
+    if store.record(run, "end") is None:
+        store.announce(run, "cancelled")
+        if store.record(run, "plan") is None:
+            finish(store, run, "cancelled", "cancelled before it was planned", 4)
+    return str(state_of(store, run))
+
+
+def put(path: Path) -> str:
+    """Ships a puzzle; its digest."""
+    return put_puzzle(_store(), checked_settings(), path)
+
+
+def puzzles() -> list[dict[str, Any]]:
+    """``{"digest", "name", "bytes", "at"}`` of every puzzle in the store."""
+    return [vars(bundle) for bundle in shipped(_store().backend)]
+
+
+def remove_puzzle(digest: str) -> None:
+    """Removes a puzzle from the store; runs that have been accepted keep theirs.
+
+    Raises:
+        InputError: that is no digest, or there is no such puzzle.
+    """
+    if not DIGEST.fullmatch(digest):
+        raise InputError(
+            f"'{digest}' is no puzzle's digest (sha256: and 64 hexadecimal digits); see pairing puzzle list"
+        )
+    if not remove(_store().backend, digest):
+        raise InputError(f"the puzzle {digest} is not in the store; see pairing puzzle list")
+
+
+def prune(older_than: float) -> tuple[int, int]:
+    """Removes runs that ended more than so many seconds ago, and puzzles that no run has asked for since; how many."""
+    store, oldest = _store(), time.time() - older_than
+    gone = 0
+    for entry in store.run_entries():
+        ended = store.record(entry["run"], "end")
+        lost = ended is None and entry["deadline_at"] + GIVE_UP_SECONDS < oldest
+        if lost or (ended is not None and ended["at"] <= oldest):
+            store.forget(entry["run"])
+            gone += 1
+    kept = [store.record(entry["run"], "request") for entry in store.run_entries()]
+    used = {request["puzzle"] for request in kept if request is not None}
+    used |= {entry.get("puzzle") for entry in store.run_entries()}
+    unused = [bundle for bundle in shipped(store.backend) if bundle.at <= oldest and bundle.digest not in used]
+    for bundle in unused:
+        remove(store.backend, bundle.digest)
+    return gone, len(unused)
+
+
+def known(run: str) -> Store:
+    """The store, which knows the run.
+
+    Raises:
+        InputError: it does not.
+        BrokerError: it cannot be reached.
+    """
+    store = _store()
+    if store.run_entry(run) is None and store.record(run, "end") is None:
+        raise InputError(f"there is no run {run} in the store (any more); see pairing runs")
+    return store
+
+
+def _store() -> Store:
+    return caller_store(checked_settings())
+
+
+def _accepted(store: Store, run: str) -> Request | None:
+    record = store.record(run, "request")
+    return None if record is None else request_of(record)
+
+
+def _check_time(store: Store, run: str) -> None:
+    entry = store.run_entry(run)
+    if entry is not None and time.time() > entry["deadline_at"] + 2 * GIVE_UP_SECONDS:
+        raise RunTimeoutError(
+            f"the run {run} did not end by its deadline, and no worker brings it to an end; are workers running that"
+            " read pairing.pool?"
+        )
+
+
+def table(records: list[dict[str, Any]], columns: dict[str, Callable[[dict[str, Any]], str]]) -> None:
+    """Prints records as a table on standard output: title → what a record has there."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in columns:
+        shown.add_column(title, no_wrap=title != "note")
+    for record in records:
+        shown.add_row(*(cell(record) for cell in columns.values()))
+    Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160).print(shown)

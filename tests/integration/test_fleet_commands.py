@@ -1,0 +1,238 @@
+"""A fleet from outside: enqueued in every way, watched, cancelled, its results fetched, its store kept small."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from celery import Celery
+
+from pairing import load_puzzle
+from tests.support.fleet import DEMO, Command, Fleet, running_fleet, variant, wait_for
+
+
+@pytest.fixture(scope="module")
+def fleet(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with running_fleet(redis_url, tmp_path_factory.mktemp("fleet"), roots=DEMO.parent) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def command(fleet: Fleet, tmp_path: Path) -> Command:
+    """The command on another host, so to speak: it shares nothing with the worker but the broker."""
+    return Command(tmp_path, {"PAIRING_BROKER_URL": fleet.url, "PAIRING_KEY_PREFIX": fleet.prefix})
+
+
+def ended(fleet: Fleet, run: str, seconds: float = 120.0) -> dict[str, Any]:
+    return wait_for(f"the end of {run}", lambda: fleet.store.record(run, "end"), seconds)
+
+
+# --- called in every way
+
+
+def test_enqueue_prints_the_id_and_the_result_is_fetched_from_elsewhere(fleet: Fleet, command: Command) -> None:
+    said = command("enqueue", DEMO, "--methods", "trace,cosine", "--note", "by shell")
+    assert said.status == 0, said.errors
+    run = said.output.strip()
+    assert ended(fleet, run)["end"] == "succeeded"
+
+    fetched = command("results", run, "--out", "fetched", "--json")
+    assert fetched.status == 0
+    assert fetched.json["solved"]
+    folder = command.folder / "fetched" / run
+    assert json.loads((folder / "summary.json").read_text())["run"] == run
+    with np.load(folder / "weight_pairing_matrices.npz") as matrices:
+        assert sorted(matrices) == ["cosine", "trace"]
+
+    status = command("status", run, "--json").json
+    assert (status["state"], status["note"], status["error"]) == ("succeeded", "by shell", None)
+    assert set(status["parts"]["refined"]) == {"trace.s0", "cosine.s0"}
+    assert run in command("status", run).output
+    listed = command("runs", "--json").json["runs"]
+    assert [entry["state"] for entry in listed if entry["run"] == run] == ["succeeded"]
+    assert run in command("runs").output
+
+
+def test_enqueue_waits_with_the_exit_status_of_solve(command: Command) -> None:
+    solved = command("enqueue", DEMO, "--methods", "trace", "--wait", "--json", "--run", "waited-for")
+    assert solved.status == 0, solved.errors
+    assert solved.json["solved"]
+    assert (command.folder / "results" / "waited-for" / "summary.json").is_file()
+    again = command("watch", "waited-for")  # it has ended: the result at once
+    assert again.status == 0
+    assert "Solved" in again.output
+
+
+def test_not_solved_is_exit_status_1(fleet: Fleet, command: Command) -> None:
+    fleet_options = ["--methods", "cosine", "--no-repair", "--start", "norm", "--evaluations", "1"]
+    said = command("enqueue", DEMO, *fleet_options, "--wait", "--target-hash", "0" * 64)
+    assert said.status == 1, said.errors
+
+
+def test_a_wrong_puzzle_is_an_error_result(fleet: Fleet, command: Command) -> None:
+    broken = command.folder / "broken"
+    shutil.copytree(DEMO, broken)
+    (broken / "pieces" / "piece_3.pth").write_bytes(b"no piece")
+    said = command("enqueue", broken, "--wait")
+    assert said.status == 2
+    assert "piece_3.pth" in said.errors
+    assert "Traceback" not in said.errors
+    run = said.errors.split()[0]
+    assert ended(fleet, run)["end"] == "failed"
+
+
+def test_a_folder_that_is_none_is_said_before_anything_is_sent(command: Command) -> None:
+    said = command("enqueue", "nowhere")
+    assert said.status == 2
+    assert "nowhere" in said.errors
+    assert command("enqueue", command.folder).status == 2
+
+
+def test_python_enqueues_without_anything_heavy(fleet: Fleet, command: Command) -> None:
+    program = (
+        "import sys\n"
+        "from tasks import enqueue\n"
+        f"print(enqueue({str(DEMO)!r}, methods=['trace', 'cosine'], seeds=2, priority='urgent'))\n"
+        "heavy = {'torch', 'scipy', 'pandas', 'numba', 'numpy', 'sqlalchemy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    called = subprocess.run(
+        [sys.executable, "-c", program],
+        env=command.environment,
+        capture_output=True,
+        text=True,
+        cwd=command.folder,
+        check=False,
+    )
+    assert called.returncode == 0, called.stderr
+    run = called.stdout.strip()
+    assert ended(fleet, run)["end"] == "succeeded"
+    assert len(fleet.store.record(run, "summary")["methods"]) == 4
+
+
+@pytest.fixture
+def caller(fleet: Fleet) -> Iterator[Celery]:
+    """A program that has Celery and nothing of ours."""
+    app = Celery("caller", broker=fleet.url, backend=fleet.url, set_as_current=False)
+    app.conf.broker_transport_options = {"global_keyprefix": fleet.prefix}
+    app.conf.result_backend_transport_options = {"global_keyprefix": fleet.prefix}
+    yield app
+    app.backend.result_consumer.stop()
+    app.backend.client.connection_pool.disconnect()
+    app.close()
+
+
+def test_a_run_by_name_and_path_below_an_allowed_root(fleet: Fleet, caller: Celery) -> None:
+    asked = {"puzzle": str(DEMO), "methods": ["trace"], "note": "by name"}
+    result = caller.send_task("pairing.run", kwargs=asked, queue="pairing.pool")
+    assert result.get(timeout=120) == result.id
+    assert ended(fleet, result.id)["end"] == "succeeded"
+    assert fleet.store.record(result.id, "summary")["solved"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"methods": ["trace"]}, "puzzle: Field required"),
+        ({"puzzle": str(DEMO), "seeds": 0}, "seeds: Input should be greater"),
+        ({"puzzle": str(DEMO), "budget": -1}, "budget: Input should be greater"),
+        ({"puzzle": str(DEMO), "surprise": 1}, "surprise: Extra inputs"),
+        ({"puzzle": str(DEMO), "methods": ["no_such_method"]}, "unknown method 'no_such_method'"),
+        ({"puzzle": str(DEMO), "activation": "step"}, "unknown activation 'step'"),
+        ({"puzzle": f"sha256:{'0' * 64}"}, "pairing puzzle put"),
+        ({"puzzle": "/etc"}, "not below a folder"),
+        ({"puzzle": f"{DEMO}/../../pairing"}, "not below a folder"),
+        ({"puzzle": "demo-puzzle"}, "neither a digest"),
+    ],
+    ids=lambda value: next(iter(value.values())) if isinstance(value, dict) else None,
+)
+def test_a_wrong_argument_comes_back_as_a_clear_error(
+    fleet: Fleet, caller: Celery, asked: dict[str, Any], message: str
+) -> None:
+    result = caller.send_task("pairing.run", kwargs=asked, queue="pairing.pool")
+    with pytest.raises(Exception, match=message) as raised:
+        result.get(timeout=120)
+    assert type(raised.value).__name__ == "InputError"
+    assert ended(fleet, result.id)["end"] == "failed"
+
+
+def test_the_same_id_twice_is_one_run(fleet: Fleet, caller: Celery) -> None:
+    asked = {"puzzle": str(DEMO), "methods": ["trace"]}
+    for _ in range(2):
+        caller.send_task("pairing.run", kwargs=asked, task_id="the-same", queue="pairing.pool")
+    ended(fleet, "the-same")
+    wait_for("both messages", lambda: len(fleet.happened("task-succeeded", "the-same")) == 2)
+    fleet.wait_until_succeeded("the-same.comparison")
+    assert len(fleet.happened("task-started", "the-same.trace.s0.refinement")) == 1
+
+
+# --- puzzles
+
+
+def test_a_puzzle_is_put_listed_named_by_its_digest_and_removed(fleet: Fleet, command: Command) -> None:
+    packed = command.folder / "variant.safetensors"
+    packed.write_bytes(variant(1201).pack())
+    digest = command("puzzle", "put", packed).output.strip()
+    assert command("puzzle", "put", packed, "--json").json["digest"] == digest
+    entry = next(e for e in command("puzzle", "list", "--json").json["puzzles"] if e["digest"] == digest)
+    assert (entry["name"], entry["bytes"]) == (packed.name, packed.stat().st_size)
+    assert digest in command("puzzle", "list").output
+
+    solved = command("enqueue", digest, "--methods", "trace", "--wait", "--json")
+    assert solved.json["puzzle"] == load_puzzle(packed).digest
+
+    assert command("puzzle", "rm", digest).status == 0
+    assert command("puzzle", "rm", digest).status == 2
+    gone = command("enqueue", digest, "--methods", "trace", "--wait", environment={"PAIRING_CACHE_DIR": "elsewhere"})
+    assert gone.status in (0, 2)  # the worker's own copy may still be there
+    assert command("puzzle", "rm", "digest").status == 2
+
+
+# --- steering
+
+
+def test_a_cancelled_run_ends_as_cancelled_and_the_worker_goes_on(fleet: Fleet, command: Command) -> None:
+    options = ["--methods", "cosine", "--seeds", "6", "--compare", "--evaluations", str(10**9), "--deadline", "1000"]
+    run = command("enqueue", DEMO, *options).output.strip()
+    wait_for("a refinement", lambda: fleet.store.parts(run, "progress"), 120)
+    began = time.monotonic()
+    assert command("cancel", run).status == 0
+    assert ended(fleet, run)["end"] == "cancelled"
+    assert time.monotonic() - began < 60  # a safeguard, no measurement
+    assert command("watch", run).status == 4
+    assert command("enqueue", DEMO, "--methods", "trace", "--wait").status == 0
+
+
+def test_what_nobody_knows_is_said(command: Command) -> None:
+    for arguments in (["status", "nobody"], ["watch", "nobody"], ["cancel", "nobody"], ["results", "nobody"]):
+        said = command(*arguments)
+        assert said.status == 2
+        assert "there is no run nobody" in said.errors
+
+
+def test_a_broker_that_is_not_there_is_exit_status_3(command: Command) -> None:
+    url = "redis://:secret-password@127.0.0.1:1/0"
+    for arguments in (["enqueue", DEMO], ["runs"], ["puzzle", "put", DEMO]):
+        said = command(*arguments, environment={"PAIRING_BROKER_URL": url})
+        assert said.status == 3, said.errors
+        assert "127.0.0.1:1" in said.errors
+        assert "secret-password" not in said.errors
+
+
+def test_prune_removes_what_has_ended_and_nothing_else(fleet: Fleet, command: Command) -> None:
+    command("enqueue", DEMO, "--methods", "trace", "--wait", "--run", "to-be-pruned")
+    assert command("prune").status == 0
+    assert command("status", "to-be-pruned").status == 0  # it ended only now
+    assert command("prune", "--older-than", "0").status == 0
+    assert command("status", "to-be-pruned").status == 2
+    left = [entry["run"] for entry in fleet.store.run_entries()]
+    assert "to-be-pruned" not in left
+    assert not fleet.store.backend.fields("pairing.run.to-be-pruned.refinement")
