@@ -15,7 +15,9 @@ LINEARISATIONS = 16
 LEAST_ROWS = 256
 MANY_ROWS = 512
 LEAST_FALL = 0.02
-"""The part of the error by which it has to fall for a descent to go on."""
+"""The part of the error by which it has to fall for a descent of a large network to go on: its steps are dear."""
+LARGE = 64
+"""Blocks of a large network."""
 ROUNDING = 1e-12
 """Errors below this part of the target's variance are rounding of float32: no order is told from another there."""
 
@@ -44,8 +46,9 @@ class Descent:
         """The order's exact error on the rows."""
 
     def steps(self, linearisations: int = LINEARISATIONS) -> Iterator[None]:
-        """One linearisation after the other until the exact error falls no more, or hardly."""
+        """One linearisation after the other until the exact error falls no more (of a large network: hardly)."""
         rounding = rounding_of(self._search)
+        least_fall = LEAST_FALL if len(self.order) > LARGE else 0.0
         for _ in range(linearisations):
             model = self._search.linearise(self.network, self.order, self.rows)
             self.error = model.error
@@ -53,7 +56,7 @@ class Descent:
                 return
             path = descend(model, moves=2 * len(self.order), least_gain=1e-6 * model.error)
             yield
-            if not self._follow(path) or self.error <= rounding or self.error > (1 - LEAST_FALL) * model.error:
+            if not self._follow(path) or self.error <= rounding or self.error > (1 - least_fall) * model.error:
                 return
 
     def _follow(self, path: Indices) -> bool:
