@@ -90,4 +90,4 @@ def _locked(place: Path, how: int) -> Iterator[int]:
 
 
 def _bytes(place: Path) -> int:
-    return sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+    return sum(file.stat().st_size for pattern in ("*", "pieces/*") for file in place.glob(pattern) if file.is_file())

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import redis
 
-from pairing import load_puzzle
-from pairing.errors import InputError
-from pairing.packing import unpack_puzzle
-from tasks.store import Backend, Memory, Redis, Store, part_name
+from tasks.backend import Backend, Memory, Redis
+from tasks.bundles import PACKED, ship
+from tasks.errors import BrokerError
+from tasks.store import KEYS, Store, part_name
 
-DEMO = Path(__file__).parents[2] / "examples" / "demo-puzzle"
 LIFETIME = 1000  # seconds
 
 
@@ -114,12 +111,66 @@ def test_fields_that_one_gets_are_a_copy(backend: Backend) -> None:
     assert backend.fields("pairing.hash") == {"a": b"1"}
 
 
+def test_one_field_alone(backend: Backend) -> None:
+    assert backend.field("pairing.hash", "a") is None
+    backend.put_field("pairing.hash", "a", b"1")
+    backend.put_field("pairing.hash", "b", b"2")
+    assert backend.field("pairing.hash", "a") == b"1"
+    backend.remove_field("pairing.hash", "a")
+    backend.remove_field("pairing.hash", "a")
+    backend.remove_field("pairing.other", "a")
+    assert backend.fields("pairing.hash") == {"b": b"2"}
+
+
+def test_what_was_removed_is_gone(backend: Backend) -> None:
+    backend.put("pairing.key", b"1")
+    backend.put("pairing.kept", b"1")
+    backend.put_field("pairing.hash", "a", b"1")
+    backend.remove("pairing.key", "pairing.hash", "pairing.nothing")
+    assert backend.get("pairing.key") is None
+    assert backend.fields("pairing.hash") == {}
+    assert backend.get("pairing.kept") == b"1"
+
+
+def test_renewing_says_whether_all_is_there(backend: Backend) -> None:
+    backend.put("pairing.key", b"1")
+    backend.put_field("pairing.hash", "a", b"1")
+    assert backend.renew("pairing.key", "pairing.hash")
+    assert not backend.renew("pairing.key", "pairing.nothing")
+
+
 # --- what only Redis has
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password() -> None:
+    gone = Redis("redis://:a-secret@127.0.0.1:1/3")
+    with pytest.raises(BrokerError, match=r"127\.0\.0\.1:1, database 3 cannot be reached") as raised:
+        gone.get("pairing.key")
+    assert "a-secret" not in str(raised.value)
+
+
+def test_a_wrong_password_is_said(redis_url: str) -> None:
+    host = redis_url.rpartition("@")[2]
+    with pytest.raises(BrokerError, match="refuses the password") as raised:
+        Redis(f"redis://:not-this-one@{host}").get("pairing.key")
+    assert "not-this-one" not in str(raised.value)
+
+
+def test_forgetting_a_run_leaves_nothing_of_it(redis_url: str, in_redis: Redis, prefix: str) -> None:
+    store = Store(in_redis)
+    fill(store)
+    store.put_new_record("run1", "end", {"end": "succeeded"})
+    store.put_part("run1", "attempt", "trace.s0", {"count": 1})
+    store.forget("run1")
+    with redis.Redis.from_url(redis_url) as client:
+        assert not list(client.scan_iter(f"{prefix}pairing.run.run1*"))
+    assert store.run_entries() == []
+    assert "matrices" in KEYS
 
 
 def fill(store: Store) -> None:
     """Writes something of every kind."""
-    bundle = store.put_puzzle(b"a puzzle")
+    bundle = ship(store.backend, {PACKED: b"a puzzle"}, "name", most_bytes=100, quota=100)
     store.put_similarity(bundle, "trace", np.eye(2))
     store.put_record("run1", "request", {"a": 1})
     store.claim("run1", "published")
@@ -127,13 +178,14 @@ def fill(store: Store) -> None:
     store.put_checkpoint("run1", "trace.s0", {"a": 1})
     store.announce("run1", "cancelled")
     store.put_matrices("run1", b"npz")
+    store.put_run_entry("run1", {"run": "run1"})
 
 
 def test_every_key_has_the_prefix_and_then_our_name(redis_url: str, in_redis: Redis, prefix: str) -> None:
     fill(Store(in_redis))
     with redis.Redis.from_url(redis_url) as client:
         keys = [key.decode() for key in client.scan_iter(f"{prefix}*")]
-        assert len(keys) == 8
+        assert len(keys) == 11
         assert all(key.startswith(f"{prefix}pairing.") for key in keys)
         assert not client.keys("pairing.run.run1*")  # nothing without it
 
@@ -235,28 +287,6 @@ def test_the_first_reason_to_stop_stays(store: Store) -> None:
     store.announce("run1", "cancelled")
     assert store.announced("run1") == "solved_elsewhere"
     assert store.announced("run2") is None
-
-
-def test_a_puzzle_comes_back_under_its_digest(store: Store) -> None:
-    packed = load_puzzle(DEMO).pack()
-    bundle = store.put_puzzle(packed)
-    assert bundle == f"sha256:{hashlib.sha256(packed).hexdigest()}"
-    assert store.puzzle(bundle) == packed
-    assert unpack_puzzle(store.puzzle(bundle)).digest == load_puzzle(DEMO).digest
-    assert store.put_puzzle(packed) == bundle
-
-
-def test_a_puzzle_that_is_not_there_says_what_to_do(store: Store) -> None:
-    with pytest.raises(InputError, match=r"sha256:0+ is not in the store .* enqueue the run again"):
-        store.puzzle(f"sha256:{'0' * 64}")
-
-
-def test_a_puzzle_that_was_changed_in_the_store_is_refused(backend: Backend, store: Store) -> None:
-    packed = load_puzzle(DEMO).pack()
-    bundle = store.put_puzzle(packed)
-    backend.put(f"pairing.puzzle.{bundle}", packed[:-1] + bytes([packed[-1] ^ 1]))
-    with pytest.raises(InputError, match="changed in the store; enqueue the run again"):
-        store.puzzle(bundle)
 
 
 @pytest.mark.parametrize("blocks", [1, 48])
