@@ -22,9 +22,9 @@ task_serializer = result_serializer = "json"
 accept_content = ["json"]
 result_accept_content = ["json"]
 
-# --- queues: only `pairing.pool` needs the database
+# --- queues: only `pairing.pool` needs the database; `celery` is where callers by name send `pairing.run`
 
-task_queues = [Queue(name) for name in ("pairing.pool", "pairing.numbers", "pairing.refine")]  # type: ignore[no-untyped-call]
+task_queues = [Queue(name) for name in ("pairing.pool", "celery", "pairing.numbers", "pairing.refine")]  # type: ignore[no-untyped-call]
 task_default_queue = "pairing.pool"
 task_create_missing_queues = False  # a mistyped queue is an error, not a queue that nobody reads
 task_routes = {
@@ -40,7 +40,8 @@ task_routes = {
 task_acks_late = True
 task_reject_on_worker_lost = True
 task_retry_on_worker_lost = True  # else a task that kills its worker is handed out again without end
-task_annotations = {"*": {"max_retries": 5, "default_retry_delay": 1}}  # the default delay is 180
+# The store counts attempts without progress; this only has to be more. The default delay is 180.
+task_annotations = {"*": {"max_retries": 1000, "default_retry_delay": 1}}
 worker_prefetch_multiplier = 1  # a refinement takes minutes: nobody may sit on a second one
 worker_cancel_long_running_tasks_on_connection_loss = True  # it will be handed out again: stop the old one
 result_backend_always_retry = True  # the default turns tasks in flight during a Redis restart into failures

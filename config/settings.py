@@ -88,6 +88,9 @@ class Settings(BaseSettings):
         default="",
         description="folders, joined as in PATH, below which a run may name a puzzle by its path on the worker's host",
     )
+    stop_files: str = Field(
+        default="", description="files, joined as in PATH: while one exists, workers take no new tasks"
+    )
     store_lifetime: int = Field(default=86_400, gt=0, description="seconds that a run's state stays in the store")
     visibility_timeout: int = Field(
         default=14_400, gt=0, description="seconds after which Redis hands an unfinished task out again"

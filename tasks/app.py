@@ -6,6 +6,7 @@ import functools
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import cache
@@ -13,12 +14,14 @@ from typing import TYPE_CHECKING, Any, ParamSpec, cast
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
-from celery.signals import worker_init, worker_shutting_down
+from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
 from config.settings import settings
 from pairing.errors import PairingError
+from tasks.chores import Chore, do_chores
 from tasks.protocol import OtherProtocolError, check_protocol
 from tasks.request import SCHEMA_VERSION
+from tasks.stop_file import StopFile
 
 if TYPE_CHECKING:
     from tasks.puzzles import Puzzles
@@ -35,6 +38,10 @@ HAND_BACK_SECONDS = 1.0
 
 app = Celery("pairing")
 app.config_from_object("config.celeryconfig")
+app.steps["consumer"].add(StopFile)
+
+SWEEP_SECONDS = 10.0
+_ended = threading.Event()
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]
@@ -44,6 +51,25 @@ def prepare_worker(**_: Any) -> None:
         os.environ.setdefault(name, "1")
     import tasks.comparison
     import tasks.planning  # noqa: F401
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def begin_chores(sender: Any, **_: Any) -> None:
+    """Sees to runs that nobody else brings to an end."""
+    from tasks.lifecycle import sweep
+    from tasks.running import rescue
+
+    if "pairing.pool" in sender.app.amqp.queues.consume_from or sender.app.amqp.queues.consume_from == {}:
+        found = settings()
+        url, prefix = found.broker_url.get_secret_value(), found.key_prefix
+        sweeping = Chore("sweeping", SWEEP_SECONDS, lambda: sweep(store(), lambda run: rescue(url, prefix, run)))
+        threading.Thread(target=do_chores, args=([sweeping], _ended), daemon=True).start()
+
+
+@worker_shutdown.connect  # type: ignore[untyped-decorator]
+def end_chores(**_: Any) -> None:
+    """Ends the thread of chores."""
+    _ended.set()
 
 
 interruption = multiprocessing.get_context("fork").Event()

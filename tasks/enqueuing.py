@@ -66,7 +66,8 @@ def send(url: str, prefix: str, request: Request) -> None:
     Raises:
         BrokerError: the broker cannot be reached, or takes no more.
     """
-    send_task(url, prefix, "pairing.run", request.run, kwargs=request.model_dump(exclude={"run"}))
+    arguments = {"kwargs": request.model_dump(exclude={"run"}), "priority": request.message_priority}
+    send_task(url, prefix, "pairing.run", request.run, **arguments)
 
 
 def send_task(url: str, prefix: str, name: str, task_id: str, **arguments: Any) -> None:

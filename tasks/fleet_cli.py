@@ -173,5 +173,23 @@ def _when(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-COMMANDS = (enqueue, watch, status, runs, cancel, results, puzzle, prune)
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.option(
+    "--role", type=click.Choice(["plan", "numbers", "refine", "pool", "all"]), default="all", show_default=True
+)
+@click.option("--concurrency", type=click.IntRange(1, 1024), help="processes  [default: the cores; plan, pool: 1]")
+@click.option("--name", help="the worker's name on this host  [default: pairing-<role>]")
+@click.argument("celery_arguments", nargs=-1, type=click.UNPROCESSED)
+def worker(role: str, concurrency: int | None, name: str | None, celery_arguments: tuple[str, ...]) -> None:
+    """Start a worker of the fleet (PAIRING_BROKER_URL) in the foreground; further arguments go to celery worker.
+
+    plan and pool read the queue pairing.pool (planning, comparison, the pool; only these need the database), numbers
+    pairing.numbers (similarity, assignment), refine pairing.refine. Two workers of one role on one host need names.
+    """
+    from tasks.worker import become_worker
+
+    become_worker(role, concurrency, name, celery_arguments)
+
+
+COMMANDS = (worker, enqueue, watch, status, runs, cancel, results, puzzle, prune)
 """For ``pairing``."""

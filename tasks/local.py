@@ -24,6 +24,7 @@ from typing import IO, Any, cast
 
 from tasks import guardian as guardian_script
 from tasks.errors import BrokerError
+from tasks.worker import worker_command, worker_environment
 
 ARGUMENTS = ("--loglevel=INFO", "--without-gossip", "--without-mingle")
 """Celery's arguments for an embedded worker; without mingle it is ready a second earlier."""
@@ -31,7 +32,6 @@ ARGUMENTS = ("--loglevel=INFO", "--without-gossip", "--without-mingle")
 _START_SECONDS = 30.0
 _END_SECONDS = 5.0
 _LOG_LINES = 15
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
 @dataclass
@@ -164,8 +164,11 @@ def embedded_fleet(
         "owner": os.getpid(),
         "password": password,
         "broker": str(_broker_binary()),
-        "workers": {f"worker-{number}": _worker_command(number, app, arguments) for number in range(1, workers + 1)},
-        "environment": _worker_environment(environment or {}),
+        "workers": {
+            f"worker-{number}": worker_command(app, f"embedded{number}@%h", 1, arguments)
+            for number in range(1, workers + 1)
+        },
+        "environment": worker_environment(environment),
     }
     # -I and -S leave out the environment, the working directory and site-packages: a fast, clean start.
     # A session of its own keeps it away from the terminal's Ctrl-C and hang-up.
@@ -195,23 +198,6 @@ def _send(guardian: subprocess.Popen[bytes], line: bytes) -> None:
             line = line[_pipe(guardian.stdin).write(line) :]
     except BrokenPipeError as error:
         raise BrokerError("The embedded fleet's guardian ended at its start. Start the command again.") from error
-
-
-def _worker_command(number: int, app: str, arguments: Sequence[str]) -> list[str]:
-    name = f"embedded{number}@%h"
-    fixed = ["--pool=prefork", "--concurrency=1", "--hostname", name]
-    return [sys.executable, "-m", "celery", "-A", app, "worker", *fixed, *arguments]
-
-
-def _worker_environment(changes: Mapping[str, str]) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CELERY_")}
-    # `python -m celery` and Celery itself put the working directory before everything, where any tasks.py
-    # would hide the package. This process's own path, with the working directory last, prevents both; before it
-    # the folder of our own packages, which stands in no path where they are installed editable.
-    own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    path = dict.fromkeys([*(os.path.abspath(entry) for entry in sys.path), own, os.getcwd()])
-    imports = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(path)}
-    return {**inherited, **imports, **_ONE_THREAD, **changes}
 
 
 def _broker_binary() -> Path:

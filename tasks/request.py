@@ -56,6 +56,11 @@ class Request(BaseModel):
     """Unix time."""
 
     @property
+    def message_priority(self) -> int:
+        """The priority of the run's messages. With Redis 0 comes first, and it is what a message without one has."""
+        return 0 if self.priority == "urgent" else 6
+
+    @property
     def deadline_at(self) -> float:
         """The Unix time by which the run is to have ended."""
         return self.enqueued_at + self.deadline

@@ -1,0 +1,192 @@
+"""Workers as services: their roles, the stop file, urgent runs before ordinary ones, runs that nobody ends."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import redis
+
+from tasks.backend import Redis
+from tasks.chores import Chore, do_chores
+from tasks.lifecycle import GIVE_UP_SECONDS, RESCUE_SECONDS, register, state_of, sweep
+from tasks.queues import ROLES
+from tasks.request import request_of
+from tasks.store import Store
+from tests.support.fleet import DEMO, Command, wait_for
+
+
+@dataclass
+class Host:
+    """A host of a fleet: the command, and what its workers' logs say."""
+
+    command: Command
+    store: Store
+    logs: list[Path] = field(default_factory=list)
+
+    @contextmanager
+    def worker(self, *arguments: str, **environment: str) -> Iterator[Path]:
+        """A worker from its readiness to its end by SIGTERM; its log."""
+        log = self.command.folder / f"worker-{len(self.logs)}.log"
+        self.logs.append(log)
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                ["pairing", "worker", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**self.command.environment, "PATH": path_of_scripts(), **environment},
+                cwd=self.command.folder,
+                start_new_session=True,
+            )
+        try:
+            wait_for("the worker", lambda: b" ready." in log.read_bytes() or process.poll() is not None, 120)
+            assert process.poll() is None, log.read_text()
+            yield log
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0, log.read_text()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def enqueue(self, run: str, *options: str) -> None:
+        said = self.command("enqueue", DEMO, "--methods", "trace", "--run", run, *options)
+        assert said.status == 0, said.errors
+
+    def wait_for_end(self, run: str) -> str:
+        return str(wait_for(f"the end of {run}", lambda: self.store.record(run, "end"), 120)["end"])
+
+
+def path_of_scripts() -> str:
+    import sysconfig
+
+    return os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+
+
+@pytest.fixture
+def host(redis_url: str, tmp_path: Path) -> Iterator[Host]:
+    prefix = f"test-{secrets.token_hex(6)}:"
+    command = Command(tmp_path, {"PAIRING_BROKER_URL": redis_url, "PAIRING_KEY_PREFIX": prefix})
+    yield Host(command, Store(Redis(redis_url, prefix)))
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter(f"{prefix}*"):
+            client.delete(key)
+
+
+def test_roles_share_a_run_and_a_tasks_module_of_the_working_directory_hides_nothing(host: Host) -> None:
+    (host.command.folder / "tasks.py").write_text("raise SystemExit('the wrong module')\n")
+    wrong = {"CELERY_BROKER_URL": "redis://127.0.0.1:1/0", "CELERY_RESULT_BACKEND": "redis://127.0.0.1:1/0"}
+    with (
+        host.worker("--role", "plan", **wrong) as plan,
+        host.worker("--role", "numbers", "--concurrency", "1", **wrong) as numbers,
+        host.worker("--role", "refine", "--name", "second", "--concurrency", "1", **wrong) as refine,
+    ):
+        host.enqueue("shared")
+        assert host.wait_for_end("shared") == "succeeded"
+    logs = {"plan": plan.read_text(), "numbers": numbers.read_text(), "refine": refine.read_text()}
+    for role, log in logs.items():
+        assert "DuplicateNodename" not in log
+        tasks = {name for name in ("run", "comparison", "similarity", "assignment", "refinement")
+                 if f"Task pairing.{name}[" in log}  # fmt: skip
+        expected = {"plan": {"run", "comparison"}, "numbers": {"similarity", "assignment"}, "refine": {"refinement"}}
+        assert tasks == expected[role]
+    assert "second@" in logs["refine"]
+
+
+def test_every_queue_has_a_reader() -> None:
+    assert set(ROLES["all"]) == {queue for queues in ROLES.values() for queue in queues}
+
+
+def test_no_new_task_is_taken_while_a_stop_file_exists(host: Host) -> None:
+    files = [host.command.folder / name for name in ("stop-here", "stop-everywhere")]
+    files[1].touch()
+    with host.worker("--concurrency", "1", PAIRING_STOP_FILES=os.pathsep.join(map(str, files))) as log:
+        wait_for("the stop", lambda: b"taking no new tasks" in log.read_bytes())
+        host.enqueue("waiting")
+        files[0].touch()
+        files[1].unlink()  # one is enough
+        again = log.read_bytes().count(b"taking tasks again")
+        assert host.store.record("waiting", "plan") is None
+        assert again == 0
+        files[0].unlink()
+        assert host.wait_for_end("waiting") == "succeeded"
+        files[0].touch()
+        wait_for("the second stop", lambda: log.read_bytes().count(b"taking no new tasks") == 2)
+        host.enqueue("waiting-again")
+        files[0].unlink()
+        assert host.wait_for_end("waiting-again") == "succeeded"
+    text = log.read_text()
+    assert text.index("taking tasks again") < text.index("Task pairing.run[waiting]")
+
+
+def test_an_urgent_run_overtakes_ordinary_ones(host: Host) -> None:
+    for run in ("ordinary-1", "ordinary-2", "ordinary-3"):
+        host.enqueue(run)
+    host.enqueue("urgent", "--priority", "urgent")
+    with host.worker("--concurrency", "1") as log:
+        ends = {run: host.wait_for_end(run) for run in ("ordinary-1", "ordinary-2", "ordinary-3", "urgent")}
+    assert set(ends.values()) == {"succeeded"}
+    text = log.read_text()
+    last = text.index("Task pairing.comparison[urgent.comparison] received")
+    for run in ("ordinary-1", "ordinary-2", "ordinary-3"):
+        assert last < text.index(f"Task pairing.comparison[{run}.comparison] received")
+
+
+def test_a_wrong_setting_is_one_clear_line(host: Host) -> None:
+    said = host.command("worker", environment={"PAIRING_STORE_LIFETIME": "soon"})
+    assert said.status == 2
+    assert "PAIRING_STORE_LIFETIME" in said.errors
+    assert "Traceback" not in said.errors
+
+
+# --- runs that nobody ends
+
+
+def test_the_sweeper_brings_every_run_to_an_end(host: Host) -> None:
+    store, rescued = host.store, list[str]()
+    runs = {
+        run: request_of({"run": run, "puzzle": f"sha256:{'0' * 64}", "deadline": 10.0, "enqueued_at": 1000.0})
+        for run in ("planned", "queued", "ended")
+    }
+    for request in runs.values():
+        register(store, request)
+    for run in ("planned", "ended"):
+        store.put_record(run, "plan", {"pool_best": None})
+    store.put_new_record("ended", "end", {"end": "succeeded", "error": None})
+
+    assert sweep(store, rescued.append, now=1010.0) == []  # its comparison may just be running
+    assert sorted(sweep(store, rescued.append, now=1010.0 + RESCUE_SECONDS)) == ["planned", "queued"]
+    sweep(store, rescued.append, now=1011.0 + RESCUE_SECONDS)
+    assert rescued == ["planned"]  # once; one that was never planned has nothing to be compared
+    sweep(store, rescued.append, now=1010.0 + GIVE_UP_SECONDS)
+    assert {run: state_of(store, run) for run in runs} == {
+        "planned": "timed_out",
+        "queued": "timed_out",
+        "ended": "succeeded",
+    }
+
+
+def test_a_chore_that_fails_stops_no_other() -> None:
+    done, ended = list[str](), threading.Event()
+
+    def fail() -> None:
+        done.append("failed")
+        raise ValueError("as asked")
+
+    def work() -> None:
+        done.append("worked")
+        if done.count("worked") == 5:
+            ended.set()
+
+    do_chores([Chore("failing", 0.001, fail), Chore("working", 0.002, work)], ended)
+    assert done.count("worked") == 5
+    assert "failed" in done
