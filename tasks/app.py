@@ -12,8 +12,8 @@ from celery.signals import worker_init
 from config.settings import settings
 
 if TYPE_CHECKING:
+    from tasks.address import PoolAddress
     from tasks.store import Store
-    from tasks.winners import PoolAddress
 
 app = Celery("pairing")
 app.config_from_object("config.celeryconfig")
@@ -39,11 +39,9 @@ def store() -> Store:
 
 def pool_address() -> PoolAddress:
     """Where the settings say that the pool is."""
-    from tasks.winners import PoolAddress
+    from tasks.address import address_of
 
-    found = settings()
-    password = None if found.pool_password is None else found.pool_password.get_secret_value()
-    return PoolAddress(url=found.pool_address, password=password, data_dir=found.data_dir)
+    return address_of(settings())
 
 
 @app.task(name="pairing.run", bind=True)  # type: ignore[untyped-decorator]

@@ -14,11 +14,12 @@ from pairing.decidability import undecidable_exchanges
 from pairing.puzzle import Puzzle
 from pairing.solution import Solution, solution_of
 from pairing.version import __version__
+from tasks.address import PoolAddress
 from tasks.errors import SpoolError
 from tasks.request import Request
 from tasks.stages import load
 from tasks.store import Store, part_name
-from tasks.winners import Candidate, PoolAddress, Stored, is_winner, store_winners
+from tasks.winners import Candidate, Stored, is_winner, store_winners
 
 STOPPED_EARLY = ("solved_elsewhere", "cancelled")
 """Why a refinement may have ended before it had its due; its error ranks behind the others'."""

@@ -8,12 +8,12 @@ from typing import Any
 from pairing.activation_choice import with_activation
 from pairing.network import Network, pairs_of
 from pairing.puzzle import Puzzle
+from tasks.address import PoolAddress, open_run_pool
 from tasks.errors import PoolError
 from tasks.pool import Pool, PoolRow
 from tasks.request import Request
 from tasks.stages import load
 from tasks.store import Store
-from tasks.winners import PoolAddress, open_run_pool
 
 
 def plan(store: Store, address: PoolAddress, run: str) -> Request:

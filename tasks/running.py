@@ -9,11 +9,11 @@ from contextlib import ExitStack, contextmanager
 
 from pairing.errors import PairingError
 from pairing.puzzle import Puzzle
+from tasks.address import PoolAddress
 from tasks.display import Display
 from tasks.errors import RunTimeoutError
 from tasks.request import Request
 from tasks.store import Memory, Redis, Store
-from tasks.winners import PoolAddress
 
 GRACE_SECONDS = 15.0
 """How long after its deadline a run may take to compare what it has."""

@@ -355,7 +355,7 @@ def test_the_shared_table_is_made_only_when_asked(postgres_pool: PostgresPoolDat
     postgres_pool.execute("DROP TABLE js_puzzle_pool")
     with postgres_pool.open() as pool:
         assert postgres_pool.execute(query) == []
-        with pytest.raises(PoolError, match="create_tables") as caught:
+        with pytest.raises(PoolError, match="--shared-table") as caught:
             pool.insert(winner(), provenance())
         assert caught.value.permanent
         pool.create_tables()
