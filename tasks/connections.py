@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasks.database import CONNECT_SECONDS
 from tasks.errors import PoolError
 
 PATIENCE_SECONDS = 5.0
@@ -21,12 +22,14 @@ PATIENCE_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class Allowance:
-    """At most ``number`` attempts to connect to a server in any ``seconds`` seconds, by all processes together."""
+    """At most ``number`` attempts to connect reach a server in any ``seconds`` seconds, by all processes together."""
 
     folder: Path
     """Where the record of recent attempts is, a file per server."""
     number: int
     seconds: float = 60.0
+    late: float = CONNECT_SECONDS
+    """How long after its turn an attempt may reach the server; it counts for so much longer."""
     patience: float = PATIENCE_SECONDS
 
     def take(self, server: str) -> None:
@@ -54,11 +57,11 @@ class Allowance:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with path.open("a+", encoding="ascii") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)  # goes when the file is closed, or with the process
-                now = time.time()
+                now, counts = time.time(), self.seconds + self.late
                 file.seek(0)
-                recent = [then for then in _times(file.read()) if now - self.seconds < then <= now]
+                recent = [then for then in _times(file.read()) if now - counts < then <= now]
                 if len(recent) >= self.number:
-                    return max(0.001, recent[-self.number] + self.seconds - now)
+                    return max(0.001, recent[-self.number] + counts - now)
                 file.truncate(0)
                 json.dump([*recent, now], file)
         except OSError as error:

@@ -12,6 +12,9 @@ from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyE
 from pairing.errors import InputError
 from tasks.errors import PoolError
 
+CONNECT_SECONDS = 5
+"""How long an attempt to connect may take."""
+
 # What to do about an SQLSTATE of PostgreSQL, and whether trying again is of no use.
 _ADVICE = {
     "42P01": ("Check the database's name; in a new one, `pairing pool init --shared-table` makes the tables.", True),
@@ -66,7 +69,7 @@ def postgres_engine(url: URL, password: str | None, before_connecting: Callable[
     ``before_connecting`` is called before each new connection, and may raise to prevent it.
     """
     arguments = {
-        "connect_timeout": 5,
+        "connect_timeout": CONNECT_SECONDS,
         "fallback_application_name": "pairing",
         # A peer that vanished (asleep, unplugged) must not hold a worker for a quarter of an hour.
         "keepalives_idle": 30,
