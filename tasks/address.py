@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from config.settings import Settings
+from pydantic import ValidationError
+
+from config.settings import Settings, settings
+from pairing.errors import InputError
 from pairing.puzzle import Puzzle
 from tasks.connections import Allowance
 from tasks.database import checked_url, server
@@ -72,6 +75,20 @@ def address_of(found: Settings, url: str | None = None) -> PoolAddress:
         data_dir=found.data_dir.resolve(),
         connections_per_minute=found.pool_connections_per_minute,
     )
+
+
+def checked_settings() -> Settings:
+    """This process's settings; what is wrong with them as people may read it, with no value in it."""
+    try:
+        return settings()
+    except ValidationError as error:
+        names = {str(problem["loc"][0]): problem["msg"] for problem in error.errors(include_input=False)}
+        problems = "; ".join(
+            f"{name if name.isupper() else f'PAIRING_{name.upper()}'}: {text}" for name, text in names.items()
+        )
+        raise InputError(f"the environment holds a wrong setting: {problems}") from None
+    except OSError as error:
+        raise InputError(f"{error.filename}: a setting's file cannot be read ({error.strerror})") from error
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import click
 
 from pairing.errors import InputError, PairingError
 from pairing.version import __version__
+from tasks.pool_cli import pool_commands
 
 EXIT_HELP = """Exit status: 0 solved; 1 finished, not solved; 2 the call or the input is wrong; 3 broker unreachable, or
 a winner could neither be stored nor spooled; 4 cancelled or out of time; 5 every method failed; 130 interrupted."""
@@ -72,6 +73,9 @@ def run_options(command: Any) -> Any:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+cli.add_command(pool_commands)
 
 
 @cli.command(epilog=EXIT_HELP)

@@ -74,6 +74,7 @@ def compare(store: Store, address: PoolAddress, run: str) -> dict[str, Any]:
             "cancelled": store.announced(run) == "cancelled",
             "pool_error": stored.error or plan.get("pool_error"),
             "lost_winner": lost,
+            "unrecorded": stored.unrecorded,
         },
     )
     store.put_record(run, "summary", summary)  # last: whoever waits for the run waits for this

@@ -81,9 +81,11 @@ class Pool:
     Attributes:
         keeps_provenance: whether ``insert`` records where a row came from. False where the database gives
             us no right to tables of our own.
+        reads_provenance: whether such records, made by whomever, can be read.
     """
 
     keeps_provenance: bool
+    reads_provenance: bool
 
     def __init__(self, url: str, password: str | None, before_connecting: Callable[[], None]) -> None:
         """Connect, as ``open_pool`` says."""
@@ -109,7 +111,12 @@ class Pool:
 
     def __repr__(self) -> str:
         """Give the address, which holds no password."""
-        return f"Pool({place(self._url)})"
+        return f"Pool({self.place})"
+
+    @property
+    def place(self) -> str:
+        """Where the database is, as people say it."""
+        return place(self._url)
 
     def close(self) -> None:
         """End the connection. A later use connects anew."""
@@ -155,10 +162,11 @@ class Pool:
                     found.append(_pool_row(row))
         return found
 
-    def insert(self, winner: Winner, provenance: Provenance) -> Inserted:
+    def insert(self, winner: Winner, provenance: Provenance | None) -> Inserted:
         """Store a winner and where it came from, unless its pair of sigmas is there already.
 
-        A row that is on record for other puzzles only does not count as being there. The row has been
+        A row that is on record for other puzzles only does not count as being there; for a winner of unknown
+        provenance (None) every row counts. The row has been
         read back in a transaction of its own when this returns. Calling again is harmless.
 
         Raises:
@@ -170,12 +178,13 @@ class Pool:
         doing = "Storing a winner"
         with self.transaction(doing, write=True) as connection:
             same = sa.and_(POOL.c.inp_sigma == winner.inp_sigma, POOL.c.out_sigma == winner.out_sigma)
-            query = sa.select(POOL.c.id).where(same, self._may_be(provenance.puzzle)).order_by(POOL.c.id)
+            ours = sa.true() if provenance is None else self._may_be(provenance.puzzle)
+            query = sa.select(POOL.c.id).where(same, ours).order_by(POOL.c.id)
             there = connection.execute(query.limit(1)).scalar()
             if there is not None:
                 return Inserted(id=there, new=False)
             new = connection.execute(sa.insert(POOL).values(values).returning(POOL.c.id)).scalar_one()
-            if self.keeps_provenance:
+            if self.keeps_provenance and provenance is not None:
                 _record(connection, new, provenance)
         with self.transaction(f"{doing} (reading it back)") as connection:
             row = connection.execute(sa.select(POOL).where(POOL.c.id == new)).one_or_none()
@@ -188,7 +197,7 @@ class Pool:
 
     def _may_be(self, puzzle: str) -> sa.ColumnElement[bool]:
         """A row of the pool that is on record for ``puzzle``, or not on record at all."""
-        if not self._reads_provenance:
+        if not self.reads_provenance:
             return sa.true()
         record = sa.select(RESULT.c.pool_id).where(RESULT.c.pool_id == POOL.c.id)
         return sa.or_(~record.exists(), record.where(RESULT.c.puzzle == puzzle).exists())
@@ -214,7 +223,7 @@ class Pool:
             self._look_up_rights()
 
     def _look_up_rights(self) -> None:
-        self._reads_provenance = self.keeps_provenance = True
+        self.reads_provenance = self.keeps_provenance = True
         if self._sqlite:
             return
         with self.transaction("Opening the pool") as connection:
@@ -223,7 +232,7 @@ class Pool:
                 for table in OWN_TABLES
                 for right in ("SELECT", "INSERT")
             }
-        self._reads_provenance = rights[RESULT.name, "SELECT"]
+        self.reads_provenance = rights[RESULT.name, "SELECT"]
         self.keeps_provenance = all(rights.values())
 
     @contextmanager

@@ -11,13 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from config.settings import Settings, settings
 from pairing.activations import AUTO
-from pairing.errors import InputError
 from pairing.signals import choose_methods
-from tasks.address import address_of
+from tasks.address import address_of, checked_settings
 from tasks.artefacts import prepare_folder, write_artefacts
 from tasks.display import Display, print_result
 from tasks.inspection import read_puzzle
@@ -81,17 +77,3 @@ def _removed_if_empty(folder: Path) -> Iterator[None]:
         with suppress(OSError):  # it is not empty, or gone
             folder.rmdir()
         raise
-
-
-def checked_settings() -> Settings:
-    """This process's settings; what is wrong with them as people may read it, with no value in it."""
-    try:
-        return settings()
-    except ValidationError as error:
-        names = {str(problem["loc"][0]): problem["msg"] for problem in error.errors(include_input=False)}
-        problems = "; ".join(
-            f"{name if name.isupper() else f'PAIRING_{name.upper()}'}: {text}" for name, text in names.items()
-        )
-        raise InputError(f"the environment holds a wrong setting: {problems}") from None
-    except OSError as error:
-        raise InputError(f"{error.filename}: a setting's file cannot be read ({error.strerror})") from error

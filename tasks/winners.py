@@ -51,6 +51,8 @@ class Stored:
     """``{"method", "full_mse"}`` of every winner that waits in the spool."""
     error: str | None = None
     """Why the pool took no more."""
+    unrecorded: bool = False
+    """Whether a winner is in the pool without a record of where it came from: we have no right to tables of ours."""
     best: float | None = None
     """The least error of the winners that are in the pool now, whoever stored them."""
 
@@ -74,6 +76,7 @@ def store_winners(address: PoolAddress, puzzle: Puzzle, run: str, note: str, can
                 if inserted.new:
                     entry = {"id": inserted.id, "method": found.method, "full_mse": found.solution.full_mse}
                     result.inserted.append(entry)
+                    result.unrecorded |= not pool.keeps_provenance
                 waiting.pop(0)
     except PoolError as error:
         result.error = str(error)

@@ -503,6 +503,19 @@ def test_winners_are_stored_and_a_second_run_stores_nothing(any_pool: PoolDataba
     assert len(any_pool.execute("SELECT id FROM js_puzzle_pool")) == 1
 
 
+def test_a_pool_that_may_not_keep_records_says_so(postgres_pool: PostgresPoolDatabase, pairing: Command) -> None:
+    postgres_pool.become_guest()
+    environment = {"PAIRING_POOL_PASSWORD": str(postgres_pool.password)}
+    call = ["solve", DEMO, "--inline", "--methods", "trace", "--pool", postgres_pool.url, "--json"]
+    first = pairing(*call, environment=environment)
+    assert first.status == 0, first.errors
+    assert len(first.json["pool"]["inserted"]) == 1
+    assert "no record of where they came from" in first.errors
+    second = pairing(*call, environment=environment)
+    assert second.json["pool"]["inserted"] == []
+    assert "no record" not in second.errors  # nothing was stored
+
+
 def test_the_fleet_stores_in_postgres(postgres_pool: PostgresPoolDatabase, pairing: Command) -> None:
     secret = pairing.folder / "secret"
     assert postgres_pool.password
