@@ -143,6 +143,8 @@ def _refinement(store: Store, run: str, method: str, seed: int) -> None:
         annealer=request.annealer,
         start=request.start,
         pool_order=None if best is None else best[0],
+        diversity=request.diversity,
+        first_seed=request.first_seed,
         limits=Limits(seconds=min(budget, left), evaluations=request.allowance, until_solved=not request.compare),
         hooks=Hooks(
             should_stop=lambda: cast(Any, store.announced(run)),
