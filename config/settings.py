@@ -73,6 +73,9 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("PAIRING_POOL_USER", "CHEROKEE_DB_USER"),
         description="pool database's user",
     )
+    pool_connections_per_minute: int = Field(
+        default=20, gt=0, description="new connections to the pool's server that this host may make in a minute"
+    )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("pairing"),
         description="where SQLite pools and the spool of unstored winners live",

@@ -13,6 +13,9 @@ from pairing.puzzle import Indices
 
 GREEDY_ROWS = 64
 DELTA_ROWS = 500
+NEAR_TRIES = 100
+NEAR_CHILD = 3
+"""Which child of a seed's SeedSequence draws its start near another; the refinement itself draws from those before."""
 
 Start = Callable[[Network, np.random.Generator], Indices]
 
@@ -62,6 +65,36 @@ def random(network: Network, rng: np.random.Generator) -> Indices:
 
 STARTS: dict[str, Start] = {"greedy": greedy, "norm": norm, "delta": delta, "random": random}
 """Name → starting order, in the order in which they are tried; ``pool`` needs the pool's best and comes first."""
+
+
+def near(order: Indices, moves: int, first_seed: int, seed: int) -> Indices:
+    """The order that ``seed`` starts from, (N,) int64, where several start near the same ``order``, (N,) int64.
+
+    The first seed has the order itself; each later one has it with ``moves`` times a block taken out and put in at
+    another place, and no two seeds have the same (unless there are fewer such orders than seeds). ``moves`` 0: all
+    have the order itself.
+    """
+    found = order
+    seen = {order.tobytes()}
+    if moves == 0 or len(order) < 2:
+        return order
+    for each in range(first_seed + 1, seed + 1):  # the ones before, too: this one must differ from them
+        rng = np.random.default_rng(np.random.SeedSequence(each).spawn(NEAR_CHILD + 1)[NEAR_CHILD])
+        for _ in range(NEAR_TRIES):
+            found = _moved(order, moves, rng)
+            if found.tobytes() not in seen:
+                break
+        seen.add(found.tobytes())
+    return found
+
+
+def _moved(order: Indices, moves: int, rng: np.random.Generator) -> Indices:
+    blocks = order.tolist()
+    for _ in range(moves):
+        block = blocks.pop(taken := int(rng.integers(len(blocks))))
+        place = int(rng.integers(len(blocks)))
+        blocks.insert(place + (place >= taken), block)  # anywhere but where it was
+    return np.array(blocks, np.int64)
 
 
 def start_order(network: Network, name: str, rng: np.random.Generator, pool_order: Indices | None = None) -> Indices:

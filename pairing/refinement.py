@@ -14,7 +14,7 @@ from pairing.assignment import agreement
 from pairing.climbing import ROUNDING, Descent
 from pairing.errors import InputError
 from pairing.network import Network
-from pairing.ordering import start_order
+from pairing.ordering import near, start_order
 from pairing.puzzle import Array64, Indices, Puzzle
 from pairing.solution import Solution, solution_of
 from pairing.state import EvaluationsSpent, Search, State
@@ -96,6 +96,8 @@ def refine(
     annealer: str = "surrogate",
     start: str = "auto",
     pool_order: Indices | None = None,
+    diversity: int = 0,
+    first_seed: int = 0,
     repair: bool = True,
     evidence: Array64 | None = None,
     limits: Limits = Limits(),
@@ -109,7 +111,9 @@ def refine(
     resumed from a ``checkpoint``, the record that ``hooks.checkpoint`` was given last.
 
     ``start``: ``auto`` takes the order of least error among the pool's (where there is one), ``greedy`` and ``norm``;
-    or the name of one. ``pool_order`` is the pool best's order, (N,) int64. With ``repair`` pairs are exchanged where
+    or the name of one. ``pool_order`` is the pool best's order, (N,) int64; seeds after
+    ``first_seed`` start from a neighbour of it, so many moves of a block away as ``diversity`` says
+    (:func:`pairing.ordering.near`). With ``repair`` pairs are exchanged where
     no order leads to an error at rounding (``surrogate`` only); ``evidence`` (N, N) float64, the log-odds of every pair
     in nats (:func:`pairing.signals.evidence.log_odds`), then speaks beside the data.
 
@@ -121,6 +125,8 @@ def refine(
     began = time.monotonic()
     network = Network(puzzle, np.asarray(pairs, np.int64))
     driver = _Driver(network, seed, limits, hooks, began)
+    if pool_order is not None:
+        pool_order = near(pool_order, diversity, first_seed, seed)
     chosen, begin = driver.start(start, pool_order)
     search = driver.search(begin, checkpoint, repair=repair and annealer == "surrogate", evidence=evidence)
     stopped = driver.anneal(annealer, search)

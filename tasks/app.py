@@ -24,9 +24,9 @@ from tasks.request import SCHEMA_VERSION
 from tasks.stop_file import StopFile
 
 if TYPE_CHECKING:
+    from tasks.address import PoolAddress
     from tasks.puzzles import Puzzles
     from tasks.store import Store
-    from tasks.winners import PoolAddress
 
 P = ParamSpec("P")
 
@@ -106,11 +106,9 @@ def puzzles() -> Puzzles:
 
 def pool_address() -> PoolAddress:
     """Where the settings say that the pool is."""
-    from tasks.winners import PoolAddress
+    from tasks.address import address_of
 
-    found = settings()
-    password = None if found.pool_password is None else found.pool_password.get_secret_value()
-    return PoolAddress(url=found.pool_address, password=password, data_dir=found.data_dir)
+    return address_of(settings())
 
 
 def _handed_back(work: Callable[P, None]) -> Callable[P, None]:

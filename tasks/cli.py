@@ -13,6 +13,7 @@ import click
 from pairing.errors import InputError, PairingError
 from pairing.version import __version__
 from tasks.fleet_cli import COMMANDS
+from tasks.pool_cli import pool_commands
 from tasks.run_options import ACTIVATION_HELP, EXIT_HELP, run_options
 
 
@@ -20,6 +21,9 @@ from tasks.run_options import ACTIVATION_HELP, EXIT_HELP, run_options
 @click.version_option(__version__, prog_name="pairing")
 def cli() -> None:
     """Put a residual network that fell apart into its linear layers together again."""
+
+
+cli.add_command(pool_commands)
 
 
 @cli.command(epilog=EXIT_HELP)

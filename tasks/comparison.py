@@ -14,6 +14,7 @@ from pairing.decidability import undecidable_exchanges
 from pairing.puzzle import Puzzle
 from pairing.solution import Solution, solution_of
 from pairing.version import __version__
+from tasks.address import PoolAddress
 from tasks.errors import SpoolError
 from tasks.lifecycle import finish
 from tasks.outcome import end_of, exit_status
@@ -21,7 +22,7 @@ from tasks.puzzles import Puzzles
 from tasks.request import Request
 from tasks.stages import load
 from tasks.store import Store, part_name
-from tasks.winners import Candidate, PoolAddress, Stored, is_winner, store_winners
+from tasks.winners import Candidate, Stored, is_winner, store_winners
 
 STOPPED_EARLY = ("solved_elsewhere", "cancelled")
 """Why a refinement may have ended before it had its due; its error ranks behind the others'."""
@@ -73,6 +74,7 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
         "cancelled": store.announced(run) == "cancelled",
         "pool_error": stored.error or plan.get("pool_error"),
         "lost_winner": lost,
+        "unrecorded": stored.unrecorded,
     }
     store.put_record(run, "outcome", outcome)
     store.put_record(run, "summary", summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,9 +12,12 @@ from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyE
 from pairing.errors import InputError
 from tasks.errors import PoolError
 
+CONNECT_SECONDS = 5
+"""How long an attempt to connect may take."""
+
 # What to do about an SQLSTATE of PostgreSQL, and whether trying again is of no use.
 _ADVICE = {
-    "42P01": ("Check the database's name; in a new database, Pool.create_tables() makes the tables.", True),
+    "42P01": ("Check the database's name; in a new one, `pairing pool init --shared-table` makes the tables.", True),
     "42501": ("Grant SELECT and INSERT on js_puzzle_pool and USAGE on its sequence to this user.", True),
     "55P03": ("Another session holds the pool's lock: look at pg_stat_activity, then try again.", False),
 }
@@ -59,10 +63,13 @@ _ONE_CONNECTION: dict[str, Any] = {
 }
 
 
-def postgres_engine(url: URL, password: str | None) -> Engine:
-    """An engine for a server. It gives up on a dead peer, an endless lock and an endless statement."""
+def postgres_engine(url: URL, password: str | None, before_connecting: Callable[[], None]) -> Engine:
+    """An engine for a server. It gives up on a dead peer, an endless lock and an endless statement.
+
+    ``before_connecting`` is called before each new connection, and may raise to prevent it.
+    """
     arguments = {
-        "connect_timeout": 5,
+        "connect_timeout": CONNECT_SECONDS,
         "fallback_application_name": "pairing",
         # A peer that vanished (asleep, unplugged) must not hold a worker for a quarter of an hour.
         "keepalives_idle": 30,
@@ -72,12 +79,18 @@ def postgres_engine(url: URL, password: str | None) -> Engine:
         "options": "-c lock_timeout=30s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s",
     }
     # READ COMMITTED: after waiting for the lock, a statement must see what its last holder committed.
-    return sa.create_engine(
+    engine = sa.create_engine(
         url.set(password=password),
         isolation_level="READ COMMITTED",
         connect_args=arguments,
         **_ONE_CONNECTION,
     )
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _ask(*_: Any) -> None:
+        before_connecting()
+
+    return engine
 
 
 def sqlite_engine(url: URL) -> Engine:
@@ -106,7 +119,12 @@ def place(url: URL) -> str:
     """Where the database is, as people say it."""
     if url.get_backend_name() == "sqlite":
         return str(url.database)
-    return f"{url.database} at {url.host or url.query.get('host', 'this host')}:{url.port or 5432}"
+    return f"{url.database} at {server(url)}"
+
+
+def server(url: URL) -> str:
+    """The host and port of a database server."""
+    return f"{url.host or url.query.get('host', 'this host')}:{url.port or 5432}"
 
 
 def explained(doing: str, url: URL, error: SQLAlchemyError) -> PoolError:

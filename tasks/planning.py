@@ -10,6 +10,7 @@ from pairing.activations import checked_activation
 from pairing.network import Network, pairs_of
 from pairing.puzzle import Puzzle
 from pairing.signals import choose_methods
+from tasks.address import PoolAddress, open_run_pool
 from tasks.bundles import PACKED, ship
 from tasks.errors import PoolError
 from tasks.pool import Pool, PoolRow
@@ -17,7 +18,6 @@ from tasks.protocol import PROTOCOL
 from tasks.puzzles import Puzzles, remember
 from tasks.request import Request, request_of
 from tasks.store import Store
-from tasks.winners import PoolAddress, open_run_pool
 
 NO_LIMIT = 2**62
 

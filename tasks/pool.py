@@ -1,4 +1,4 @@
-"""The pool of solutions: the only module that talks to its database.
+"""The pool of solutions: only this module, and through it ``migrations`` and ``pool_reading``, talk to its database.
 
 The shared table ``js_puzzle_pool`` is read and appended to, never altered. It does not say which puzzle
 a row solves; two tables of our own do, and keep where each row of ours came from: ``pairing_run`` and
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -31,8 +31,8 @@ from tasks.database import (
     sqlstate,
 )
 from tasks.errors import PoolError
+from tasks.migrations import migrate, pending
 from tasks.schema import (
-    METADATA,
     OWN_TABLES,
     POOL,
     RESULT,
@@ -60,18 +60,19 @@ __all__ = [
 LOCK_KEY = 0x70616972696E67
 
 
-def open_pool(url: str, password: str | None = None) -> Pool:
+def open_pool(url: str, password: str | None = None, before_connecting: Callable[[], None] = lambda: None) -> Pool:
     """Connect to a pool, and create those tables of ours that are missing (in SQLite all tables).
 
     Args:
         url: ``postgresql://user@host:port/name`` or ``sqlite:///file``, without a password.
         password: the database's password, None where it wants none.
+        before_connecting: called before each new connection to a server; what it raises prevents the connection.
 
     Raises:
         InputError: the address is wrong or holds a password.
         PoolError: the database cannot be reached or refuses the password.
     """
-    return Pool(url, password)
+    return Pool(url, password, before_connecting)
 
 
 class Pool:
@@ -80,15 +81,19 @@ class Pool:
     Attributes:
         keeps_provenance: whether ``insert`` records where a row came from. False where the database gives
             us no right to tables of our own.
+        reads_provenance: whether such records, made by whomever, can be read.
     """
 
     keeps_provenance: bool
+    reads_provenance: bool
 
-    def __init__(self, url: str, password: str | None = None) -> None:
+    def __init__(self, url: str, password: str | None, before_connecting: Callable[[], None]) -> None:
         """Connect, as ``open_pool`` says."""
         self._url = checked_url(url)
         self._sqlite = self._url.get_backend_name() == "sqlite"
-        self._engine = sqlite_engine(self._url) if self._sqlite else postgres_engine(self._url, password)
+        self._engine = (
+            sqlite_engine(self._url) if self._sqlite else postgres_engine(self._url, password, before_connecting)
+        )
         self._pid = os.getpid()
         try:
             self._prepare()
@@ -106,19 +111,27 @@ class Pool:
 
     def __repr__(self) -> str:
         """Give the address, which holds no password."""
-        return f"Pool({place(self._url)})"
+        return f"Pool({self.place})"
+
+    @property
+    def place(self) -> str:
+        """Where the database is, as people say it."""
+        return place(self._url)
 
     def close(self) -> None:
         """End the connection. A later use connects anew."""
-        self._engine.dispose()
+        self._engine.dispose(close=os.getpid() == self._pid)
 
-    def create_tables(self) -> None:
-        """Create whatever is missing of all tables, the shared one too: for a database of one's own.
+    def create_tables(self, shared: bool = True) -> None:
+        """Create whatever is missing of our tables, and of a database of one's own the shared one too.
 
         Raises:
             PoolError: the database cannot be reached or does not allow it.
         """
-        self._create(POOL, *OWN_TABLES)
+        with self.transaction("Creating the pool's tables", write=True) as connection:
+            if shared:
+                POOL.create(connection, checkfirst=True)
+            migrate(connection)
         self._look_up_rights()
 
     def candidates(self, blocks: int, puzzle: str, limit: int = 32) -> list[PoolRow]:
@@ -135,12 +148,13 @@ class Pool:
         Raises:
             PoolError: the database cannot be reached or refuses.
         """
+        self._look_again()
         finite = sa.and_(POOL.c.full_mse > -float("inf"), POOL.c.full_mse < float("inf"))
         query = sa.select(POOL).where(finite, self._may_be(puzzle)).order_by(POOL.c.full_mse, POOL.c.id)
         found: list[PoolRow] = []
         # Streamed: there may be any number of unsound rows before the last one that is wanted.
         streamed = query.execution_options(yield_per=100)
-        with self._transaction("Reading the pool") as connection, connection.execute(streamed) as rows:
+        with self.transaction("Reading the pool") as connection, connection.execute(streamed) as rows:
             for row in rows:
                 if len(found) >= limit:
                     break
@@ -148,28 +162,31 @@ class Pool:
                     found.append(_pool_row(row))
         return found
 
-    def insert(self, winner: Winner, provenance: Provenance) -> Inserted:
+    def insert(self, winner: Winner, provenance: Provenance | None) -> Inserted:
         """Store a winner and where it came from, unless its pair of sigmas is there already.
 
-        A row that is on record for other puzzles only does not count as being there. The row has been
+        A row that is on record for other puzzles only does not count as being there; for a winner of unknown
+        provenance (None) every row counts. The row has been
         read back in a transaction of its own when this returns. Calling again is harmless.
 
         Raises:
             RowError: the database refuses this row.
             PoolError: the database cannot be reached or refuses, or the row is not there afterwards.
         """
+        self._look_again()
         values = asdict(winner)
         doing = "Storing a winner"
-        with self._transaction(doing, write=True) as connection:
+        with self.transaction(doing, write=True) as connection:
             same = sa.and_(POOL.c.inp_sigma == winner.inp_sigma, POOL.c.out_sigma == winner.out_sigma)
-            query = sa.select(POOL.c.id).where(same, self._may_be(provenance.puzzle)).order_by(POOL.c.id)
+            ours = sa.true() if provenance is None else self._may_be(provenance.puzzle)
+            query = sa.select(POOL.c.id).where(same, ours).order_by(POOL.c.id)
             there = connection.execute(query.limit(1)).scalar()
             if there is not None:
                 return Inserted(id=there, new=False)
             new = connection.execute(sa.insert(POOL).values(values).returning(POOL.c.id)).scalar_one()
-            if self.keeps_provenance:
+            if self.keeps_provenance and provenance is not None:
                 _record(connection, new, provenance)
-        with self._transaction(f"{doing} (reading it back)") as connection:
+        with self.transaction(f"{doing} (reading it back)") as connection:
             row = connection.execute(sa.select(POOL).where(POOL.c.id == new)).one_or_none()
         if row is None or any(_plain(row, name) != value for name, value in values.items()):
             raise PoolError(
@@ -180,7 +197,7 @@ class Pool:
 
     def _may_be(self, puzzle: str) -> sa.ColumnElement[bool]:
         """A row of the pool that is on record for ``puzzle``, or not on record at all."""
-        if not self._reads_provenance:
+        if not self.reads_provenance:
             return sa.true()
         record = sa.select(RESULT.c.pool_id).where(RESULT.c.pool_id == POOL.c.id)
         return sa.or_(~record.exists(), record.where(RESULT.c.puzzle == puzzle).exists())
@@ -189,37 +206,43 @@ class Pool:
         """Create the tables that are ours to create, and find out what we may do with our own."""
         if self._sqlite:
             _make_folder(Path(self._url.database or ""))
-        wanted = (POOL, *OWN_TABLES) if self._sqlite else OWN_TABLES
-        with self._transaction("Opening the pool") as connection:
-            missing = [table for table in wanted if not sa.inspect(connection).has_table(table.name)]
         try:
-            self._create(*missing)
+            with self.transaction("Opening the pool") as connection:
+                there = not self._sqlite or sa.inspect(connection).has_table(POOL.name)
+                complete = there and not pending(connection)
+            if not complete:
+                self.create_tables(shared=self._sqlite)
         except PoolError as error:
             if sqlstate(error.__cause__) != "42501":  # without the right, we go on without provenance
                 raise
         self._look_up_rights()
 
-    def _create(self, *tables: sa.Table) -> None:
-        if tables:
-            with self._transaction("Creating the pool's tables", write=True) as connection:
-                METADATA.create_all(connection, tables=tables)
+    def _look_again(self) -> None:
+        """Somebody may have made our tables since this pool was opened: a worker keeps it for weeks."""
+        if not self.keeps_provenance:
+            self._look_up_rights()
 
     def _look_up_rights(self) -> None:
-        self._reads_provenance = self.keeps_provenance = True
+        self.reads_provenance = self.keeps_provenance = True
         if self._sqlite:
             return
-        with self._transaction("Opening the pool") as connection:
+        with self.transaction("Opening the pool") as connection:
             rights = {
                 (table.name, right): bool(connection.scalar(_right(table, right)))
                 for table in OWN_TABLES
                 for right in ("SELECT", "INSERT")
             }
-        self._reads_provenance = rights[RESULT.name, "SELECT"]
+        self.reads_provenance = rights[RESULT.name, "SELECT"]
         self.keeps_provenance = all(rights.values())
 
     @contextmanager
-    def _transaction(self, doing: str, write: bool = False) -> Iterator[Connection]:
-        """A transaction, committed at the end of the block; only one that writes runs at a time."""
+    def transaction(self, doing: str, write: bool = False) -> Iterator[Connection]:
+        """A transaction, committed at the end of the block; only one that writes runs at a time.
+
+        Raises:
+            RowError: the database refuses a value.
+            PoolError: the database cannot be reached or refuses; ``doing`` begins the text.
+        """
         if os.getpid() != self._pid:  # a forked child must not talk through its parent's connection
             self._engine.dispose(close=False)
             self._pid = os.getpid()

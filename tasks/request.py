@@ -36,6 +36,8 @@ class Request(BaseModel):
     first_seed: int = Field(default=0, ge=0, lt=2**31)
     annealer: Literal["surrogate", "classic"] = "surrogate"
     start: Literal["auto", "pool", "greedy", "norm", "delta", "random"] = "auto"
+    diversity: int = Field(default=0, ge=0, le=10_000)
+    """How many moves of a block the starts of seeds after the first are away from the pool best's order."""
     budget: float = Field(default=60.0, ge=0.1, le=1e7, allow_inf_nan=False)
     """Seconds that each refinement may take."""
     deadline: float = Field(default=300.0, ge=1, le=1e7, allow_inf_nan=False)

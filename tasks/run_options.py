@@ -27,6 +27,13 @@ def run_options(command: Any) -> Any:
             show_default=True,
             help="starting order; auto: of the pool's, greedy and norm that of least error",
         ),
+        click.option(
+            "--diversity",
+            type=click.IntRange(0, 10_000),
+            default=0,
+            show_default=True,
+            help="moves of a block by which later seeds start apart from the pool's order",
+        ),
         click.option("--budget", default=60.0, show_default=True, help="seconds that each refinement may take"),
         click.option("--deadline", default=300.0, show_default=True, help="seconds that the whole run may take"),
         click.option(

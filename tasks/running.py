@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pairing.errors import PairingError
 from pairing.puzzle import Puzzle
+from tasks.address import PoolAddress
 from tasks.backend import Memory, Redis
 from tasks.bundles import PACKED, ship
 from tasks.display import Display
@@ -18,7 +19,6 @@ from tasks.errors import RunTimeoutError
 from tasks.lifecycle import register
 from tasks.request import Request
 from tasks.store import Store
-from tasks.winners import PoolAddress
 
 GRACE_SECONDS = 15.0
 """How long after its deadline a run may take to compare what it has."""

@@ -87,7 +87,17 @@ RESULT = sa.Table(
     sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.func.now()),
 )
 
+# Which steps of ``tasks.migrations`` this database has.
+MIGRATION = sa.Table(
+    "pairing_migration",
+    METADATA,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("makes", sa.Text, nullable=False),
+    sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.func.now()),
+)
+
 OWN_TABLES = (RUN, RESULT)
+"""Those that keep where rows came from."""
 
 
 def is_permutation(sigma: object, blocks: int) -> bool:

@@ -13,15 +13,14 @@ from typing import Any
 
 from pairing.activations import AUTO
 from pairing.signals import choose_methods
+from tasks.address import address_of
 from tasks.artefacts import prepare_folder, write_artefacts
-from tasks.database import checked_url
 from tasks.display import Display, print_result
 from tasks.environment import checked_settings
 from tasks.inspection import read_puzzle
 from tasks.outcome import exit_status, notes
 from tasks.request import new_run_id, request_of
 from tasks.running import run_embedded, run_inline
-from tasks.winners import PoolAddress
 
 
 def solve_here(
@@ -39,7 +38,7 @@ def solve_here(
         PairingError: a wrong option or puzzle (before anything is started), or a broker that died.
     """
     began = time.time()
-    address = _pool_address(pool)
+    address = address_of(checked_settings(), pool)
     asked = {key: options.pop(key) for key in ("target", "target_hash", "activation")}
     options["methods"] = choose_methods(options["methods"])
     options["run"] = options["run"] or new_run_id()
@@ -77,12 +76,3 @@ def _removed_if_empty(folder: Path) -> Iterator[None]:
         with suppress(OSError):  # it is not empty, or gone
             folder.rmdir()
         raise
-
-
-def _pool_address(url: str | None) -> PoolAddress:
-    found = checked_settings()
-    address = found.pool_address if url is None else url
-    if address or url is not None:
-        checked_url(address)
-    password = None if found.pool_password is None else found.pool_password.get_secret_value()
-    return PoolAddress(url=address, password=password, data_dir=found.data_dir.resolve())

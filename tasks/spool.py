@@ -73,6 +73,22 @@ def spool_winner(folder: Path, url: str, winner: Winner, provenance: Provenance)
     return path
 
 
+def kept_for(path: Path) -> str:
+    """The address of the pool that a spooled winner is for.
+
+    Raises:
+        SpoolError: the file is damaged or cannot be read.
+        FileNotFoundError: the winner was stored meanwhile.
+    """
+    try:
+        with path.open("rb") as file:
+            return _read(path, file)[0]
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
 def flush_spool(folder: Path, pool: Pool, url: str) -> list[Flushed]:
     """Store the winners that are kept for the pool at ``url``; each file goes when its row is read back.
 
@@ -117,7 +133,7 @@ def _flush_file(path: Path, pool: Pool, address: str) -> Flushed | None:
     except FileNotFoundError:  # stored by another process since the folder was listed
         return None
     except OSError as error:
-        return Flushed(path=path, error=SpoolError(f"{path}: {error.strerror}. Correct that and try again."))
+        return Flushed(path=path, error=_unreadable(path, error))
     except PairingError as error:
         return Flushed(path=path, error=error)
     return Flushed(path=path, inserted=inserted)
@@ -131,6 +147,10 @@ def _locked(file: IO[bytes]) -> bool:
         return False
     # Without a name it was stored and deleted by the process that had the lock before.
     return os.fstat(file.fileno()).st_nlink > 0
+
+
+def _unreadable(path: Path, error: OSError) -> SpoolError:
+    return SpoolError(f"{path}: {error.strerror}. Correct that and try again.")
 
 
 def _read(path: Path, file: IO[bytes]) -> tuple[str, Winner, Provenance]:

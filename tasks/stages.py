@@ -194,6 +194,8 @@ def _refinement(
         annealer=request.annealer,
         start=request.start,
         pool_order=None if best is None else best[0],
+        diversity=request.diversity,
+        first_seed=request.first_seed,
         limits=Limits(seconds=min(budget, left), evaluations=request.allowance, until_solved=not request.compare),
         hooks=Hooks(
             should_stop=should_stop,

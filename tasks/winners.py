@@ -4,46 +4,18 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pairing.puzzle import Puzzle
 from pairing.solution import Solution
 from pairing.version import __version__
+from tasks.address import PoolAddress, open_run_pool
 from tasks.errors import PoolError
-from tasks.pool import Pool, Provenance, Winner, open_pool
+from tasks.pool import Provenance, Winner
 from tasks.spool import flush_spool, spool_winner
 
 RELATIVE_GAIN = 1e-6
 VARIANCE_GAIN = 1e-12
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolAddress:
-    """Where the pool is. Without a URL it is an SQLite file per puzzle digest in ``data_dir``."""
-
-    url: str = ""
-    password: str | None = field(default=None, repr=False)
-    data_dir: Path
-
-    def url_for(self, puzzle: Puzzle) -> str:
-        """The pool's URL for one puzzle, without a password."""
-        name = puzzle.digest.removeprefix("sha256:")[:16]
-        return self.url or f"sqlite:///{(self.data_dir / 'pools' / name).resolve()}.sqlite"
-
-    @property
-    def spool(self) -> Path:
-        """The folder of winners that the pool could not take yet."""
-        return self.data_dir / "spool"
-
-
-def open_run_pool(address: PoolAddress, puzzle: Puzzle) -> Pool:
-    """The open pool of a puzzle.
-
-    Raises:
-        PoolError: it cannot be reached.
-    """
-    return open_pool(address.url_for(puzzle), address.password)
 
 
 def is_winner(full_mse: float | None, best_before: float | None, variance: float) -> bool:
@@ -79,6 +51,8 @@ class Stored:
     """``{"method", "full_mse"}`` of every winner that waits in the spool."""
     error: str | None = None
     """Why the pool took no more."""
+    unrecorded: bool = False
+    """Whether a winner is in the pool without a record of where it came from: we have no right to tables of ours."""
     best: float | None = None
     """The least error of the winners that are in the pool now, whoever stored them."""
 
@@ -102,6 +76,7 @@ def store_winners(address: PoolAddress, puzzle: Puzzle, run: str, note: str, can
                 if inserted.new:
                     entry = {"id": inserted.id, "method": found.method, "full_mse": found.solution.full_mse}
                     result.inserted.append(entry)
+                    result.unrecorded |= not pool.keeps_provenance
                 waiting.pop(0)
     except PoolError as error:
         result.error = str(error)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from pairing.solution import solution_of
+from tasks.address import PoolAddress, open_run_pool
 from tasks.attempts import MOST_ATTEMPTS
 from tasks.outcome import exit_status
 from tasks.pool import Winner
-from tasks.winners import PoolAddress, open_run_pool
 from tests.support.fleet import Fleet, running_fleet, variant, wait_for
 from tests.support.pools import provenance
 from tests.support.puzzles import Planted, plant

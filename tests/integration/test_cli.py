@@ -503,6 +503,29 @@ def test_winners_are_stored_and_a_second_run_stores_nothing(any_pool: PoolDataba
     assert len(any_pool.execute("SELECT id FROM js_puzzle_pool")) == 1
 
 
+def test_seeds_start_apart_near_the_pools_order(pairing: Command) -> None:
+    call = ["solve", DEMO, "--inline", "--methods", "trace", "--json"]
+    assert pairing(*call).status == 0
+    ended = pairing(*call, "--start", "pool", "--seeds", 3, "--diversity", 3, "--no-stop-when-solved")
+    assert ended.status == 0, ended.errors
+    starts = {method["seed"]: method["start_mse"] for method in ended.json["methods"]}
+    assert len(set(starts.values())) == 3
+    assert starts[0] == ended.json["pool"]["best_before"]
+
+
+def test_a_pool_that_may_not_keep_records_says_so(postgres_pool: PostgresPoolDatabase, pairing: Command) -> None:
+    postgres_pool.become_guest()
+    environment = {"PAIRING_POOL_PASSWORD": str(postgres_pool.password)}
+    call = ["solve", DEMO, "--inline", "--methods", "trace", "--pool", postgres_pool.url, "--json"]
+    first = pairing(*call, environment=environment)
+    assert first.status == 0, first.errors
+    assert len(first.json["pool"]["inserted"]) == 1
+    assert "no record of where they came from" in first.errors
+    second = pairing(*call, environment=environment)
+    assert second.json["pool"]["inserted"] == []
+    assert "no record" not in second.errors  # nothing was stored
+
+
 def test_the_fleet_stores_in_postgres(postgres_pool: PostgresPoolDatabase, pairing: Command) -> None:
     secret = pairing.folder / "secret"
     assert postgres_pool.password

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pairing.errors import InputError
 from tasks.errors import PoolError
 from tasks.pool import LOCK_KEY, Inserted, RowError, checked_url, open_pool
+from tasks.schema import MIGRATION, OWN_TABLES
 from tests.support.pools import (
     OTHER_PUZZLE,
     PUZZLE,
@@ -355,12 +357,45 @@ def test_the_shared_table_is_made_only_when_asked(postgres_pool: PostgresPoolDat
     postgres_pool.execute("DROP TABLE js_puzzle_pool")
     with postgres_pool.open() as pool:
         assert postgres_pool.execute(query) == []
-        with pytest.raises(PoolError, match="create_tables") as caught:
+        with pytest.raises(PoolError, match="--shared-table") as caught:
             pool.insert(winner(), provenance())
         assert caught.value.permanent
         pool.create_tables()
         assert postgres_pool.execute(query) == shared
         assert pool.insert(winner(), provenance()).new
+
+
+def test_the_migrations_make_the_tables_that_are_written_to(any_pool: PoolDatabase) -> None:
+    with any_pool.open() as pool, pool.transaction("Looking") as connection:
+        for table in (*OWN_TABLES, MIGRATION):
+            there = {column["name"]: column for column in sa.inspect(connection).get_columns(table.name)}
+            assert list(there) == list(table.columns.keys())
+            for column in table.columns:
+                assert there[column.name]["nullable"] == column.nullable
+            key = sa.inspect(connection).get_pk_constraint(table.name)["constrained_columns"]
+            assert key == [column.name for column in table.primary_key]
+
+
+def test_tables_from_before_the_migrations_are_kept(any_pool: PoolDatabase) -> None:
+    with any_pool.open() as pool:
+        inserted = pool.insert(winner(), provenance(puzzle=OTHER_PUZZLE))
+    any_pool.execute("DROP TABLE pairing_migration")
+    with any_pool.open() as pool:
+        assert [row.id for row in pool.candidates(3, OTHER_PUZZLE)] == [inserted.id]
+        assert pool.candidates(3, PUZZLE) == []
+    assert any_pool.execute("SELECT number FROM pairing_migration") == [(1,)]
+
+
+def test_tables_made_later_are_used_by_a_pool_that_is_open(postgres_pool: PostgresPoolDatabase) -> None:
+    owner = postgres_pool.user, postgres_pool.password
+    role = postgres_pool.become_guest()
+    with postgres_pool.open() as pool:
+        assert pool.insert(winner(), provenance()).new
+        postgres_pool.user, postgres_pool.password = owner
+        with postgres_pool.open():
+            postgres_pool.execute(f"GRANT SELECT, INSERT ON pairing_result, pairing_run TO {role}")
+        assert pool.insert(winner(out_sigma=[0, 1, 2]), provenance()).new
+    assert postgres_pool.execute("SELECT count(*) FROM pairing_result") == [(1,)]
 
 
 def test_the_least_rights_are_enough(postgres_pool: PostgresPoolDatabase) -> None:

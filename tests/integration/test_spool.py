@@ -7,9 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pairing.errors import InputError
+from tasks.address import PoolAddress
 from tasks.errors import PoolError
+from tasks.flushing import flush_all, next_delay
 from tasks.pool import RowError
 from tasks.spool import SpoolError, flush_spool, spool_winner
 from tests.support.pools import (
@@ -23,6 +27,7 @@ from tests.support.pools import (
     provenance,
     winner,
 )
+from tests.support.servers import free_port
 
 
 def spool_some(folder: Path, url: str, count: int) -> list[Path]:
@@ -174,3 +179,50 @@ def test_a_folder_that_cannot_be_used_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SpoolError, match="file"):
         spool_winner(tmp_path / "file" / "spool", "sqlite:///pool", winner(), provenance())
+
+
+def test_all_that_waits_is_stored_where_it_belongs(postgres_pool: PostgresPoolDatabase, tmp_path: Path) -> None:
+    address = PoolAddress(url=postgres_pool.url, password=postgres_pool.password, data_dir=tmp_path)
+    own = f"sqlite:///{(tmp_path / 'pools').resolve() / 'abc.sqlite'}"
+    elsewhere = f"sqlite:///{tmp_path / 'elsewhere.sqlite'}"
+    spool_some(address.spool, postgres_pool.url, 3)
+    spool_some(address.spool, own, 2)
+    strange = spool_winner(address.spool, elsewhere, winner(), provenance())
+    damaged = address.spool / "0.json"
+    damaged.write_text("{}")
+    results = {result.path: result for result in flush_all(address)}
+    assert list(results) == sorted(results)
+    assert isinstance(results.pop(damaged).error, SpoolError)
+    assert "pairing pool flush --pool" in str(results.pop(strange).error)
+    assert [result.inserted and result.inserted.new for result in results.values()] == [True] * 5
+    assert postgres_pool.execute("SELECT count(*) FROM js_puzzle_pool") == [(3,)]
+    file = SqlitePoolDatabase(tmp_path / "pools" / "abc.sqlite")
+    assert file.execute("SELECT count(*) FROM js_puzzle_pool") == [(2,)]
+    assert sorted(address.spool.iterdir()) == sorted([damaged, strange])
+    assert not (tmp_path / "elsewhere.sqlite").exists()
+    (result,) = (r for r in flush_all(PoolAddress(url=elsewhere, data_dir=tmp_path)) if r.path == strange)
+    assert result.inserted
+
+
+def test_a_pool_that_is_away_keeps_no_other_waiting(tmp_path: Path) -> None:
+    url = f"postgresql+psycopg2://user@127.0.0.1:{free_port()}/name"
+    address = PoolAddress(url=url, data_dir=tmp_path)
+    paths = spool_some(address.spool, url, 3)
+    spool_winner(address.spool, f"sqlite:///{(tmp_path / 'pools').resolve() / 'abc.sqlite'}", winner(), provenance())
+    results = flush_all(address)
+    assert [result.path for result in results if isinstance(result.error, PoolError)] == paths
+    assert len([result for result in results if result.inserted]) == 1
+    assert sorted(address.spool.iterdir()) == paths
+    (record,) = (tmp_path / "connections").iterdir()
+    assert len(json.loads(record.read_text())) == 1  # asked once
+
+
+def test_nothing_waits(tmp_path: Path) -> None:
+    assert flush_all(PoolAddress(data_dir=tmp_path)) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(failures=st.integers(0, 10**6))
+def test_the_next_attempt_is_later_the_more_have_failed(failures: int) -> None:
+    delay, most = next_delay(failures), min(900.0, 15.0 * 2 ** min(failures, 100))
+    assert most / 2 <= delay <= most

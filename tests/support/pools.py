@@ -16,6 +16,8 @@ from typing import Any
 
 from psycopg2 import sql
 
+from tasks.connections import Allowance
+from tasks.errors import PoolError
 from tasks.pool import Inserted, Pool, Provenance, Winner, open_pool
 from tasks.spool import flush_spool
 from tests.support.servers import Postgres
@@ -136,6 +138,16 @@ class PostgresPoolDatabase(PoolDatabase):
         self.execute(f"GRANT USAGE ON SEQUENCE js_puzzle_pool_id_seq TO {role}")
         self.user, self.password = role, password
         return role
+
+
+def take_at_once(allowance: Allowance, start: Any) -> bool:
+    """Ask for a connection at the same time as everybody else: whether it was allowed."""
+    start.wait(60)
+    try:
+        allowance.take("server")
+    except PoolError:
+        return False
+    return True
 
 
 def in_processes(work: Callable[..., Any], count: int, *arguments: object) -> list[Any]:

@@ -50,8 +50,8 @@ class Postgres:
 
     def connect(self, database: str = "postgres", **changes: Any) -> Any:
         """A psycopg2 connection that commits every statement."""
-        parts = {"user": self.user, "password": self.password, "dbname": database, **changes}
-        connection = psycopg2.connect(host="127.0.0.1", port=self.port, connect_timeout=5, **parts)
+        parts = {"user": self.user, "password": self.password, "dbname": database, "host": "127.0.0.1", **changes}
+        connection = psycopg2.connect(port=self.port, connect_timeout=5, **parts)
         connection.autocommit = True
         return connection
 
@@ -76,12 +76,39 @@ class Postgres:
 
 
 @contextmanager
-def run_postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server that asks for a password, and its superuser.
+def run_postgres(settings: Mapping[str, object] | None = None) -> Iterator[Postgres]:
+    """A PostgreSQL server that asks for a password, and its superuser; with settings of the server's own.
 
     Raises:
         ServerMissing: there is none on this machine, or it does not start.
     """
+    with made_postgres(settings) as made, made.running() as server:
+        yield server
+
+
+@dataclass(frozen=True)
+class PostgresMade:
+    """A PostgreSQL server that may be started and ended any number of times, always at the same port."""
+
+    folder: Path
+    command: list[object]
+    server: Postgres
+
+    @property
+    def log(self) -> Path:
+        """What the server has logged."""
+        return self.folder / "log"
+
+    @contextmanager
+    def running(self) -> Iterator[Postgres]:
+        """Runs the server for the block. It is asked through its socket whether it is up: that is told in its log."""
+        with _running(self.command, self.folder, lambda: self.server.connect(host=str(self.folder)).close()):
+            yield self.server
+
+
+@contextmanager
+def made_postgres(settings: Mapping[str, object] | None = None) -> Iterator[PostgresMade]:
+    """A PostgreSQL server that is ready to be started; see ``run_postgres``."""
     with _folder("pairing-postgres-") as folder:
         programs = _postgres_programs(folder)
         password = secrets.token_hex(16)
@@ -91,12 +118,11 @@ def run_postgres() -> Iterator[Postgres]:
         make += ["--auth", "scram-sha-256", "--pwfile", folder / "password"]
         _run(make, folder)
         port = free_port()
-        command = [programs / "postgres", "-D", folder / "data", "-p", port, "-k", folder]
-        command += ["-h", "127.0.0.1", "-c", "fsync=off"]
+        command: list[object] = [programs / "postgres", "-D", folder / "data", "-p", port, "-k", folder]
+        for name, value in {"listen_addresses": "127.0.0.1", "fsync": "off", **(settings or {})}.items():
+            command += ["-c", f"{name}={value}"]
         url = f"postgresql://pairing@127.0.0.1:{port}/postgres"
-        server = Postgres(url=url, password=password, port=port)
-        with _running(command, folder, lambda: server.connect().close()):
-            yield server
+        yield PostgresMade(folder, command, Postgres(url=url, password=password, port=port))
 
 
 @contextmanager

@@ -1,0 +1,129 @@
+"""What people look at in the pool: its rows as they are, and whether what they say of a puzzle is true."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from pairing.errors import InputError
+from pairing.network import Network, pairs_of
+from pairing.puzzle import Puzzle
+from pairing.solution import solution_of
+from tasks.planning import pool_best
+from tasks.pool import Pool, PoolRow
+from tasks.schema import POOL, RESULT, is_permutation
+
+RELATIVE = 1e-6
+OF_VARIANCE = 1e-12
+"""Two errors are the same when they differ by at most this part of them, or of the target's variance."""
+
+
+def rows(pool: Pool, limit: int | None, only: Sequence[int] | None = None) -> list[dict[str, Any]]:
+    """The rows of least stored error, of whatever puzzle, as they are; those without an error come last.
+
+    With ``only`` just the rows with these ids.
+
+    Raises:
+        PoolError: the pool cannot be read.
+    """
+    query = sa.select(POOL).order_by(POOL.c.full_mse.nulls_last(), POOL.c.id).limit(limit)
+    if only is not None:
+        query = query.where(POOL.c.id.in_(only))
+    with pool.transaction("Reading the pool") as connection:
+        return [_shown(row) for row in connection.execute(query)]
+
+
+def row(pool: Pool, number: int) -> dict[str, Any]:
+    """One row as it is, and in ``records`` where it came from: a record per puzzle, none where that is not known.
+
+    Raises:
+        InputError: there is no such row.
+        PoolError: the pool cannot be read.
+    """
+    with pool.transaction("Reading the pool") as connection:
+        found = connection.execute(sa.select(POOL).where(POOL.c.id == number)).one_or_none()
+    if found is None:
+        raise InputError(f"The pool has no row {number}; `pairing pool list` shows its rows.")
+    return {**_shown(found), "records": records(pool, number)}
+
+
+def records(pool: Pool, number: int) -> list[dict[str, Any]]:
+    """Where a row came from, a record per puzzle.
+
+    Raises:
+        PoolError: the pool cannot be read.
+    """
+    if not pool.reads_provenance:
+        return []
+    query = sa.select(RESULT).where(RESULT.c.pool_id == number).order_by(RESULT.c.puzzle)
+    with pool.transaction("Reading the pool's records") as connection:
+        return [_shown(found) for found in connection.execute(query)]
+
+
+def is_sound(found: dict[str, Any]) -> bool:
+    """Whether a row's error is finite and its sigmas are permutations of the same length."""
+    inp, out, error = found["inp_sigma"], found["out_sigma"], found["full_mse"]
+    permutations = isinstance(inp, list) and inp and is_permutation(inp, len(inp)) and is_permutation(out, len(inp))
+    return bool(permutations) and isinstance(error, float) and math.isfinite(error)
+
+
+def unsound(pool: Pool) -> list[int]:
+    """The ids of rows that are of no use for any puzzle, ascending.
+
+    Raises:
+        PoolError: the pool cannot be read.
+    """
+    return sorted(found["id"] for found in rows(pool, None) if not is_sound(found))
+
+
+def least(pool: Pool) -> dict[str, Any] | None:
+    """The sound row of least stored error, of whatever puzzle; None in an empty pool.
+
+    Raises:
+        PoolError: the pool cannot be read.
+    """
+    return next((found for found in rows(pool, None) if is_sound(found)), None)
+
+
+def best_of(pool: Pool, puzzle: Puzzle) -> dict[str, Any] | None:
+    """The pool best of a puzzle, its error, permutation and hash taken again; None where the pool has no row for it.
+
+    Raises:
+        PoolError: the pool cannot be read.
+    """
+    found = pool_best(pool, puzzle)
+    if found is None:
+        return None
+    solution = solution_of(puzzle, found["inp_sigma"], found["out_sigma"], found["full_mse"])
+    right = {name: getattr(solution, name) for name in ("full_mse", "permutation", "hash", "hash_match")}
+    return {**row(pool, found["id"]), **right}
+
+
+def faults(puzzle: Puzzle, found: PoolRow) -> dict[str, Any]:
+    """What of a row is not so: column → ``{"stored", "right"}``; empty where everything is right.
+
+    ``full_mse`` is taken again over all rows. Columns that are NULL say nothing and are not wrong; ``hash_match`` is
+    looked at where the right hash is known.
+    """
+    error = Network(puzzle, pairs_of(found.inp_sigma, found.out_sigma)).full_mse(found.inp_sigma)
+    right = asdict(solution_of(puzzle, found.inp_sigma, found.out_sigma, error))
+    wrong = []
+    if not abs(found.full_mse - error) <= max(RELATIVE * error, OF_VARIANCE * puzzle.target_variance):
+        wrong.append("full_mse")
+    if found.permutation is not None and tuple(found.permutation) != tuple(right["permutation"]):
+        wrong.append("permutation")
+    if found.hash is not None and found.hash != right["hash"]:
+        wrong.append("hash")
+    if right["hash_match"] is not None and found.hash_match != right["hash_match"]:
+        wrong.append("hash_match")
+    return {name: {"stored": getattr(found, name), "right": right[name]} for name in wrong}
+
+
+def _shown(found: sa.Row[Any]) -> dict[str, Any]:
+    values = dict(found._mapping)
+    created = values.get("created_at")
+    return {**values, "created_at": created.isoformat() if created is not None else None}
