@@ -41,6 +41,7 @@ app.config_from_object("config.celeryconfig")
 app.steps["consumer"].add(StopFile)
 
 SWEEP_SECONDS = 10.0
+FLUSH_SECONDS = 30.0
 _ended = threading.Event()
 
 
@@ -55,7 +56,7 @@ def prepare_worker(**_: Any) -> None:
 
 @worker_ready.connect  # type: ignore[untyped-decorator]
 def begin_chores(sender: Any, **_: Any) -> None:
-    """Sees to runs that nobody else brings to an end."""
+    """Sees to runs that nobody else brings to an end, and to winners that wait in the spool."""
     from tasks.lifecycle import sweep
     from tasks.running import rescue
 
@@ -63,7 +64,21 @@ def begin_chores(sender: Any, **_: Any) -> None:
         found = settings()
         url, prefix = found.broker_url.get_secret_value(), found.key_prefix
         sweeping = Chore("sweeping", SWEEP_SECONDS, lambda: sweep(store(), lambda run: rescue(url, prefix, run)))
-        threading.Thread(target=do_chores, args=([sweeping], _ended), daemon=True).start()
+        flushing = Chore("flushing the spool", FLUSH_SECONDS, _flush)
+        threading.Thread(target=do_chores, args=([sweeping, flushing], _ended), daemon=True).start()
+
+
+def _flush() -> None:
+    """Stores what waits in this host's spool.
+
+    Raises:
+        PairingError: why some of it still waits.
+    """
+    from tasks.flushing import flush_all
+
+    for flushed in flush_all(pool_address()):
+        if flushed.error is not None:
+            raise flushed.error
 
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 
 from pairing.errors import InputError, PairingError
@@ -11,19 +10,6 @@ from tasks.database import checked_url, place
 from tasks.errors import PoolError
 from tasks.pool import RowError
 from tasks.spool import Flushed, flush_spool, kept_for
-
-FIRST_SECONDS = 15.0
-MOST_SECONDS = 900.0
-
-
-def next_delay(failures: int) -> float:
-    """Seconds to wait before the spool is flushed again, after so many failures in a row.
-
-    15, 30, 60, … and at most 900, of which up to a half is left out by chance, so that hosts which lost the pool
-    together do not come back together.
-    """
-    most = min(MOST_SECONDS, FIRST_SECONDS * 2.0 ** min(failures, 30))
-    return most * (1 - random.random() / 2)  # noqa: S311 - nothing here is secret
 
 
 def flush_all(address: PoolAddress) -> list[Flushed]:

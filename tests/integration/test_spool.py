@@ -7,13 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pairing.errors import InputError
 from tasks.address import PoolAddress
 from tasks.errors import PoolError
-from tasks.flushing import flush_all, next_delay
+from tasks.flushing import flush_all
 from tasks.pool import RowError
 from tasks.spool import SpoolError, flush_spool, spool_winner
 from tests.support.pools import (
@@ -220,9 +218,3 @@ def test_a_pool_that_is_away_keeps_no_other_waiting(tmp_path: Path) -> None:
 def test_nothing_waits(tmp_path: Path) -> None:
     assert flush_all(PoolAddress(data_dir=tmp_path)) == []
     assert list(tmp_path.iterdir()) == []
-
-
-@given(failures=st.integers(0, 10**6))
-def test_the_next_attempt_is_later_the_more_have_failed(failures: int) -> None:
-    delay, most = next_delay(failures), min(900.0, 15.0 * 2 ** min(failures, 100))
-    assert most / 2 <= delay <= most
