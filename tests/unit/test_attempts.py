@@ -1,0 +1,158 @@
+"""A part of a run that is begun again: counted, resumed where it stood, and never twice at once for long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pairing import refinement
+from pairing.errors import MethodError
+from tasks import stages
+from tasks.attempts import (
+    MOST_ATTEMPTS,
+    InterruptedTaskError,
+    SupersededError,
+    begin_attempt,
+    owns,
+    take_back_attempt,
+)
+from tasks.backend import Memory
+from tasks.planning import keep, plan
+from tasks.protocol import OtherProtocolError, check_protocol
+from tasks.puzzles import Puzzles, remember
+from tasks.request import request_of
+from tasks.store import Store
+from tasks.winners import PoolAddress
+from tests.support.puzzles import plant
+
+PUZZLES = Puzzles(cache_dir=Path(), cache_bytes=0)
+PART = "refinement.cosine.s0"
+
+
+def test_three_attempts_without_progress_are_too_many() -> None:
+    store = Store(Memory())
+    for _ in range(MOST_ATTEMPTS):
+        begin_attempt(store, "run1", PART, 0)
+    with pytest.raises(MethodError, match="3 attempts were lost without progress"):
+        begin_attempt(store, "run1", PART, 0)
+    begin_attempt(store, "run1", "refinement.cosine.s1", 0)  # another's attempts are its own
+    begin_attempt(store, "run2", PART, 0)
+
+
+def test_progress_begins_the_count_again() -> None:
+    store = Store(Memory())
+    for progress in range(20):
+        for _ in range(MOST_ATTEMPTS):
+            begin_attempt(store, "run1", PART, progress)
+    with pytest.raises(MethodError):
+        begin_attempt(store, "run1", PART, 19)
+
+
+def test_an_interruption_on_purpose_does_not_count() -> None:
+    store = Store(Memory())
+    for _ in range(5 * MOST_ATTEMPTS):
+        begin_attempt(store, "run1", PART, 0)
+        take_back_attempt(store, "run1", PART)
+
+
+def test_the_newest_attempt_owns_the_part() -> None:
+    store = Store(Memory())
+    first = begin_attempt(store, "run1", PART, 0)
+    assert owns(store, "run1", PART, first)
+    second = begin_attempt(store, "run1", PART, 0)
+    assert not owns(store, "run1", PART, first)
+    assert owns(store, "run1", PART, second)
+
+
+def test_records_of_another_protocol_are_not_read() -> None:
+    store = Store(Memory())
+    check_protocol(store, "unknown")
+    store.put_record("run1", "request", {"protocol": 0})
+    with pytest.raises(OtherProtocolError, match="protocol 0"):
+        check_protocol(store, "run1")
+
+
+# --- refinements
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Store:
+    """A store with a planned run, ``run1``, whose one refinement takes 400 evaluations."""
+    store, puzzle = Store(Memory()), plant(3, blocks=10, rows=200, known=False).puzzle
+    remember(puzzle.digest, puzzle)
+    asked = {"run": "run1", "puzzle": puzzle.digest, "methods": ["cosine"], "compare": True, "evaluations": 400}
+    request = keep(store, request_of({**asked, "deadline": 1000.0}), puzzle.digest)
+    plan(store, PoolAddress(data_dir=tmp_path), request, puzzle)
+    stages.similarity(store, PUZZLES, "run1", "cosine", 0)
+    stages.assignment(store, PUZZLES, "run1", "cosine", 0)
+    return store
+
+
+def refine(store: Store, interrupted: Callable[[], bool] = lambda: False) -> None:
+    stages.refinement(store, PUZZLES, "run1", "cosine", 0, interrupted)
+
+
+def found(store: Store) -> dict[str, Any]:
+    record = store.part("run1", "refinement", "cosine.s0")
+    assert record
+    return {key: record[key] for key in ("solution", "evaluations", "stopped", "start_mse")}
+
+
+def test_an_interrupted_refinement_goes_on_to_the_same_result(begun: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    refine(begun)
+    undisturbed = found(begun)
+    begun.backend.remove("pairing.run.run1.refinement", "pairing.run.run1.attempt", "pairing.run.run1.checkpoint")
+
+    monkeypatch.setattr(refinement, "POLL_SECONDS", 0.0)
+    interruptions, asked = 0, 0
+
+    def interrupted() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked % 40 == 0
+
+    while begun.part("run1", "refinement", "cosine.s0") is None:
+        try:
+            refine(begun, interrupted)
+        except InterruptedTaskError:
+            interruptions += 1
+            assert begun.checkpoint("run1", "cosine.s0")
+    assert interruptions > MOST_ATTEMPTS
+    assert found(begun) == undisturbed
+
+
+def test_whoever_lost_its_part_stops_and_stores_nothing(begun: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refinement, "POLL_SECONDS", 0.0)
+    taken = False
+
+    def take_over() -> bool:
+        nonlocal taken
+        if not taken:
+            taken = True
+            begin_attempt(begun, "run1", PART, 0)
+            begun.put_checkpoint("run1", "cosine.s0", {"evaluations": 10**6})
+        return False
+
+    with pytest.raises(SupersededError):
+        refine(begun, take_over)
+    assert begun.part("run1", "refinement", "cosine.s0") is None
+    assert begun.part("run1", "failure", "cosine.s0") is None
+    assert begun.checkpoint("run1", "cosine.s0") == {"evaluations": 10**6}  # the other's, further than its own
+
+
+def test_what_is_done_is_not_done_again(begun: Store) -> None:
+    refine(begun)
+    attempts = begun.parts("run1", "attempt")
+    refine(begun)
+    stages.assignment(begun, PUZZLES, "run1", "cosine", 0)
+    assert begun.parts("run1", "attempt") == attempts
+
+
+def test_a_cancelled_run_is_not_worked_on(begun: Store) -> None:
+    begun.announce("run1", "cancelled")
+    refine(begun)
+    assert begun.part("run1", "refinement", "cosine.s0") is None
+    assert begun.part("run1", "attempt", PART) is None
