@@ -1,7 +1,8 @@
 """The fleet: Celery tasks, the store, the pool and the command line.
 
->>> from tasks import enqueue
+>>> from tasks import enqueue, wait
 >>> run = enqueue("track2_permutation", methods=["trace", "cosine"], seeds=3)
+>>> summary, matrices = wait(run)
 
 Importing this package imports nothing heavy; ``tasks.celery`` (what ``celery -A tasks`` looks for) is made when it is
 first asked for.
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tasks.enqueuing import enqueue
+    from tasks.steering import wait
 
-__all__ = ["enqueue"]
+__all__ = ["enqueue", "wait"]
 
 
 def __getattr__(name: str) -> Any:
@@ -26,4 +28,8 @@ def __getattr__(name: str) -> Any:
         from tasks.enqueuing import enqueue
 
         return enqueue
+    if name == "wait":
+        from tasks.steering import wait
+
+        return wait
     raise AttributeError(f"module 'tasks' has no attribute '{name}'")

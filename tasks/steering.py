@@ -61,21 +61,28 @@ def watch(run: str, as_json: bool, out: Path | None = None) -> int:
     return show_results(store, run, as_json, out)
 
 
+def wait(run: str) -> tuple[dict[str, Any], bytes]:
+    """Waits for a run's end: its summary, and the npz file of its similarity matrices.
+
+    Raises:
+        PairingError: there is no such run; or it ended without being compared, and why.
+        RunTimeoutError: its deadline is long over, and no worker brings it to an end.
+    """
+    store = known(run)
+    while store.record(run, "end") is None:
+        _check_time(store, run)
+        time.sleep(POLL_SECONDS)
+    summary, _, _ = _compared(store, run)
+    return summary, store.matrices(run) or b""
+
+
 def show_results(store: Store, run: str, as_json: bool, out: Path | None) -> int:
     """Prints a finished run's result, and writes its files to ``out``/<run> where that is given; the exit status.
 
     Raises:
         PairingError: it has not ended, or ended without a comparison, and why.
     """
-    ended, summary, outcome = (store.record(run, name) for name in ("end", "summary", "outcome"))
-    if ended is None:
-        raise InputError(f"the run {run} is {state_of(store, run)}; watch it (pairing watch {run}) or wait")
-    if summary is None or outcome is None:
-        failure = PairingError(
-            f"the run {run} ended without a result ({ended['end']}): {ended['error'] or 'no reason'}"
-        )
-        failure.exit_status = ended["exit_status"]
-        raise failure
+    summary, outcome, exit_status = _compared(store, run)
     where = []
     if out is not None:
         folder = prepare_folder(out, run)
@@ -87,7 +94,21 @@ def show_results(store: Store, run: str, as_json: bool, out: Path | None) -> int
             print(note, file=sys.stderr)  # noqa: T201
     else:
         print_result(summary, [*notes(summary, outcome), *where])
-    return int(ended["exit_status"])
+    return exit_status
+
+
+def _compared(store: Store, run: str) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """A finished run's summary, outcome and exit status; see ``show_results``."""
+    ended, summary, outcome = (store.record(run, name) for name in ("end", "summary", "outcome"))
+    if ended is None:
+        raise InputError(f"the run {run} is {state_of(store, run)}; watch it (pairing watch {run}) or wait")
+    if summary is None or outcome is None:
+        failure = PairingError(
+            f"the run {run} ended without a result ({ended['end']}): {ended['error'] or 'no reason'}"
+        )
+        failure.exit_status = ended["exit_status"]
+        raise failure
+    return summary, outcome, int(ended["exit_status"])
 
 
 def status(run: str) -> dict[str, Any]:

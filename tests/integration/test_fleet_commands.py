@@ -118,6 +118,25 @@ def test_python_enqueues_without_anything_heavy(fleet: Fleet, command: Command) 
     assert len(fleet.store.record(run, "summary")["methods"]) == 4
 
 
+def test_the_example_is_the_script_that_the_fleet_had(fleet: Fleet, command: Command) -> None:
+    puzzle = command.folder / "track2_permutation"
+    shutil.copytree(DEMO, puzzle)
+    script = DEMO.parent / "weight_pairing_solver.py"
+    called = subprocess.run(
+        [sys.executable, script],
+        env=command.environment,
+        capture_output=True,
+        text=True,
+        cwd=command.folder,
+        check=False,
+    )
+    assert called.returncode == 0, called.stderr
+    for line in ("similarity: total", "top pairs:", "refined from", "comparison", "inserted:", "solved"):
+        assert line in called.stdout, line
+    with np.load(command.folder / "results" / "weight_pairing_matrices.npz") as matrices:
+        assert {"svd", "activation", "transpose", "cosine", "trace"} <= set(matrices)
+
+
 @pytest.fixture
 def caller(fleet: Fleet) -> Iterator[Celery]:
     """A program that has Celery and nothing of ours."""
