@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 
 from config.settings import settings
 
@@ -24,7 +24,11 @@ result_accept_content = ["json"]
 
 # --- queues: only `pairing.pool` needs the database; `celery` is where callers by name send `pairing.run`
 
-task_queues = [Queue(name) for name in ("pairing.pool", "celery", "pairing.numbers", "pairing.refine")]  # type: ignore[no-untyped-call]
+# Each at an exchange of its own: else all are bound to the default one, and a message sent there reaches all of them.
+task_queues = [
+    Queue(name, Exchange(name), routing_key=name)  # type: ignore[no-untyped-call]
+    for name in ("pairing.pool", "celery", "pairing.numbers", "pairing.refine")
+]
 task_default_queue = "pairing.pool"
 task_create_missing_queues = False  # a mistyped queue is an error, not a queue that nobody reads
 task_routes = {

@@ -46,26 +46,33 @@ _ended = threading.Event()
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]
-def prepare_worker(**_: Any) -> None:
-    """Imports what tasks need before the worker forks, with one thread a process: more are slower at these sizes."""
+def prepare_worker(sender: Any, **_: Any) -> None:
+    """Imports what its tasks need before the worker forks, with one thread a process: more are slower at these sizes.
+
+    Only one that reads ``pairing.pool`` imports what the database needs, and has chores.
+    """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
-    import tasks.comparison
-    import tasks.planning  # noqa: F401
+    import tasks.stages
+
+    # Asked here and not when it is ready: by then a stop file may have taken it off its queues.
+    if "pairing.pool" in sender.app.amqp.queues.consume_from:
+        import tasks.comparison
+        import tasks.planning  # noqa: F401
+
+        worker_ready.connect(begin_chores)
 
 
-@worker_ready.connect  # type: ignore[untyped-decorator]
-def begin_chores(sender: Any, **_: Any) -> None:
+def begin_chores(**_: Any) -> None:
     """Sees to runs that nobody else brings to an end, and to winners that wait in the spool."""
     from tasks.lifecycle import sweep
     from tasks.running import rescue
 
-    if "pairing.pool" in sender.app.amqp.queues.consume_from or sender.app.amqp.queues.consume_from == {}:
-        found = settings()
-        url, prefix = found.broker_url.get_secret_value(), found.key_prefix
-        sweeping = Chore("sweeping", SWEEP_SECONDS, lambda: sweep(store(), lambda run: rescue(url, prefix, run)))
-        flushing = Chore("flushing the spool", FLUSH_SECONDS, _flush)
-        threading.Thread(target=do_chores, args=([sweeping, flushing], _ended), daemon=True).start()
+    found = settings()
+    url, prefix = found.broker_url.get_secret_value(), found.key_prefix
+    sweeping = Chore("sweeping", SWEEP_SECONDS, lambda: sweep(store(), lambda run: rescue(url, prefix, run)))
+    flushing = Chore("flushing the spool", FLUSH_SECONDS, _flush)
+    threading.Thread(target=do_chores, args=([sweeping, flushing], _ended), daemon=True).start()
 
 
 def _flush() -> None:

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from tasks.queues import ROLES
 
 _ONE_PROCESS = ("plan", "pool")
+# What the `celery` command reads beside its CELERY_*; other programs' environments hold them too.
+_OF_CELERY = ("BROKER_URL", "RESULT_BACKEND", "LOADER", "CONFIG_MODULE")
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
@@ -22,10 +24,13 @@ def worker_command(app: str, name: str, concurrency: int, arguments: Sequence[st
 def worker_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment as a worker needs it, with ``changes`` laid over it.
 
-    Celery's own variables (``CELERY_BROKER_URL`` and others, which would overrule the app's configuration) are taken
-    away, the numeric libraries get one thread, and no ``tasks.py`` of the working directory hides the package.
+    Celery's own variables (``CELERY_BROKER_URL``, ``BROKER_URL`` and others, which would overrule the app's
+    configuration) are taken away, the numeric libraries get one thread, and no ``tasks.py`` of the working directory
+    hides the package.
     """
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("CELERY_")}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("CELERY_") and name not in _OF_CELERY
+    }
     # `python -m celery` and Celery itself put the working directory before everything, where any tasks.py
     # would hide the package. This process's own path, with the working directory last, prevents both; before it
     # the folder of our own packages, which stands in no path where they are installed editable.

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from celery import Celery
 
 from pairing import load_puzzle
 from tests.support.fleet import DEMO, Command, Fleet, running_fleet, variant, wait_for
@@ -137,24 +136,36 @@ def test_the_example_is_the_script_that_the_fleet_had(fleet: Fleet, command: Com
         assert {"svd", "activation", "transpose", "cosine", "trace"} <= set(matrices)
 
 
-@pytest.fixture
-def caller(fleet: Fleet) -> Iterator[Celery]:
-    """A program that has Celery and nothing of ours."""
-    app = Celery("caller", broker=fleet.url, backend=fleet.url, set_as_current=False)
-    app.conf.broker_transport_options = {"global_keyprefix": fleet.prefix}
-    app.conf.result_backend_transport_options = {"global_keyprefix": fleet.prefix}
-    yield app
-    app.backend.result_consumer.stop()
-    app.backend.client.connection_pool.disconnect()
-    app.close()
+CALLER = """
+import json, sys
+from celery import Celery
+asked = json.load(sys.stdin)
+app = Celery(broker=asked["url"], backend=asked["url"])
+app.conf.broker_transport_options = {"global_keyprefix": asked["prefix"]}
+app.conf.result_backend_transport_options = {"global_keyprefix": asked["prefix"]}
+result = app.send_task("pairing.run", kwargs=asked["arguments"], task_id=asked["run"])
+try:
+    print(json.dumps({"run": result.id, "result": result.get(timeout=100)}))
+except Exception as error:
+    print(json.dumps({"run": result.id, "error": type(error).__name__, "message": str(error)}))
+"""
+"""A program that has Celery and nothing of ours, in the default queue of Celery."""
 
 
-def test_a_run_by_name_and_path_below_an_allowed_root(fleet: Fleet, caller: Celery) -> None:
-    asked = {"puzzle": str(DEMO), "methods": ["trace"], "note": "by name"}
-    result = caller.send_task("pairing.run", kwargs=asked, queue="pairing.pool")
-    assert result.get(timeout=120) == result.id
-    assert ended(fleet, result.id)["end"] == "succeeded"
-    assert fleet.store.record(result.id, "summary")["solved"]
+def call(fleet: Fleet, folder: Path, arguments: dict[str, Any], run: str | None = None) -> dict[str, Any]:
+    asked = {"url": fleet.url, "prefix": fleet.prefix, "arguments": arguments, "run": run}
+    said = subprocess.run(
+        [sys.executable, "-c", CALLER], input=json.dumps(asked), capture_output=True, text=True, cwd=folder, check=True
+    )
+    answer: dict[str, Any] = json.loads(said.stdout)
+    return answer
+
+
+def test_a_run_by_name_and_path_below_an_allowed_root(fleet: Fleet, tmp_path: Path) -> None:
+    answer = call(fleet, tmp_path, {"puzzle": str(DEMO), "methods": ["trace"], "note": "by name"})
+    assert answer["result"] == answer["run"]
+    assert ended(fleet, answer["run"])["end"] == "succeeded"
+    assert fleet.store.record(answer["run"], "summary")["solved"]
 
 
 @pytest.mark.parametrize(
@@ -174,19 +185,17 @@ def test_a_run_by_name_and_path_below_an_allowed_root(fleet: Fleet, caller: Cele
     ids=lambda value: next(iter(value.values())) if isinstance(value, dict) else None,
 )
 def test_a_wrong_argument_comes_back_as_a_clear_error(
-    fleet: Fleet, caller: Celery, asked: dict[str, Any], message: str
+    fleet: Fleet, tmp_path: Path, asked: dict[str, Any], message: str
 ) -> None:
-    result = caller.send_task("pairing.run", kwargs=asked, queue="pairing.pool")
-    with pytest.raises(Exception, match=message) as raised:
-        result.get(timeout=120)
-    assert type(raised.value).__name__ == "InputError"
-    assert ended(fleet, result.id)["end"] == "failed"
+    answer = call(fleet, tmp_path, asked)
+    assert answer["error"] == "InputError"
+    assert message in answer["message"]
+    assert ended(fleet, answer["run"])["end"] == "failed"
 
 
-def test_the_same_id_twice_is_one_run(fleet: Fleet, caller: Celery) -> None:
-    asked = {"puzzle": str(DEMO), "methods": ["trace"]}
+def test_the_same_id_twice_is_one_run(fleet: Fleet, tmp_path: Path) -> None:
     for _ in range(2):
-        caller.send_task("pairing.run", kwargs=asked, task_id="the-same", queue="pairing.pool")
+        assert call(fleet, tmp_path, {"puzzle": str(DEMO), "methods": ["trace"]}, "the-same")["result"] == "the-same"
     ended(fleet, "the-same")
     wait_for("both messages", lambda: len(fleet.happened("task-succeeded", "the-same")) == 2)
     fleet.wait_until_succeeded("the-same.comparison")

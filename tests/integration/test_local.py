@@ -109,7 +109,11 @@ WAYS = {
     "SIGKILL": lambda owner: owner.process.kill(),
     "SIGHUP to the group": lambda owner: os.killpg(owner.process.pid, signal.SIGHUP),
     "SIGKILL of the guardian": lambda owner: owner.guardian.kill(),
-    "SIGKILL of the guardian and the owner": lambda owner: (owner.guardian.kill(), owner.process.kill()),
+    "SIGKILL of the guardian and the owner": lambda owner: (
+        owner.process.send_signal(signal.SIGSTOP),  # else it may notice the first death before it dies itself
+        owner.guardian.kill(),
+        owner.process.kill(),
+    ),
 }
 LEAVING_THE_FOLDER = {"SIGKILL of the guardian and the owner"}
 UNCOVERED_ON_MACOS = {"SIGKILL of the guardian and the owner"}

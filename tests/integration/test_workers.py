@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from celery import Celery
+from kombu import Connection
 
 from tasks.backend import Redis
 from tasks.chores import Chore, do_chores
@@ -84,7 +86,8 @@ def host(redis_url: str, tmp_path: Path) -> Iterator[Host]:
 
 def test_roles_share_a_run_and_a_tasks_module_of_the_working_directory_hides_nothing(host: Host) -> None:
     (host.command.folder / "tasks.py").write_text("raise SystemExit('the wrong module')\n")
-    wrong = {"CELERY_BROKER_URL": "redis://127.0.0.1:1/0", "CELERY_RESULT_BACKEND": "redis://127.0.0.1:1/0"}
+    of_celery = ("CELERY_BROKER_URL", "CELERY_RESULT_BACKEND", "BROKER_URL", "RESULT_BACKEND")
+    wrong = dict.fromkeys(of_celery, "redis://127.0.0.1:1/0")
     with (
         host.worker("--role", "plan", **wrong) as plan,
         host.worker("--role", "numbers", "--concurrency", "1", **wrong) as numbers,
@@ -100,6 +103,54 @@ def test_roles_share_a_run_and_a_tasks_module_of_the_working_directory_hides_not
         expected = {"plan": {"run", "comparison"}, "numbers": {"similarity", "assignment"}, "refine": {"refinement"}}
         assert tasks == expected[role]
     assert "second@" in logs["refine"]
+
+
+def test_each_queue_gets_only_what_is_sent_to_it(redis_url: str) -> None:
+    from config.celeryconfig import task_queues
+
+    prefix = f"test-{secrets.token_hex(6)}:"
+    with Connection(redis_url, transport_options={"global_keyprefix": prefix}) as connection:
+        queues = [queue(connection.default_channel) for queue in task_queues]
+        app = Celery(set_as_current=False)
+        app.conf.update(task_queues=task_queues, task_default_queue="pairing.pool")
+        declared = [queue(connection.default_channel) for queue in app.amqp.queues.values()]
+        for queue in declared:
+            queue.declare()
+        with connection.Producer() as producer:
+            producer.publish("hello", exchange="pairing.pool", routing_key="pairing.pool")
+        assert [queue.name for queue in declared if queue.get() is not None] == ["pairing.pool"]
+        for queue in queues:
+            queue.delete()
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize("role", ["plan", "refine"])
+def test_only_readers_of_the_pools_queue_have_chores_and_the_database(host: Host, role: str, stopped: bool) -> None:
+    stop_file = host.command.folder / "stop"
+    if stopped:
+        stop_file.touch()
+    told = host.command.folder / "told.py"
+    told.write_text(_TELLS)
+    with host.worker(
+        "--role", role, "--concurrency", "1", "--include", "told", PAIRING_STOP_FILES=str(stop_file)
+    ) as log:
+        wait_for("its word", lambda: b"told: " in log.read_bytes())
+    assert f"told: {role == 'plan'} {role == 'plan'}." in log.read_text()
+
+
+_TELLS = """\
+import sys, threading
+from celery.signals import worker_init, worker_ready
+
+@worker_init.connect(weak=False)
+def listen(**_):
+    worker_ready.connect(tell)  # after the app has
+
+def tell(**_):
+    chores = any(thread.daemon for thread in threading.enumerate())
+    print(f"told: {chores} {'sqlalchemy' in sys.modules}.")
+"""
+"""A module of a worker: says whether it has chores, and whether it has the database's library."""
 
 
 def test_every_queue_has_a_reader() -> None:
