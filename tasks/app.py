@@ -17,8 +17,8 @@ from celery.exceptions import Ignore, Reject
 from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
 
 from config.settings import settings
-from pairing.errors import PairingError
 from tasks.chores import Chore, do_chores
+from tasks.errors import BrokerError
 from tasks.protocol import OtherProtocolError, check_protocol
 from tasks.request import SCHEMA_VERSION
 from tasks.stop_file import StopFile
@@ -34,7 +34,7 @@ PATIENCE_SECONDS = 60.0
 """How long a worker waits for a broker that is gone before its task is an error."""
 
 HAND_BACK_SECONDS = 1.0
-"""Between taking a task of another version and handing it back."""
+"""Between taking a task that cannot be done here, or not now, and handing it back."""
 
 app = Celery("pairing")
 app.config_from_object("config.celeryconfig")
@@ -70,9 +70,12 @@ def begin_chores(**_: Any) -> None:
 
     found = settings()
     url, prefix = found.broker_url.get_secret_value(), found.key_prefix
-    sweeping = Chore("sweeping", SWEEP_SECONDS, lambda: sweep(store(), lambda run: rescue(url, prefix, run)))
-    flushing = Chore("flushing the spool", FLUSH_SECONDS, _flush)
-    threading.Thread(target=do_chores, args=([sweeping, flushing], _ended), daemon=True).start()
+
+    def see_to_runs() -> None:
+        sweep(store(), lambda run: rescue(url, prefix, run), found.store_lifetime)
+
+    chores = [Chore("sweeping", SWEEP_SECONDS, see_to_runs), Chore("flushing the spool", FLUSH_SECONDS, _flush)]
+    threading.Thread(target=do_chores, args=(chores, _ended), daemon=True).start()
 
 
 def _flush() -> None:
@@ -134,7 +137,7 @@ def pool_address() -> PoolAddress:
 
 
 def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
-    """Hands a task back to the queue where another worker has to do it."""
+    """Hands a task back to the queue where another worker has to do it, or this one later."""
 
     @functools.wraps(work)
     def checked(*args: P.args, **kw: P.kwargs) -> None:
@@ -147,6 +150,9 @@ def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
         except OtherProtocolError as error:
             time.sleep(HAND_BACK_SECONDS)  # the queue's other readers first
             raise task.retry(exc=error, countdown=0, max_retries=sys.maxsize) from None
+        except BrokerError:
+            time.sleep(HAND_BACK_SECONDS)
+            raise Reject("the store cannot be reached", requeue=True) from None
         except InterruptedTaskError:
             raise Reject("this worker is about to end", requeue=True) from None
         except SupersededError:
@@ -174,8 +180,11 @@ def run(self: Task, **asked: Any) -> str:
         register(store(), request)
         request = accept(store(), puzzles(), request)
         plan(store(), pool_address(), request, puzzles().fetched(store().backend, request.puzzle))
-    except PairingError as error:  # whoever waits for the run is told
-        finish(store(), run, "failed", str(error), error.exit_status)
+    except BrokerError:
+        time.sleep(HAND_BACK_SECONDS)
+        raise Reject("the store cannot be reached", requeue=True) from None
+    except Exception as error:  # whoever waits for the run is told, whatever it was
+        finish(store(), run, "failed", str(error) or type(error).__name__, getattr(error, "exit_status", 1))
         raise
     if store().announced(run) == "cancelled":
         finish(store(), run, "cancelled", exit_status=4)

@@ -21,6 +21,7 @@ from tasks.backend import Backend
 SCHEMA = 1
 PART_BYTES = 64 * 2**20
 READ_BYTES = 2**20
+NO_LIMIT = 2**62
 REGISTRY = "pairing.bundles"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 PACKED = "puzzle.safetensors"
@@ -81,14 +82,15 @@ def bundle_digest(files: Files) -> str:
     return f"sha256:{state.hexdigest()}"
 
 
-def ship(backend: Backend, files: Files, name: str, *, most_bytes: int, quota: int) -> str:
+def ship(backend: Backend, files: Files, name: str, *, most_bytes: int = NO_LIMIT, quota: int = NO_LIMIT) -> str:
     """Puts a bundle into the store, unless it is there already; its digest. Its lifetime begins anew.
 
-    ``most_bytes`` is what one bundle may have, ``quota`` what all of them may.
+    ``most_bytes`` is what one bundle may have, ``quota`` what all of them may. A file that changes meanwhile makes a
+    bundle that is not what its digest says: nobody takes it.
 
     Raises:
         InputError: it is too large.
-        PuzzleError: a file cannot be read, or changed while it was.
+        PuzzleError: a file cannot be read.
     """
     total = sum(_size(source) for source in files.values())
     if total > most_bytes:
@@ -109,10 +111,7 @@ def ship(backend: Backend, files: Files, name: str, *, most_bytes: int, quota: i
                 f"the store holds {taken:,} bytes of puzzles, and with {name} it would be more than {quota:,}; remove"
                 " some (pairing puzzle rm, pairing prune) or set PAIRING_PUZZLES_BYTES higher"
             )
-        parts = _parts(digest, manifest)
-        state = hashlib.sha256()
-        for key, part in zip(parts, _joined(files), strict=False):
-            state.update(part)
+        for key, part in zip(_parts(digest, manifest), _joined(files), strict=False):
             backend.put(key, part)
         backend.put(_key(digest), json.dumps(manifest).encode())  # last: a half-shipped bundle is none
     backend.put_field(REGISTRY, digest, json.dumps(about).encode())

@@ -39,8 +39,8 @@ def enqueue(puzzle: str | Path, *, methods: str | Sequence[str] = "all", run: st
         return request.run
     if not DIGEST.fullmatch(str(puzzle)):
         request = request.model_copy(update={"puzzle": put_puzzle(store, found, Path(puzzle))})
-    register(store, request)
     send(found.broker_url.get_secret_value(), found.key_prefix, request)
+    register(store, request)  # afterwards: a caller that dies in between has enqueued it, and may do so again
     return request.run
 
 

@@ -10,7 +10,6 @@ from tasks.request import Request
 from tasks.store import Store
 
 End = Literal["succeeded", "failed", "cancelled", "timed_out"]
-STATES = ("queued", "running", "succeeded", "failed", "cancelled", "timed_out")
 
 RESCUE_SECONDS = 10.0
 """How long after its deadline a run that has no end is compared by whoever notices."""
@@ -53,11 +52,12 @@ def state_of(store: Store, run: str) -> str | None:
     return "queued" if store.run_entry(run) is not None else None
 
 
-def sweep(store: Store, rescue: Callable[[str], None], now: float | None = None) -> list[str]:
+def sweep(store: Store, rescue: Callable[[str], None], lifetime: float, now: float | None = None) -> list[str]:
     """Brings every run that is past its deadline to an end; those that it had something to do for.
 
     ``rescue`` enqueues a run's comparison, once: of whatever there is, where the chord did not fire. A run that has no
-    end long after that is recorded as timed out. Entries of runs that the store has forgotten go.
+    end long after that is recorded as timed out; or forgotten, where it was enqueued more than the store's
+    ``lifetime`` (seconds) ago: its end may have been recorded and be forgotten by now.
     """
     now = time.time() if now is None else now
     swept = []
@@ -66,7 +66,9 @@ def sweep(store: Store, rescue: Callable[[str], None], now: float | None = None)
         if late < RESCUE_SECONDS or store.record(run, "end") is not None:
             continue
         swept.append(run)
-        if late >= GIVE_UP_SECONDS:
+        if late >= GIVE_UP_SECONDS and now - entry["enqueued_at"] >= lifetime:
+            store.forget(run)
+        elif late >= GIVE_UP_SECONDS:
             finish(store, run, "timed_out", "no worker brought it to an end by its deadline", 4)
         elif store.record(run, "plan") is not None and store.claim(run, "rescue"):
             rescue(run)

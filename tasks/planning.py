@@ -19,8 +19,6 @@ from tasks.puzzles import Puzzles, remember
 from tasks.request import Request, request_of
 from tasks.store import Store
 
-NO_LIMIT = 2**62
-
 
 def accept(store: Store, puzzles: Puzzles, request: Request) -> Request:
     """Validates what a caller asks for, and keeps the puzzle packed, with the run's options, for all other stages.
@@ -43,7 +41,7 @@ def accept(store: Store, puzzles: Puzzles, request: Request) -> Request:
     checked_activation(puzzle.activation)
     puzzle.target_values  # noqa: B018 - raises if the data has no such column
     puzzle = with_activation(puzzle, (request.deadline_at - time.time()) / 2)
-    bundle = ship(store.backend, {PACKED: puzzle.pack()}, puzzle.name, most_bytes=NO_LIMIT, quota=NO_LIMIT)
+    bundle = ship(store.backend, {PACKED: puzzle.pack()}, puzzle.name)
     remember(bundle, puzzle)
     return keep(store, request, bundle)
 

@@ -24,7 +24,6 @@ GRACE_SECONDS = 15.0
 """How long after its deadline a run may take to compare what it has."""
 
 POLL_SECONDS = 0.1
-NO_LIMIT = 2**62
 
 
 def run_inline(puzzle: Puzzle, request: Request, address: PoolAddress, display: Display) -> Store:
@@ -71,7 +70,7 @@ def run_embedded(
     # The broker is this run's alone: a prefix that is set for another one would part its workers from us.
     with embedded_fleet(workers, {**environment, "PAIRING_KEY_PREFIX": ""}) as fleet:
         store = Store(Redis(fleet.broker_url))
-        bundle = ship(store.backend, {PACKED: puzzle.pack()}, puzzle.name, most_bytes=NO_LIMIT, quota=NO_LIMIT)
+        bundle = ship(store.backend, {PACKED: puzzle.pack()}, puzzle.name)
         request = request.model_copy(update={"puzzle": bundle})
         register(store, request)
         send(fleet.broker_url, "", request)

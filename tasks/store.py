@@ -1,4 +1,4 @@
-"""What stages hand to each other: puzzles, matrices, checkpoints and results, by key and with a lifetime.
+"""What stages hand to each other: matrices, checkpoints and results, by key and with a lifetime.
 
 Messages carry only ids.
 """

@@ -20,10 +20,13 @@ from kombu import Connection
 from tasks.backend import Redis
 from tasks.chores import Chore, do_chores
 from tasks.lifecycle import GIVE_UP_SECONDS, RESCUE_SECONDS, register, state_of, sweep
+from tasks.protocol import PROTOCOL
 from tasks.queues import ROLES
 from tasks.request import request_of
 from tasks.store import Store
 from tests.support.fleet import DEMO, Command, wait_for
+
+TASKS = ("run", "similarity", "assignment", "refinement", "comparison")
 
 
 @dataclass
@@ -35,8 +38,8 @@ class Host:
     logs: list[Path] = field(default_factory=list)
 
     @contextmanager
-    def worker(self, *arguments: str, **environment: str) -> Iterator[Path]:
-        """A worker from its readiness to its end by SIGTERM; its log."""
+    def worker(self, *arguments: str, ending: signal.Signals = signal.SIGTERM, **environment: str) -> Iterator[Path]:
+        """A worker from its readiness to its end by a signal; its log."""
         log = self.command.folder / f"worker-{len(self.logs)}.log"
         self.logs.append(log)
         with log.open("wb") as output:
@@ -53,8 +56,9 @@ class Host:
             wait_for("the worker", lambda: b" ready." in log.read_bytes() or process.poll() is not None, 120)
             assert process.poll() is None, log.read_text()
             yield log
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(60) == 0, log.read_text()
+            process.send_signal(ending)
+            status = process.wait(60)
+            assert status == 0 or ending != signal.SIGTERM, log.read_text()
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -98,8 +102,7 @@ def test_roles_share_a_run_and_a_tasks_module_of_the_working_directory_hides_not
     logs = {"plan": plan.read_text(), "numbers": numbers.read_text(), "refine": refine.read_text()}
     for role, log in logs.items():
         assert "DuplicateNodename" not in log
-        tasks = {name for name in ("run", "comparison", "similarity", "assignment", "refinement")
-                 if f"Task pairing.{name}[" in log}  # fmt: skip
+        tasks = {name for name in TASKS if f"Task pairing.{name}[" in log}
         expected = {"plan": {"run", "comparison"}, "numbers": {"similarity", "assignment"}, "refine": {"refinement"}}
         assert tasks == expected[role]
     assert "second@" in logs["refine"]
@@ -199,6 +202,41 @@ def test_a_wrong_setting_is_one_clear_line(host: Host) -> None:
     assert "Traceback" not in said.errors
 
 
+# --- tasks that go to another worker
+
+
+def test_a_refinement_goes_on_elsewhere_when_its_worker_is_stopped(host: Host) -> None:
+    with host.worker("--concurrency", "1", ending=signal.SIGQUIT):
+        host.enqueue("moved", "--compare", "--evaluations", "6000", "--deadline", "1000")
+        wait_for("the refinement", lambda: host.store.part("moved", "progress", "trace.s0"), 120)
+    stood = host.store.checkpoint("moved", "trace.s0")
+    assert stood
+    assert 0 < stood["evaluations"] < 6000
+    assert host.store.part("moved", "refinement", "trace.s0") is None
+    with host.worker("--concurrency", "1") as log:
+        assert host.wait_for_end("moved") == "succeeded"
+        assert "Task pairing.similarity[" not in log.read_text()
+    refined = host.store.part("moved", "refinement", "trace.s0")
+    assert refined
+    assert refined["evaluations"] == 6000
+    assert host.store.parts("moved", "attempt")["refinement.trace.s0"]["count"] == 1
+
+
+def test_a_task_of_another_protocol_waits_for_a_worker_of_that(host: Host) -> None:
+    host.enqueue("newer")
+    with host.worker("--role", "plan"):
+        wait_for("the plan", lambda: host.store.record("newer", "plan"))
+    request = host.store.record("newer", "request")
+    assert request
+    host.store.put_record("newer", "request", {**request, "protocol": PROTOCOL + 1})
+    with host.worker("--concurrency", "1") as log:
+        wait_for("two returns", lambda: log.read_text().count("was planned by a worker of protocol") > 1)
+        assert host.store.parts("newer", "attempt") == {}
+        assert host.store.parts("newer", "failure") == {}
+        host.store.put_record("newer", "request", request)
+        assert host.wait_for_end("newer") == "succeeded"
+
+
 # --- runs that nobody ends
 
 
@@ -214,13 +252,21 @@ def test_the_sweeper_brings_every_run_to_an_end(host: Host) -> None:
         store.put_record(run, "plan", {"pool_best": None})
     store.put_new_record("ended", "end", {"end": "succeeded", "error": None})
 
-    assert sweep(store, rescued.append, now=1010.0) == []  # its comparison may just be running
-    assert sorted(sweep(store, rescued.append, now=1010.0 + RESCUE_SECONDS)) == ["planned", "queued"]
-    sweep(store, rescued.append, now=1011.0 + RESCUE_SECONDS)
+    assert sweep(store, rescued.append, 1000.0, now=1010.0) == []  # its comparison may just be running
+    assert sorted(sweep(store, rescued.append, 1000.0, now=1010.0 + RESCUE_SECONDS)) == ["planned", "queued"]
+    sweep(store, rescued.append, 1000.0, now=1011.0 + RESCUE_SECONDS)
     assert rescued == ["planned"]  # once; one that was never planned has nothing to be compared
-    sweep(store, rescued.append, now=1010.0 + GIVE_UP_SECONDS)
+    sweep(store, rescued.append, 1000.0, now=1010.0 + GIVE_UP_SECONDS)
     assert {run: state_of(store, run) for run in runs} == {
         "planned": "timed_out",
+        "queued": "timed_out",
+        "ended": "succeeded",
+    }
+    # Records expire, the list of runs is written again and again: what has lost its end is not given another.
+    store.backend.remove("pairing.run.planned.end")
+    sweep(store, rescued.append, 1000.0, now=2000.0)
+    assert {run: state_of(store, run) for run in runs} == {
+        "planned": None,
         "queued": "timed_out",
         "ended": "succeeded",
     }
