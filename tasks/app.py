@@ -129,6 +129,13 @@ def puzzles() -> Puzzles:
     return Puzzles(cache_dir=found.cache_dir, cache_bytes=found.cache_bytes, roots=roots)
 
 
+def crowded() -> bool:
+    """Whether refinements wait for a worker, or anything else that a worker of all roles does before them."""
+    with app.connection_or_acquire() as connection:
+        channel = connection.default_channel
+        return any(channel.queue_declare(queue=name).message_count for name in app.amqp.queues.consume_from)
+
+
 def pool_address() -> PoolAddress:
     """Where the settings say that the pool is."""
     from tasks.address import address_of
@@ -142,6 +149,7 @@ def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(work)
     def checked(*args: P.args, **kw: P.kwargs) -> None:
         from tasks.attempts import InterruptedTaskError, SupersededError
+        from tasks.turns import TurnOverError
 
         task, run = cast(Task, args[0]), cast(str, args[1])
         try:
@@ -153,6 +161,9 @@ def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
         except BrokerError:
             time.sleep(HAND_BACK_SECONDS)
             raise Reject("the store cannot be reached", requeue=True) from None
+        except TurnOverError:
+            priority = (task.request.delivery_info or {}).get("priority")
+            raise task.retry(countdown=0, max_retries=sys.maxsize, priority=priority) from None
         except InterruptedTaskError:
             raise Reject("this worker is about to end", requeue=True) from None
         except SupersededError:
@@ -204,11 +215,16 @@ def similarity(self: Task, run: str, method: str, seed: int) -> None:  # noqa: A
 
 @app.task(name="pairing.assignment", bind=True)  # type: ignore[untyped-decorator]
 @_handed_back
-def assignment(self: Task, run: str, method: str, seed: int) -> None:  # noqa: ARG001
-    """Pairs the pieces by a method's similarities."""
+def assignment(self: Task, run: str, method: str, seed: int) -> None:
+    """Pairs the pieces by a method's similarities; where these are sure of them, their refinement comes sooner."""
     from tasks import stages
+    from tasks.request import request_of
 
     stages.assignment(store(), puzzles(), run, method, seed)
+    if stages.sure(store(), run, method):
+        request = request_of(store().record(run, "request") or {})
+        for following in self.request.chain or ():
+            following["options"]["priority"] = request.message_priority("surely")
 
 
 @app.task(name="pairing.refinement", bind=True)  # type: ignore[untyped-decorator]
@@ -217,7 +233,7 @@ def refinement(self: Task, run: str, method: str, seed: int) -> None:  # noqa: A
     """Orders the blocks of a method's pairing."""
     from tasks import stages
 
-    stages.refinement(store(), puzzles(), run, method, seed, interruption.is_set)
+    stages.refinement(store(), puzzles(), run, method, seed, interruption.is_set, crowded)
 
 
 @app.task(name="pairing.comparison", bind=True)  # type: ignore[untyped-decorator]
