@@ -191,5 +191,14 @@ def worker(role: str, concurrency: int | None, name: str | None, celery_argument
     become_worker(role, concurrency, name, celery_arguments)
 
 
-COMMANDS = (worker, enqueue, watch, status, runs, cancel, results, puzzle, prune)
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("flower_arguments", nargs=-1, type=click.UNPROCESSED)
+def flower(flower_arguments: tuple[str, ...]) -> None:
+    """Start Flower for the fleet in the foreground, behind PAIRING_FLOWER_AUTH; further arguments are its own."""
+    from tasks.flower import become_flower
+
+    become_flower(flower_arguments)
+
+
+COMMANDS = (worker, flower, enqueue, watch, status, runs, cancel, results, puzzle, prune)
 """For ``pairing``."""
