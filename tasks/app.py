@@ -85,8 +85,11 @@ def _flush() -> None:
         PairingError: why some of it still waits.
     """
     from tasks.flushing import flush_all
+    from tasks.stored_later import note_stored
 
-    for flushed in flush_all(pool_address()):
+    results = flush_all(pool_address())
+    note_stored(store(), results)
+    for flushed in results:
         if flushed.error is not None:
             raise flushed.error
 

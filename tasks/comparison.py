@@ -22,6 +22,7 @@ from tasks.puzzles import Puzzles
 from tasks.request import Request
 from tasks.stages import load
 from tasks.store import Store, part_name
+from tasks.stored_later import note_stored
 from tasks.winners import Candidate, Stored, is_winner, store_winners
 
 STOPPED_EARLY = ("solved_elsewhere", "cancelled")
@@ -41,6 +42,7 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
     methods = _ranked([_method_record(store, request, *part) for part in request.parts])
     refinements = store.parts(run, "refinement")
     stored, lost = _store(address, puzzle, request, plan, methods, refinements)
+    note_stored(store, stored.flushed)
     best = _best(puzzle, methods, refinements)
     before = (plan.get("pool_best") or {}).get("full_mse")
     summary: dict[str, Any] = {

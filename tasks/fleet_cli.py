@@ -57,6 +57,8 @@ def status(run: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
         return
+    if found["stored_later"]:
+        click.echo(f"  stored later: {len(found['stored_later'])} winner(s) wait for the pool")
     parts = found["parts"]
     click.echo(f"{run}: {found['state']}" + (f" ({found['error']})" if found["error"] else ""))
     for part, record in sorted(parts["refining"].items()):

@@ -19,7 +19,7 @@ RUNS = "pairing.runs"
 
 KEYS = (
     *("request", "plan", "summary", "outcome", "end", "stop", "matrices", "claim.published", "claim.rescue"),
-    *("assignment", "refinement", "progress", "failure", "times", "checkpoint", "attempt"),
+    *("assignment", "refinement", "progress", "failure", "times", "checkpoint", "attempt", "stored"),
 )
 """Everything that is kept of a run."""
 
