@@ -180,13 +180,13 @@ def _when(seconds: float) -> str:
     "--role", type=click.Choice(["plan", "numbers", "refine", "pool", "all"]), default="all", show_default=True
 )
 @click.option("--concurrency", type=click.IntRange(1, 1024), help="processes  [default: the cores; plan, pool: 1]")
-@click.option("--name", help="the worker's name on this host  [default: pairing-<role>]")
+@click.option("--name", help="the worker's name on this host  [default: pairing-<role>, or pairing-<role>-2, …]")
 @click.argument("celery_arguments", nargs=-1, type=click.UNPROCESSED)
 def worker(role: str, concurrency: int | None, name: str | None, celery_arguments: tuple[str, ...]) -> None:
     """Start a worker of the fleet (PAIRING_BROKER_URL) in the foreground; further arguments go to celery worker.
 
     plan and pool read the queue pairing.pool (planning, comparison, the pool; only these need the database), numbers
-    pairing.numbers (similarity, assignment), refine pairing.refine. Two workers of one role on one host need names.
+    pairing.numbers (similarity, assignment), refine pairing.refine.
     """
     from tasks.worker import become_worker
 

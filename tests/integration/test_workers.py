@@ -291,6 +291,18 @@ def test_a_chore_that_fails_stops_no_other() -> None:
     assert "failed" in done
 
 
+def test_workers_of_one_role_have_names_of_their_own(host: Host) -> None:
+    with host.worker("--role", "pool") as first, host.worker("--role", "pool") as second:
+        taken = host.command("worker", "--role", "pool", "--name", "pairing-pool-2")
+        assert taken.status == 2
+        assert "pairing-pool-2" in taken.errors
+    assert "pairing-pool@" in first.read_text()
+    assert "pairing-pool-2@" in second.read_text()
+    with host.worker("--role", "pool") as third:
+        pass
+    assert "pairing-pool@" in third.read_text()  # a name is free again when its worker has ended
+
+
 @pytest.mark.usefixtures("postgres")  # skipped, or failed, without one
 def test_a_run_says_stored_later_until_its_winners_are_read_back(host: Host) -> None:
     with made_postgres() as made:
