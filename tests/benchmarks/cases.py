@@ -1,12 +1,13 @@
 """Every case, in the order in which they are run."""
 
-from tests.benchmarks import candidates, command, engine, growth, parallel, repair, rows, signals, trained
+from tests.benchmarks import candidates, command, engine, growth, overhead, parallel, repair, rows, signals, trained
 
 CASES = (
     *engine.CASES,
     *candidates.CASES,
     *command.CASES,
     *parallel.CASES,
+    *overhead.CASES,
     *trained.CASES,
     *signals.CASES,
     *growth.CASES,
