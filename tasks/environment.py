@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from config.complaints import SettingsError
+import os
+from pathlib import Path
+
+from config.complaints import UNREADABLE_FILE, Complaint, SettingsError
 from config.settings import Settings, settings
 from pairing.errors import InputError
 
@@ -17,3 +20,25 @@ def checked_settings() -> Settings:
         return settings()
     except SettingsError as error:
         raise InputError(str(error)) from None
+
+
+def read_environment(path: Path) -> None:
+    """Puts what an environment file (``NAME=VALUE`` lines) sets into this process's environment.
+
+    What is in the environment already stays. Nothing in the file is a variable or a command.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    from dotenv import dotenv_values
+
+    try:
+        with path.open(encoding="utf-8") as file:
+            found = dotenv_values(stream=file, interpolate=False)
+    except OSError as error:
+        raise InputError(str(Complaint(UNREADABLE_FILE, "--env-file", f"{path}: {error.strerror}"))) from error
+    except UnicodeDecodeError:
+        raise InputError(str(Complaint(UNREADABLE_FILE, "--env-file", f"{path} is no text in UTF-8"))) from None
+    for name, value in found.items():
+        if value is not None:
+            os.environ.setdefault(name, value)
