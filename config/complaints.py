@@ -61,8 +61,9 @@ def of_names(variables: Mapping[str, Sequence[str]], environment: Mapping[str, s
     found = []
     for name in sorted(given):
         if name.startswith(PREFIX) and name not in known:
-            nearest = difflib.get_close_matches(name, sorted(known), 1, 0.0)
-            found.append(Complaint(UNKNOWN, name, f"there is no such setting; did you mean {nearest[0]}?"))
+            nearest = difflib.get_close_matches(name, sorted(known), 1, 0.8)
+            hint = f"did you mean {nearest[0]}?" if nearest else "config/env.example lists them all"
+            found.append(Complaint(UNKNOWN, name, f"there is no such setting; {hint}"))
     for names in variables.values():
         plain = [name for name in names if name in given]
         files = [name + _FILE for name in names if name + _FILE in given]
