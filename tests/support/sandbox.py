@@ -16,7 +16,8 @@ from tests.support.fleet import ROOT
 
 NOT_APPLIED = {
     "DevicePolicy", "KeyringMode", "PrivateUsers", "ProtectClock", "ProtectKernelLogs", "ProtectKernelModules",
-    "RemoveIPC", "RestrictRealtime", "SystemCallArchitectures", "StateDirectoryMode", "CacheDirectoryMode", "SystemCallErrorNumber",
+    "RemoveIPC", "RestrictRealtime", "SystemCallArchitectures", "SystemCallErrorNumber", "StateDirectoryMode",
+    "CacheDirectoryMode",
 }  # fmt: skip
 """What has no part of its own here: it forbids what the others forbid already, or what needs systemd."""
 
