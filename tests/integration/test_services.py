@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 import redis
+from ruamel.yaml import YAML
 
 from config.celeryconfig import worker_soft_shutdown_timeout
 from pairing.errors import InputError
@@ -381,7 +382,15 @@ def test_a_worker_solves_the_puzzle_under_its_restrictions(confined_worker: tupl
 def test_a_worker_under_its_restrictions_ends_as_systemd_ends_it(
     confined_worker: tuple[Path, Path, Command],
 ) -> None:
-    _, log, _ = confined_worker
+    _, log, caller = confined_worker
+    compose = YAML(typ="safe").load(ROOT / "docker-compose.yml")
+    check = compose["services"]["worker"]["healthcheck"]["test"][1].replace("$$", "$")
+    path = f"{PAIRING.parent}{os.pathsep}{os.environ['PATH']}"
+    asked = ["sh", "-c", check]
+    environment = {**caller.environment, "PATH": path}
+    said = subprocess.run(asked, env=environment, cwd=caller.folder, capture_output=True, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+
     mine = [process for process in psutil.Process().children(recursive=True) if "celery" in process.cmdline()]
     main = next(process for process in mine if process.cmdline()[1:3] == ["-m", "celery"])
     main.send_signal(signal.SIGTERM)  # KillMode=mixed: to nobody else
