@@ -225,6 +225,16 @@ def test_systemd_has_nothing_to_say(root: Path) -> None:
     assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
 
 
+def test_a_users_systemd_has_nothing_to_say_either(tmp_path: Path, root: Path) -> None:
+    place = Place("systemd", True, "somebody", Path("/home/somebody"), PAIRING, tmp_path)
+    write_files(service_files(place), place.manifest)
+    units = [*(f"{name}.service" for name in SERVICES), "pairing-sweeper.timer"]
+    paths = {"SYSTEMD_UNIT_PATH": f"{place.units}:/usr/lib/systemd/user", "XDG_RUNTIME_DIR": str(tmp_path)}
+    call = ["systemd-analyze", "--user", "verify", *units]
+    said = subprocess.run(call, env={**os.environ, **paths}, capture_output=True, text=True, check=False)
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
+
+
 def test_systemd_notices_what_is_wrong(root: Path) -> None:
     wrong = root / "etc" / "systemd" / "system" / "wrong.service"
     wrong.write_text("[Service]\nExecStart=/nowhere\nSurprise=yes\n")
