@@ -6,9 +6,11 @@ import json
 import os
 import plistlib
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import sysconfig
 import time
 from collections.abc import Iterator
@@ -349,16 +351,41 @@ def test_every_restriction_is_applied_below_or_known_not_to_be(root: Path) -> No
     assert not APPLIED & NOT_APPLIED
 
 
+def confined(found: Unit, folder: Path, fleet: dict[str, str], command: str | None = None) -> list[str]:
+    """The command that starts a unit's own, or another, under the unit's restrictions."""
+    own = found.last("ExecStart").replace("/opt/pairing/bin/pairing", str(PAIRING))
+    found.directives["ExecStart"] = [command or own]
+    try:
+        return sandboxed(found, folder, {**fleet, "PYTHONPATH": str(ROOT)}, [])
+    except NoSandboxError as error:
+        pytest.skip(str(error))
+
+
+COMPILE = "import numba; print(numba.njit(lambda x: x + 1)(1))"
+
+
+@pytest.mark.parametrize(("name", "compiles"), [("pairing-worker", True), ("pairing-sweeper", False)])
+def test_what_may_compile(root: Path, tmp_path: Path, name: str, compiles: bool) -> None:
+    # Why workers are allowed to execute what they wrote, and no other service is.
+    command = confined(unit(root, name), tmp_path, {}, shlex.join([sys.executable, "-c", COMPILE]))
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (said.returncode == 0) == compiles, said.stderr
+    assert (said.stdout == "2\n") == compiles
+
+
+def test_a_sweep_under_its_restrictions(root: Path, redis_url: str, tmp_path: Path) -> None:
+    fleet = {"PAIRING_BROKER_URL": redis_url, "PAIRING_KEY_PREFIX": f"test-{secrets.token_hex(6)}:"}
+    command = confined(unit(root, "pairing-sweeper"), tmp_path, fleet)
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    assert "0 runs seen to" in said.stdout
+
+
 @pytest.fixture
 def confined_worker(root: Path, redis_url: str, tmp_path: Path) -> Iterator[tuple[Path, Path, Command]]:
     """A worker in the sandbox that its unit describes: its state and cache folder, its log, and a caller outside."""
     fleet = {"PAIRING_BROKER_URL": redis_url, "PAIRING_KEY_PREFIX": f"test-{secrets.token_hex(6)}:"}
-    found = unit(root, "pairing-worker")
-    found.directives["ExecStart"] = [found.last("ExecStart").replace("/opt/pairing/bin/pairing", str(PAIRING))]
-    try:
-        command = sandboxed(found, tmp_path, {**fleet, "PYTHONPATH": str(ROOT)}, [])
-    except NoSandboxError as error:
-        pytest.skip(str(error))
+    command = confined(unit(root, "pairing-worker"), tmp_path, fleet)
     log = tmp_path / "log"
     with log.open("wb") as output:
         worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)

@@ -14,6 +14,7 @@ from config.complaints import SettingsError, of_names
 from config.settings import Settings, settings, variables
 from pairing.errors import InputError
 from tasks.environment import checked_settings
+from tasks.worker import worker_environment
 
 ROOT = Path(__file__).parents[2]
 POOL = {"PAIRING_POOL_HOST": "db.example", "PAIRING_POOL_NAME": "pool", "PAIRING_POOL_USER": "user"}
@@ -82,6 +83,15 @@ def test_a_file_holds_the_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
 )
 def test_pool_addresses(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     assert found(monkeypatch, {"PAIRING_POOL_URL": url}).pool_address == url
+
+
+def test_what_a_worker_is_told_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAIRING_BROKER_URL_FILE", "/a/file")
+    monkeypatch.setenv("PAIRING_POOL_PASSWORD_FILE", "/another/file")
+    environment = worker_environment({"PAIRING_BROKER_URL": "redis://elsewhere"})
+    assert environment["PAIRING_BROKER_URL"] == "redis://elsewhere"
+    assert "PAIRING_BROKER_URL_FILE" not in environment
+    assert environment["PAIRING_POOL_PASSWORD_FILE"] == "/another/file"
 
 
 # --- what is not
@@ -185,5 +195,6 @@ def test_every_setting_and_every_code_is_documented() -> None:
     codes = {value for value in vars(complaints).values() if re.fullmatch(r"PAIRING-E\d+", str(value))}
     assert codes == set(re.findall(r"^\| `(PAIRING-E\d+)`", table, re.MULTILINE))
     readme = (ROOT / "README.md").read_text(encoding="utf-8").split("## Settings")[1]
-    for names in variables().values():
-        assert any(name.rpartition("_")[2] in readme for name in names), names
+    for first, *others in variables().values():
+        shortened = [f"`_{name.rpartition('_')[2]}`" for name in others]
+        assert any(name in readme for name in (first, *others, *shortened)), first
