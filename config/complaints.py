@@ -96,7 +96,7 @@ def of_values(
         field = fields.get(place.upper(), place)
         names = [name + ending for name in variables[field] for ending in ("", _FILE)]
         variable = next((name for name in names if name in given), names[0])
-        found.append(Complaint(_code(field, problem["type"]), variable, problem["msg"]))
+        found.append(Complaint(_code(field, problem["type"]), variable, problem["msg"].removeprefix("Value error, ")))
     return found
 
 
