@@ -64,6 +64,10 @@ def of_names(variables: Mapping[str, Sequence[str]], environment: Mapping[str, s
             nearest = difflib.get_close_matches(name, sorted(known), 1, 0.8)
             hint = f"did you mean {nearest[0]}?" if nearest else "config/env.example lists them all"
             found.append(Complaint(UNKNOWN, name, f"there is no such setting; {hint}"))
+    # The default would be a broker on this host, which is not what was meant: a secret is missing.
+    broker = f"{PREFIX}BROKER_URL"
+    if environment.get(broker) == "" and broker + _FILE not in given:
+        found.append(Complaint(BROKER_URL, broker, "is empty; set it, or take it away"))
     for names in variables.values():
         plain = [name for name in names if name in given]
         files = [name + _FILE for name in names if name + _FILE in given]

@@ -1,8 +1,9 @@
 """The fleet's settings, read from the environment.
 
 Every setting ``x`` is the variable ``PAIRING_X``; ``PAIRING_X_FILE`` names a file that holds the value instead (for
-mounted secrets). An empty variable is as good as none. The keys ``CHEROKEE_DB_*`` of existing environment files are
-accepted for the pool as they are. ``config/env.example`` is made of this table (``config/example.py``).
+mounted secrets). An empty variable is as good as none, but for the broker's address. The keys ``CHEROKEE_DB_*`` of
+existing environment files are accepted for the pool as they are. ``config/env.example`` is made of this table
+(``config/example.py``).
 """
 
 from __future__ import annotations

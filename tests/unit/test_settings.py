@@ -56,6 +56,7 @@ def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -
     plain = settings()
     settings.cache_clear()
     names = [name + ending for names in variables().values() for name in names for ending in ("", "_FILE")]
+    names.remove("PAIRING_BROKER_URL")
     assert found(monkeypatch, dict.fromkeys(names, "")) == plain
 
 
@@ -113,6 +114,7 @@ def test_what_a_worker_is_told_is_told_once(monkeypatch: pytest.MonkeyPatch) -> 
         ),
         ({"PAIRING_STOP_FILE": "/stop"}, complaints.UNKNOWN, "PAIRING_STOP_FILE"),
         ({"PAIRING_STOP_FILE_FILE": "/stop"}, complaints.UNKNOWN, "PAIRING_STOP_FILE_FILE"),
+        ({"PAIRING_BROKER_URL": ""}, complaints.BROKER_URL, "PAIRING_BROKER_URL"),
         ({"PAIRING_POOL_URL": "pool.example"}, complaints.POOL_URL, "PAIRING_POOL_URL"),
         ({"PAIRING_POOL_URL": "mysql://user@host/name"}, complaints.POOL_URL, "PAIRING_POOL_URL"),
         ({"PAIRING_POOL_URL": "sqlite://"}, complaints.POOL_URL, "PAIRING_POOL_URL"),
