@@ -1,26 +1,31 @@
 """The fleet's settings, read from the environment.
 
-Every setting ``x`` is the variable ``PAIRING_X``; ``PAIRING_X_FILE`` names a file that holds the value
-instead (for mounted secrets). The keys ``CHEROKEE_DB_*`` of existing environment files are accepted
-for the pool as they are.
+Every setting ``x`` is the variable ``PAIRING_X``; ``PAIRING_X_FILE`` names a file that holds the value instead (for
+mounted secrets). An empty variable is as good as none, but for the broker's address. The keys ``CHEROKEE_DB_*`` of
+existing environment files are accepted for the pool as they are. ``config/env.example`` is made of this table
+(``config/example.py``).
 """
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import Any, Self
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from platformdirs import user_cache_path, user_data_path
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+from config.complaints import PREFIX, SettingsError, of_names, of_values
 
 
 class _FileSource(EnvSettingsSource):
@@ -37,7 +42,7 @@ class _FileSource(EnvSettingsSource):
 class Settings(BaseSettings):
     """All settings, typed. Passwords are ``SecretStr``: they show in no log and no error text."""
 
-    model_config = SettingsConfigDict(env_prefix="PAIRING_", frozen=True, hide_input_in_errors=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, hide_input_in_errors=True)
 
     broker_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
@@ -46,7 +51,7 @@ class Settings(BaseSettings):
     key_prefix: str = Field(default="", description="put before every key in a shared Redis")
     pool_url: str = Field(
         default="",
-        description="pool database, without a password; empty: an SQLite file per puzzle in data_dir",
+        description="pool database, without a password; empty: an SQLite file per puzzle in PAIRING_DATA_DIR",
     )
     pool_password: SecretStr | None = Field(
         default=None,
@@ -56,10 +61,12 @@ class Settings(BaseSettings):
     pool_host: str = Field(
         default="",
         validation_alias=AliasChoices("PAIRING_POOL_HOST", "CHEROKEE_DB_HOST"),
-        description="pool database's host, used when pool_url is empty",
+        description="pool database's host, used where PAIRING_POOL_URL is empty",
     )
     pool_port: int = Field(
         default=5432,
+        gt=0,
+        lt=65_536,
         validation_alias=AliasChoices("PAIRING_POOL_PORT", "CHEROKEE_DB_PORT"),
         description="pool database's port",
     )
@@ -78,11 +85,11 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("pairing"),
-        description="where SQLite pools and the spool of unstored winners live",
+        description="where SQLite pools and the spool of unstored winners live; by default the user's data folder",
     )
     cache_dir: Path = Field(
         default_factory=lambda: user_cache_path("pairing"),
-        description="where a host keeps copies of puzzles",
+        description="where a host keeps copies of puzzles; by default the user's cache folder",
     )
     cache_bytes: int = Field(default=2 * 2**30, gt=0, description="how much the copies of puzzles may take")
     puzzle_bytes: int = Field(default=2**30, gt=0, description="how much one puzzle in the store may take")
@@ -104,6 +111,32 @@ class Settings(BaseSettings):
         default=14_400, gt=0, description="seconds after which Redis hands an unfinished task out again"
     )
 
+    @field_validator("pool_url")
+    @classmethod
+    def _check_pool_url(cls, url: str) -> str:
+        kinds = "write postgresql://user@host:5432/name or sqlite:///file"
+        try:
+            parts = urlsplit(url)
+            host, _ = parts.hostname, parts.port
+        except ValueError:
+            raise PydanticCustomError("url", f"is no address; {kinds}") from None  # the text may hold a password
+        if parts.password is not None or any("password" in name for name, _ in parse_qsl(parts.query)):
+            raise PydanticCustomError("password_in_url", "holds a password; put it into PAIRING_POOL_PASSWORD instead")
+        kind = parts.scheme.partition("+")[0]
+        file = kind == "sqlite" and not host and parts.path.strip("/") not in ("", ":memory:")
+        if url and not file and kind not in ("postgresql", "postgres"):
+            raise PydanticCustomError("url", f"is neither PostgreSQL nor an SQLite file; {kinds}")
+        return url
+
+    @model_validator(mode="after")
+    def _check_pool_host(self) -> Self:
+        if self.pool_host and not self.pool_url:
+            for name in ("pool_name", "pool_user", "pool_password"):
+                if not getattr(self, name):
+                    text = "is not set, and the pool's host is given; set it (or its _FILE) too"
+                    raise PydanticCustomError("missing_setting", text, {"setting": name})
+        return self
+
     @property
     def pool_address(self) -> str:
         """The pool's URL without a password; empty for an SQLite file per puzzle."""
@@ -124,11 +157,27 @@ class Settings(BaseSettings):
         return init_settings, env_settings, _FileSource(settings_cls)
 
 
+def variables() -> dict[str, list[str]]:
+    """Of every setting, by its name, the variables that give it, each without its ``_FILE``."""
+    found = {}
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        names = alias.choices if isinstance(alias, AliasChoices) else [f"{PREFIX}{name.upper()}"]
+        found[name] = [str(choice) for choice in names]
+    return found
+
+
 @cache
 def settings() -> Settings:
     """The settings of this process, read once.
 
     Raises:
-        pydantic.ValidationError: a variable has a wrong value; the text names it, never its value.
+        SettingsError: a variable is wrong; the text names it and what is wrong with it, never its value.
     """
-    return Settings()
+    complaints = of_names(variables(), os.environ)
+    if complaints:
+        raise SettingsError(complaints)
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(of_values(error, variables(), os.environ)) from None

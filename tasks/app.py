@@ -65,14 +65,10 @@ def prepare_worker(sender: Any, **_: Any) -> None:
 
 def begin_chores(**_: Any) -> None:
     """Sees to runs that nobody else brings to an end, and to winners that wait in the spool."""
-    from tasks.lifecycle import sweep
-    from tasks.running import rescue
-
-    found = settings()
-    url, prefix = found.broker_url.get_secret_value(), found.key_prefix
+    from tasks.sweeping import sweep_runs
 
     def see_to_runs() -> None:
-        sweep(store(), lambda run: rescue(url, prefix, run), found.store_lifetime)
+        sweep_runs(store(), settings())
 
     chores = [Chore("sweeping", SWEEP_SECONDS, see_to_runs), Chore("flushing the spool", FLUSH_SECONDS, _flush)]
     threading.Thread(target=do_chores, args=(chores, _ended), daemon=True).start()

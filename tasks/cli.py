@@ -15,12 +15,23 @@ from pairing.version import __version__
 from tasks.fleet_cli import COMMANDS
 from tasks.pool_cli import pool_commands
 from tasks.run_options import ACTIVATION_HELP, EXIT_HELP, run_options
+from tasks.service_cli import SERVICE_COMMANDS
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EXIT_HELP)
 @click.version_option(__version__, prog_name="pairing")
-def cli() -> None:
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="settings, a line NAME=VALUE each; what the environment holds already stays",
+)
+def cli(env_file: Path | None) -> None:
     """Put a residual network that fell apart into its linear layers together again."""
+    if env_file is not None:
+        from tasks.environment import read_environment
+
+        read_environment(env_file)
 
 
 cli.add_command(pool_commands)
@@ -148,7 +159,7 @@ def make_puzzle(out: Path, lr: float, **recipe: Any) -> None:
     )
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, *SERVICE_COMMANDS):
     cli.add_command(command)
 
 

@@ -1,9 +1,11 @@
-"""The settings, and what is wrong with them in words."""
+"""The settings, and what is wrong with them as an error of ours."""
 
 from __future__ import annotations
 
-from pydantic import ValidationError
+import os
+from pathlib import Path
 
+from config.complaints import UNREADABLE_FILE, Complaint, SettingsError
 from config.settings import Settings, settings
 from pairing.errors import InputError
 
@@ -12,15 +14,31 @@ def checked_settings() -> Settings:
     """This process's settings; what is wrong with them as people may read it, with no value in it.
 
     Raises:
-        InputError: a variable has a wrong value, or names a file that cannot be read.
+        InputError: a variable has a wrong value, names a file that cannot be read, or is none of ours.
     """
     try:
         return settings()
-    except ValidationError as error:
-        names = {str(problem["loc"][0]): problem["msg"] for problem in error.errors(include_input=False)}
-        problems = "; ".join(
-            f"{name if name.isupper() else f'PAIRING_{name.upper()}'}: {text}" for name, text in names.items()
-        )
-        raise InputError(f"the environment holds a wrong setting: {problems}") from None
+    except SettingsError as error:
+        raise InputError(str(error)) from None
+
+
+def read_environment(path: Path) -> None:
+    """Puts what an environment file (``NAME=VALUE`` lines) sets into this process's environment.
+
+    What is in the environment already stays. Nothing in the file is a variable or a command.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    from dotenv import dotenv_values
+
+    try:
+        with path.open(encoding="utf-8") as file:
+            found = dotenv_values(stream=file, interpolate=False)
     except OSError as error:
-        raise InputError(f"{error.filename}: a setting's file cannot be read ({error.strerror})") from error
+        raise InputError(str(Complaint(UNREADABLE_FILE, "--env-file", f"{path}: {error.strerror}"))) from error
+    except UnicodeDecodeError:
+        raise InputError(str(Complaint(UNREADABLE_FILE, "--env-file", f"{path} is no text in UTF-8"))) from None
+    for name, value in found.items():
+        if value is not None:
+            os.environ.setdefault(name, value)

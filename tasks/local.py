@@ -168,7 +168,7 @@ def embedded_fleet(
             f"worker-{number}": worker_command(app, f"embedded{number}@%h", 1, arguments)
             for number in range(1, workers + 1)
         },
-        "environment": worker_environment(environment),
+        "environment": worker_environment({**(environment or {}), "PAIRING_BROKER_URL": ""}),  # it is known later
     }
     # -I and -S leave out the environment, the working directory and site-packages: a fast, clean start.
     # A session of its own keeps it away from the terminal's Ctrl-C and hang-up.

@@ -28,11 +28,14 @@ def worker_environment(changes: Mapping[str, str] | None = None) -> dict[str, st
     """This process's environment as a worker needs it, with ``changes`` laid over it.
 
     Celery's own variables (``CELERY_BROKER_URL``, ``BROKER_URL`` and others, which would overrule the app's
-    configuration) are taken away, the numeric libraries get one thread, and no ``tasks.py`` of the working directory
-    hides the package.
+    configuration) are taken away, and with a change of ``X`` what would name ``X`` by a file. The numeric libraries get
+    one thread, and no ``tasks.py`` of the working directory hides the package.
     """
+    changes = changes or {}
     inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith("CELERY_") and name not in _OF_CELERY
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("CELERY_") and name not in _OF_CELERY and name.removesuffix("_FILE") not in changes
     }
     # `python -m celery` and Celery itself put the working directory before everything, where any tasks.py
     # would hide the package. This process's own path, with the working directory last, prevents both; before it
@@ -40,7 +43,7 @@ def worker_environment(changes: Mapping[str, str] | None = None) -> dict[str, st
     own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     path = dict.fromkeys([*(os.path.abspath(entry) for entry in sys.path), own, os.getcwd()])
     imports = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(path)}
-    return {**inherited, **imports, **_ONE_THREAD, **(changes or {})}
+    return {**inherited, **imports, **_ONE_THREAD, **changes}
 
 
 def become_worker(role: str, concurrency: int | None, name: str | None, arguments: Sequence[str]) -> None:

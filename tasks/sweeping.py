@@ -1,0 +1,44 @@
+"""One sweep of a fleet's runs, and of this host's spool: what workers do every few seconds, and ``pairing sweep``."""
+
+from __future__ import annotations
+
+from config.settings import Settings
+from tasks.lifecycle import sweep
+from tasks.running import rescue
+from tasks.store import Store
+
+
+def sweep_runs(store: Store, found: Settings) -> list[str]:
+    """Brings every run that is past its deadline to an end, or a step nearer; those runs.
+
+    Raises:
+        BrokerError: the broker cannot be reached.
+    """
+    url, prefix = found.broker_url.get_secret_value(), found.key_prefix
+    return sweep(store, lambda run: rescue(url, prefix, run), found.store_lifetime)
+
+
+def sweep_here() -> int:
+    """Stores what waits in this host's spool, sweeps the runs, and prints what was done.
+
+    The exit status: 1 if winners wait on, else 0.
+
+    Raises:
+        InputError: a setting is wrong.
+        BrokerError: the broker cannot be reached; the spool has been seen to.
+    """
+    from tasks.address import address_of
+    from tasks.enqueuing import caller_store
+    from tasks.environment import checked_settings
+    from tasks.flushing import flush_all
+
+    found = checked_settings()
+    flushed = flush_all(address_of(found))
+    waiting = [winner for winner in flushed if winner.inserted is None]
+    for winner in waiting:
+        print(f"{winner.path.name}: waits on: {winner.error}")  # noqa: T201
+    swept = sweep_runs(caller_store(found), found)
+    for run in swept:
+        print(f"{run}: is past its deadline")  # noqa: T201
+    print(f"{len(swept)} runs seen to, {len(flushed) - len(waiting)} winners stored, {len(waiting)} wait on")  # noqa: T201
+    return 1 if waiting else 0

@@ -1,0 +1,202 @@
+"""The table of settings: what is accepted, and the code of everything that is not."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config import complaints, example
+from config.complaints import SettingsError, of_names
+from config.settings import Settings, settings, variables
+from pairing.errors import InputError
+from tasks.environment import checked_settings
+from tasks.worker import worker_environment
+
+ROOT = Path(__file__).parents[2]
+POOL = {"PAIRING_POOL_HOST": "db.example", "PAIRING_POOL_NAME": "pool", "PAIRING_POOL_USER": "user"}
+SECRET = "s3cret-word"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_set(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in list(os.environ):
+        if name.startswith(("PAIRING_", "CHEROKEE_")):
+            monkeypatch.delenv(name)
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
+
+
+def found(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Settings:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return settings()
+
+
+def complained(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> list[tuple[str, str]]:
+    with pytest.raises(SettingsError) as caught:
+        found(monkeypatch, environment)
+    with pytest.raises(InputError, match=re.escape(str(caught.value))):
+        checked_settings()
+    assert SECRET not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    for complaint in caught.value.complaints:
+        assert f"{complaint.code} {complaint.variable}: {complaint.text}" in str(caught.value)
+    return [(complaint.code, complaint.variable) for complaint in caught.value.complaints]
+
+
+# --- what is accepted
+
+
+def test_an_empty_variable_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = settings()
+    settings.cache_clear()
+    names = [name + ending for names in variables().values() for name in names for ending in ("", "_FILE")]
+    names.remove("PAIRING_BROKER_URL")
+    assert found(monkeypatch, dict.fromkeys(names, "")) == plain
+
+
+def test_the_old_keys_are_accepted_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = {"HOST": "db.example", "PORT": "6000", "NAME": "pool", "USER": "user", "PASS": SECRET}
+    accepted = found(monkeypatch, {f"CHEROKEE_DB_{key}": value for key, value in old.items()})
+    assert accepted.pool_address == "postgresql://user@db.example:6000/pool"
+    assert accepted.pool_password is not None
+    assert accepted.pool_password.get_secret_value() == SECRET
+    assert SECRET not in repr(accepted)
+
+
+@pytest.mark.parametrize("name", ["PAIRING_POOL_PASSWORD_FILE", "CHEROKEE_DB_PASS_FILE"])
+def test_a_file_holds_the_value(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    file = tmp_path / "secret"
+    file.write_text(f"{SECRET}\n")
+    password = found(monkeypatch, {name: str(file)}).pool_password
+    assert password is not None
+    assert password.get_secret_value() == SECRET
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "postgresql://user@host:5432/name", "postgresql+psycopg2:///name", "sqlite:///file", "sqlite:////a/file"],
+)
+def test_pool_addresses(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    assert found(monkeypatch, {"PAIRING_POOL_URL": url}).pool_address == url
+
+
+def test_what_a_worker_is_told_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAIRING_BROKER_URL_FILE", "/a/file")
+    monkeypatch.setenv("PAIRING_POOL_PASSWORD_FILE", "/another/file")
+    environment = worker_environment({"PAIRING_BROKER_URL": "redis://elsewhere"})
+    assert environment["PAIRING_BROKER_URL"] == "redis://elsewhere"
+    assert "PAIRING_BROKER_URL_FILE" not in environment
+    assert environment["PAIRING_POOL_PASSWORD_FILE"] == "/another/file"
+
+
+# --- what is not
+
+
+@pytest.mark.parametrize(
+    ("environment", "code", "variable"),
+    [
+        ({"PAIRING_POOL_PASSWORD_FILE": "/nowhere"}, complaints.UNREADABLE_FILE, "PAIRING_POOL_PASSWORD_FILE"),
+        ({"PAIRING_POOL_PASSWORD_FILE": os.devnull}, complaints.UNREADABLE_FILE, "PAIRING_POOL_PASSWORD_FILE"),
+        ({"PAIRING_STORE_LIFETIME": SECRET}, complaints.WRONG_TYPE, "PAIRING_STORE_LIFETIME"),
+        ({"CHEROKEE_DB_PORT": SECRET}, complaints.WRONG_TYPE, "CHEROKEE_DB_PORT"),
+        ({"PAIRING_STORE_LIFETIME": "0"}, complaints.OUT_OF_RANGE, "PAIRING_STORE_LIFETIME"),
+        ({"PAIRING_POOL_PORT": "65536"}, complaints.OUT_OF_RANGE, "PAIRING_POOL_PORT"),
+        (
+            {"CHEROKEE_DB_PASS": SECRET, "PAIRING_POOL_PASSWORD_FILE": __file__},
+            complaints.SET_TWICE,
+            "CHEROKEE_DB_PASS",
+        ),
+        ({"PAIRING_STOP_FILE": "/stop"}, complaints.UNKNOWN, "PAIRING_STOP_FILE"),
+        ({"PAIRING_STOP_FILE_FILE": "/stop"}, complaints.UNKNOWN, "PAIRING_STOP_FILE_FILE"),
+        ({"PAIRING_BROKER_URL": ""}, complaints.BROKER_URL, "PAIRING_BROKER_URL"),
+        ({"PAIRING_POOL_URL": "pool.example"}, complaints.POOL_URL, "PAIRING_POOL_URL"),
+        ({"PAIRING_POOL_URL": "mysql://user@host/name"}, complaints.POOL_URL, "PAIRING_POOL_URL"),
+        ({"PAIRING_POOL_URL": "sqlite://"}, complaints.POOL_URL, "PAIRING_POOL_URL"),
+        ({"PAIRING_POOL_URL": "sqlite:///:memory:"}, complaints.POOL_URL, "PAIRING_POOL_URL"),
+        ({"PAIRING_POOL_URL": f"postgresql://u@host:{SECRET}/name"}, complaints.POOL_URL, "PAIRING_POOL_URL"),
+        ({"PAIRING_POOL_URL": f"postgresql://u:{SECRET}@h/n"}, complaints.POOL_URL_PASSWORD, "PAIRING_POOL_URL"),
+        ({"PAIRING_POOL_URL": f"postgresql:///n?password={SECRET}"}, complaints.POOL_URL_PASSWORD, "PAIRING_POOL_URL"),
+        (POOL, complaints.MISSING, "PAIRING_POOL_PASSWORD"),
+        ({"CHEROKEE_DB_HOST": "h", "CHEROKEE_DB_PASS": SECRET}, complaints.MISSING, "PAIRING_POOL_NAME"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_has_a_code(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], code: str, variable: str
+) -> None:
+    assert complained(monkeypatch, environment) == [(code, variable)]
+
+
+def test_a_wrong_broker_url_has_a_code_of_its_own() -> None:
+    assert complaints._code("broker_url", "value_error") == complaints.BROKER_URL
+
+
+def test_a_file_that_is_no_text_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"\xff\xfe")
+    environment = {"PAIRING_POOL_PASSWORD_FILE": str(tmp_path / "secret")}
+    assert complained(monkeypatch, environment) == [(complaints.UNREADABLE_FILE, "PAIRING_POOL_PASSWORD_FILE")]
+
+
+def test_a_wrong_value_in_a_file_is_told_of_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "port").write_text(SECRET)
+    environment = {"PAIRING_POOL_PORT_FILE": str(tmp_path / "port")}
+    assert complained(monkeypatch, environment) == [(complaints.WRONG_TYPE, "PAIRING_POOL_PORT_FILE")]
+
+
+def test_everything_that_is_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = {"PAIRING_STORE_LIFETIME": "0", "PAIRING_POOL_PORT": "p", "PAIRING_POOL_URL": "p"}
+    assert len(complained(monkeypatch, environment)) == 3
+
+
+def test_a_mistyped_variable_is_told_its_nearest() -> None:
+    known = {name for names in variables().values() for name in names if name.startswith("PAIRING_")}
+    for name in known:
+        for place in range(len("PAIRING_"), len(name)):
+            mistyped = name[:place] + name[place + 1 :]
+            if mistyped not in known:
+                (complaint,) = of_names(variables(), {mistyped: "x"})
+                assert complaint.code == complaints.UNKNOWN
+                assert f"did you mean {name}" in complaint.text
+
+
+def test_a_variable_that_is_near_none_is_told_where_all_are() -> None:
+    (complaint,) = of_names(variables(), {"PAIRING_SURPRISE": "x"})
+    assert "env.example" in complaint.text
+
+
+# --- what is made of the table
+
+
+def test_the_example_is_made_of_the_table() -> None:
+    assert example.PATH.read_text(encoding="utf-8") == example.example()
+
+
+def test_the_example_says_every_setting_and_sets_none() -> None:
+    lines = example.PATH.read_text(encoding="utf-8").splitlines()
+    assert all(not line or line.startswith("#") for line in lines)
+    named = {line[1:].split("=")[0].removesuffix("_FILE") for line in lines if line.startswith("#PAIRING_")}
+    assert named == {names[0] for names in variables().values()}
+
+
+def test_the_examples_defaults_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = example.PATH.read_text(encoding="utf-8").splitlines()
+    environment = dict(line[1:].split("=", 1) for line in lines if line.startswith("#PAIRING_"))
+    plain = settings()
+    settings.cache_clear()
+    assert found(monkeypatch, environment) == plain
+
+
+def test_every_setting_and_every_code_is_documented() -> None:
+    table = (ROOT / "docs" / "services.md").read_text(encoding="utf-8")
+    codes = {value for value in vars(complaints).values() if re.fullmatch(r"PAIRING-E\d+", str(value))}
+    assert codes == set(re.findall(r"^\| `(PAIRING-E\d+)`", table, re.MULTILINE))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8").split("## Settings")[1]
+    for first, *others in variables().values():
+        shortened = [f"`_{name.rpartition('_')[2]}`" for name in others]
+        assert any(name in readme for name in (first, *others, *shortened)), first
