@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from config.complaints import MISSING, WRONG_TYPE, Complaint
 from config.settings import Settings
 from pairing.errors import InputError
 from tasks.environment import checked_settings
@@ -19,13 +20,12 @@ def flower_environment(found: Settings) -> dict[str, str]:
         InputError: there is no login, or one that is not ``user:password``.
     """
     if found.flower_auth is None:
-        raise InputError(
-            "Flower can enqueue and revoke, so it does not start without authentication: "
-            "set PAIRING_FLOWER_AUTH=user:password[,user:password…], or PAIRING_FLOWER_AUTH_FILE"
-        )
+        text = "Flower can enqueue and revoke, so it does not start without user:password[,user:password…]"
+        raise InputError(str(Complaint(MISSING, "PAIRING_FLOWER_AUTH", text)))
     logins = found.flower_auth.get_secret_value()
     if not all(all(login.partition(":")[::2]) for login in logins.split(",")):
-        raise InputError("PAIRING_FLOWER_AUTH: every login is user:password, with a comma between two and none within")
+        text = "every login is user:password, with a comma between two and none within"
+        raise InputError(str(Complaint(WRONG_TYPE, "PAIRING_FLOWER_AUTH", text)))
     environment = worker_environment(
         {
             "FLOWER_BASIC_AUTH": logins,

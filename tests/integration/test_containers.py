@@ -88,7 +88,7 @@ def test_settings_are_settings_and_secrets_are_files(compose: Any) -> None:
     known = {name + ending for names in variables().values() for name in names for ending in ("", "_FILE")}
     for service in compose["services"].values():
         given = service.get("environment", {})
-        assert {name for name in given if name.startswith("PAIRING_") and "FLOWER" not in name} <= known
+        assert {name for name in given if name.startswith("PAIRING_")} <= known
         files = [Path(value) for value in given.values() if str(value).startswith("/run/secrets/")]
         assert {file.name for file in files} <= set(service.get("secrets", ()))
         for name in given:
