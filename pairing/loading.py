@@ -20,7 +20,7 @@ from pairing.activations import ACTIVATIONS, AUTO
 from pairing.errors import PuzzleError, shown
 from pairing.layers import sort_pieces
 from pairing.packing import read_packed
-from pairing.pieces import read_pieces
+from pairing.pieces import piece_files, read_pieces
 from pairing.puzzle import PUBLISHED_DATA_SHA256, PUBLISHED_DIGEST, PUBLISHED_TARGET_HASH, Array64, Puzzle
 from pairing.streaming import joined, table_parts
 
@@ -51,10 +51,11 @@ def _load_puzzle(path: Path) -> Puzzle:
     if not path.is_dir():
         raise PuzzleError(f"{path}: there is no such puzzle folder or packed puzzle; check the path")
     data_file = _data_file(path)
-    rows_in, targets = _read_data(data_file)
-    layers = sort_pieces(read_pieces(path / "pieces"), rows_in.shape[1], data_file)
-    outputs = len(layers["last_weight"])
     about = _read_description(path / "puzzle.json")
+    files = piece_files(path / "pieces")  # first whatever costs nothing, then what needs pandas, then torch
+    rows_in, targets = _read_data(data_file)
+    layers = sort_pieces(read_pieces(files), rows_in.shape[1], data_file)
+    outputs = len(layers["last_weight"])
     puzzle = Puzzle(
         **layers,
         rows_in=rows_in,

@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from pairing.errors import PuzzleError, shown
 from pairing.layers import Piece
 from pairing.packing import array_names
-from pairing.pth import read_pth
+from pairing.pth import check_pth, read_pth
 
 _PIECE = re.compile(r"piece_([0-9]{1,9})\.(pth|safetensors)")
 
 
-def read_pieces(folder: Path) -> list[Piece]:
-    """Every piece in the order of the numbers, which run from 0 without a gap.
+def piece_files(folder: Path) -> dict[int, Path]:
+    """The pieces' files by their numbers, which run from 0 without a gap. Needs neither torch nor much time.
 
     Raises:
-        PuzzleError: a piece is missing, doubled, damaged or none; the message names the file.
+        PuzzleError: a piece is missing, doubled or none, or plainly damaged; the message names the file.
     """
     if not folder.is_dir():
         raise PuzzleError(f"{folder}: there is no such folder; the pieces belong there as piece_0.pth, piece_1.pth, …")
@@ -45,12 +45,24 @@ def read_pieces(folder: Path) -> list[Piece]:
             f"{folder}: piece {missing[0]} is missing (numbers run from 0 without a gap; found {len(files)} pieces,"
             f" the highest is {max(files)}); copy the pieces again"
         )
+    for file in files.values():
+        if not file.is_file():
+            raise PuzzleError(f"{file}: is no file (but a folder, broken link, pipe or device); copy the piece again")
+        if file.suffix == ".pth":
+            check_pth(file)
+    return files
+
+
+def read_pieces(files: dict[int, Path]) -> list[Piece]:
+    """Every piece in the order of the numbers.
+
+    Raises:
+        PuzzleError: one is damaged; the message names the file.
+    """
     return [_read_piece(number, files[number]) for number in sorted(files)]
 
 
 def _read_piece(number: int, file: Path) -> Piece:
-    if not file.is_file():
-        raise PuzzleError(f"{file}: is no file (but a folder, broken link, pipe or device); copy the piece again")
     try:
         arrays = _arrays(file)
     except MemoryError as error:

@@ -31,29 +31,43 @@ _NAMES = re.compile(
 """All that a pickle of dense tensors names; torch lets more pass, of which some only cost memory."""
 
 
+def check_pth(file: Path) -> None:
+    """Refuses a ``.pth`` file that holds more than a small pickle of tensors, and their data as they are.
+
+    Raises:
+        PuzzleError: it does, or is damaged.
+    """
+    try:
+        _check_content(file)
+    except Exception as error:  # a damaged or hostile file can raise anything
+        raise _refusal(file, error) from error
+
+
 def read_pth(file: Path) -> dict[str, NDArray[np.float32]]:
-    """The tensors of a ``.pth`` file by their names, as float32. No code in it is run.
+    """The tensors of a ``.pth`` file that ``check_pth`` has let pass, by their names, as float32.
 
     Raises:
         PuzzleError: it is damaged, or holds anything else than a dict of dense floating-point tensors.
     """
     try:
-        _check_content(file)
         state = _load(file)
-    except OSError as error:
-        raise PuzzleError(f"{file}: cannot be read ({error.strerror}); check the file and its rights") from error
-    except Exception as error:  # a damaged or hostile file can raise anything
-        raise PuzzleError(
-            f"{file}: is damaged, or no plain dict of tensors that loads without running code; nothing was run."
-            " Copy the piece again, or save it as {'weight': …, 'bias': …}"
-        ) from error
+    except Exception as error:  # what torch alone notices can raise anything too
+        raise _refusal(file, error) from error
     if not isinstance(state, dict):
         raise PuzzleError(f"{file}: holds a {type(state).__name__}, not a dict with 'weight' and 'bias'; save it again")
     return {str(key): _array(tensor, f"{file}: '{shown(key)}'") for key, tensor in state.items()}
 
 
+def _refusal(file: Path, error: Exception) -> PuzzleError:
+    if isinstance(error, OSError):
+        return PuzzleError(f"{file}: cannot be read ({error.strerror}); check the file and its rights")
+    return PuzzleError(
+        f"{file}: is damaged, or no plain dict of tensors that loads without running code; nothing was run."
+        " Copy the piece again, or save it as {'weight': …, 'bias': …}"
+    )
+
+
 def _check_content(file: Path) -> None:
-    """Raises some error where the file holds more than a small pickle of tensors and their data as they are."""
     with file.open("rb") as content:
         head = content.read(_LEGACY_PICKLES * PICKLE_BYTES)
     if not head.startswith(b"PK\x03\x04"):

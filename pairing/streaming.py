@@ -62,7 +62,7 @@ def _read_parts(file: Path) -> Iterator[Any]:
         reason = shown(str(error).partition("\n")[0] or type(error).__name__)
         raise PuzzleError(f"{file}: is no readable table ({reason}); export the data again") from error
     except OSError as error:
-        raise PuzzleError(f"{file}: cannot be read ({error.strerror or error}); check the file") from error
+        raise PuzzleError(f"{file}: cannot be read ({shown(error.strerror or error)}); check the file") from error
 
 
 def _check_cells(table: Any, rows_before: int, file: Path) -> None:
