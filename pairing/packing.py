@@ -111,6 +111,8 @@ def unpack_puzzle(packed: bytes, source: str = "packed puzzle") -> Puzzle:
             " pieces in ascending order and the last piece; pack it again"
         )
     _check_texts(texts, source)
+    if f"{_TARGET}{texts['target']}" not in arrays:
+        raise PuzzleError(f"{source}: its target '{shown(texts['target'])}' is not in it; pack it again")
     return Puzzle(
         **{name: arrays[name] for name in _LAYOUT},
         targets={k.removeprefix(_TARGET): v for k, v in arrays.items() if k.startswith(_TARGET)},

@@ -191,6 +191,12 @@ def no_target(victim: Victim) -> Path:
 
 
 @kind("safetensors")
+def renamed_target(victim: Victim) -> str:
+    victim.csv.write_text(victim.csv.read_text().replace("pred", victim.one_of(["Pred", "prediction", " pred"])))
+    return str(victim.path)  # any other column can be the target that is asked for
+
+
+@kind("safetensors")
 def no_file_for_the_table(victim: Victim) -> Path:
     return not_a_file(victim, victim.csv)
 
