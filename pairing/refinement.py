@@ -119,6 +119,7 @@ def refine(
 
     Raises:
         InputError: an unknown annealer or start.
+        MethodError: the checkpoint is none.
     """
     if annealer not in ANNEALERS:
         raise InputError(f"unknown annealer '{annealer}'; known: {', '.join(ANNEALERS)}")
@@ -191,7 +192,7 @@ class _Driver:
                 pairs=pairs, order=begin, error=nan, best_pairs=pairs, best=begin, best_error=inf, rng=self.moves
             )
         else:
-            self.state = State.from_json(checkpoint)
+            self.state = State.from_json(checkpoint, len(begin))
         limit = self.limits.evaluations
         return Search(self.network, begin, self.state, self.samples, limit, repair=repair, evidence=evidence)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from pairing.errors import MethodError
 from pairing.exchanges import Prices, price_exchanges
 from pairing.network import Network
 from pairing.puzzle import Array64, Indices
@@ -62,13 +63,37 @@ class State:
         return record | arrays | {"error": error, "rng": self.rng.bit_generator.state}
 
     @classmethod
-    def from_json(cls, record: dict[str, Any]) -> State:
-        """The state that ``to_json`` recorded."""
-        rng = np.random.default_rng()
-        rng.bit_generator.state = record["rng"]
-        arrays = {name: np.array(record[name], np.int64) for name in ARRAYS}
-        error = float("nan") if record["error"] is None else record["error"]
-        return cls(**{**record, **arrays, "error": error, "rng": rng})
+    def from_json(cls, record: dict[str, Any], blocks: int) -> State:
+        """The state of a refinement of so many blocks that ``to_json`` recorded.
+
+        Raises:
+            MethodError: the record is none of that, whoever wrote it.
+        """
+        try:
+            rng = np.random.default_rng()
+            rng.bit_generator.state = record["rng"]
+            arrays = {name: _permutation(record[name], blocks) for name in ARRAYS}
+            numbers = {name: float(record[name]) for name in ("best_error", "error") if record[name] is not None}
+            counts = {name: _count(record[name]) for name in ("evaluations", "step", "stalled", "restarts")}
+            if record["phase"] not in get_args(Phase) or not all(number >= 0 for number in numbers.values()):
+                raise ValueError
+            return cls(**{"error": float("nan"), **numbers, **arrays, **counts, "phase": record["phase"], "rng": rng})
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise MethodError(
+                "the checkpoint is none of this refinement: somebody else has changed it; enqueue the run again"
+            ) from error
+
+
+def _permutation(numbers: Any, blocks: int) -> Indices:
+    if not all(type(number) is int for number in numbers) or sorted(numbers) != list(range(blocks)):
+        raise ValueError
+    return np.array(numbers, np.int64)
+
+
+def _count(number: Any) -> int:
+    if type(number) is not int or not 0 <= number < 2**62:
+        raise ValueError
+    return number
 
 
 class Search:

@@ -10,7 +10,7 @@ import math
 import socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -24,13 +24,26 @@ from pairing.refinement import Hooks, Limits, Progress, Reason, refine
 from pairing.signals import similarity as similarity_of
 from pairing.signals.evidence import confidence, log_odds
 from tasks.attempts import InterruptedTaskError, SupersededError, begin_attempt, owns, take_back_attempt
-from tasks.errors import BrokerError
+from tasks.errors import BrokerError, RecordError
 from tasks.puzzles import Puzzles
 from tasks.request import Request, request_of
 from tasks.store import Store, part_name
 
 RESERVE_SECONDS = 5.0
 """What is kept of a run's deadline for ending refinements and comparing them."""
+
+
+def check_blocks(found: Sized, puzzle: Puzzle, what: str) -> None:
+    """Whether something that was read from the store has one entry a block.
+
+    Raises:
+        RecordError: it has not; the message begins with ``what``.
+    """
+    if len(found) != puzzle.blocks:
+        raise RecordError(
+            f"{what} in the store are of {len(found)} blocks, and the puzzle has {puzzle.blocks}: somebody else has"
+            " changed it. Enqueue the run again"
+        )
 
 
 def load(store: Store, puzzles: Puzzles, run: str) -> tuple[Request, Puzzle]:
@@ -54,16 +67,16 @@ def _done(
     work: Callable[[str], None],
     *,
     attempt: str | None = None,
-    progress: int = 0,
+    progress: Callable[[], int] = lambda: 0,
 ) -> None:
     """Does one part's stage in an attempt of its own; whatever it raises becomes the part's failure.
 
     Keeps the times that it took. ``work`` is given the name of the attempt's owner. ``attempt`` is the part that
-    attempts are counted for, where several seeds do the same.
+    attempts are counted for, where several seeds do the same; ``progress`` is where its checkpoint stands.
     """
     wall, cpu = time.monotonic(), time.process_time()
     try:
-        work(begin_attempt(store, run, f"{stage}.{attempt or part}", progress))
+        work(begin_attempt(store, run, f"{stage}.{attempt or part}", progress()))
     except (BrokerError, InterruptedTaskError, SupersededError):
         raise  # nobody's failure: the task is done again
     except Exception as error:  # one method's failure must never cost the others their comparison
@@ -102,9 +115,9 @@ def assignment(store: Store, puzzles: Puzzles, run: str, method: str, seed: int)
 
 def _assignment(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
     request, puzzle = load(store, puzzles, run)
-    matrix = _matrix(store, request, method)
+    matrix = _matrix(store, request, puzzle, method)
     found = assign(matrix)
-    best = _pool_best(store, run)
+    best = _pool_best(store, run, puzzle)
     record = {
         "pairs": found.pairs.tolist(),
         "margins": [_finite(margin) for margin in found.margins],
@@ -122,15 +135,18 @@ def _assignment(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
     store.put_part(run, "assignment", method, record)
 
 
-def _matrix(store: Store, request: Request, method: str) -> Array64:
+def _matrix(store: Store, request: Request, puzzle: Puzzle, method: str) -> Array64:
     """A method's similarity matrix, (N, N) float64, which an earlier stage has stored.
 
     Raises:
         MethodError: the store has lost it.
+        RecordError: it is another one by now.
     """
     matrix = store.similarity(request.puzzle, method)
     if matrix is None:
         raise MethodError(f"the similarities of '{method}' are not in the store (any more); enqueue the run again")
+    check_blocks(matrix, puzzle, f"the similarities of '{method}'")
+    check_blocks(matrix.T, puzzle, f"the similarities of '{method}'")
     return matrix
 
 
@@ -149,11 +165,12 @@ def refinement(
     part = part_name(method, seed)
     if _needless(store, run, method) or store.part(run, "refinement", part) is not None:
         return
-    checkpoint = store.checkpoint(run, part)
-    progress = 0 if checkpoint is None else int(checkpoint["evaluations"])
+
+    def progress() -> int:
+        return int((store.checkpoint(run, part) or {"evaluations": 0})["evaluations"])
 
     def work(owner: str) -> None:
-        _refinement(store, puzzles, run, method, seed, checkpoint, owner, interrupted)
+        _refinement(store, puzzles, run, method, seed, store.checkpoint(run, part), owner, interrupted)
 
     _done(store, run, "refinement", part, work, progress=progress)
 
@@ -174,6 +191,7 @@ def _refinement(
     record = store.part(run, "assignment", method)
     if record is None:
         raise MethodError(f"the pairing of '{method}' is not in the store (any more); enqueue the run again")
+    check_blocks(record["pairs"], puzzle, f"the pairing of '{method}'")
 
     def should_stop() -> Reason | None:
         if interrupted():
@@ -184,7 +202,7 @@ def _refinement(
         if owns(store, run, attempt, owner):  # whoever has taken over may be further by now
             store.put_checkpoint(run, part, state)
 
-    best = _pool_best(store, run)
+    best = _pool_best(store, run, puzzle)
     left = max(0.0, request.deadline_at - RESERVE_SECONDS - time.time())
     budget = math.inf if request.compare else request.budget
     found = refine(
@@ -204,7 +222,7 @@ def _refinement(
         ),
         checkpoint=checkpoint,
         repair=request.repair,
-        evidence=log_odds(_matrix(store, request, method)) if request.repair else None,
+        evidence=log_odds(_matrix(store, request, puzzle, method)) if request.repair else None,
     )
     if found.stopped == "interrupted":
         take_back_attempt(store, run, attempt)
@@ -238,11 +256,17 @@ def _show(store: Store, run: str, part: str, progress: Progress) -> None:
     store.put_part(run, "progress", part, _plain(asdict(progress)))
 
 
-def _pool_best(store: Store, run: str) -> tuple[Indices, Indices] | None:
-    """The pool best's order and pairs as the plan recorded them, each (N,) int64; ``None`` for an empty pool."""
+def _pool_best(store: Store, run: str, puzzle: Puzzle) -> tuple[Indices, Indices] | None:
+    """The pool best's order and pairs as the plan recorded them, each (N,) int64; ``None`` for an empty pool.
+
+    Raises:
+        RecordError: the plan is none of this puzzle.
+    """
     best = (store.record(run, "plan") or {}).get("pool_best")
     if best is None:
         return None
+    for name in ("inp_sigma", "out_sigma"):
+        check_blocks(best[name], puzzle, "the pool best of the run's plan")
     return np.array(best["inp_sigma"], np.int64), pairs_of(best["inp_sigma"], best["out_sigma"])
 
 
