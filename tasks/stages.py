@@ -90,7 +90,16 @@ def _done(
 
 def _needless(store: Store, run: str, method: str) -> bool:
     """Whether a method has failed already, or its run was cancelled."""
-    return store.part(run, "failure", method) is not None or store.announced(run) == "cancelled"
+    return _known(store, run, "failure", method) or store.announced(run) == "cancelled"
+
+
+def _known(store: Store, run: str, kind: str, part: str) -> bool:
+    """Whether there is such a record. One that somebody else has spoilt is a failure of that part."""
+    try:
+        return store.part(run, kind, part) is not None
+    except RecordError as error:
+        store.put_part(run, "failure", part, {"stage": kind, "error": str(error), "traceback": ""})
+        return True
 
 
 def similarity(store: Store, puzzles: Puzzles, run: str, method: str, seed: int) -> None:
@@ -108,7 +117,7 @@ def _similarity(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
 
 def assignment(store: Store, puzzles: Puzzles, run: str, method: str, seed: int) -> None:
     """Pairs the pieces by a method's similarities, and says how that looks beside the pool's best."""
-    if not _needless(store, run, method) and store.part(run, "assignment", method) is None:
+    if not _needless(store, run, method) and not _known(store, run, "assignment", method):
         attempt = part_name(method, seed)
         _done(store, run, "assignment", method, lambda _: _assignment(store, puzzles, run, method), attempt=attempt)
 
@@ -163,7 +172,7 @@ def refinement(
         BrokerError: the store cannot be reached.
     """
     part = part_name(method, seed)
-    if _needless(store, run, method) or store.part(run, "refinement", part) is not None:
+    if _needless(store, run, method) or _known(store, run, "refinement", part):
         return
 
     def progress() -> int:
