@@ -25,7 +25,7 @@ _LEGACY_PICKLES = 5
 _NAMES = re.compile(
     r"collections OrderedDict"
     r"|torch\._utils _rebuild_(tensor|tensor_v2|tensor_v3|parameter)"
-    r"|torch(\.storage)? \w*Storage"
+    r"|torch(\.storage)? (Float|Double|Half|BFloat16|Untyped)Storage"
     r"|torch (float\w+|bfloat16)"
 )
 """All that a pickle of dense tensors names; torch lets more pass, of which some only cost memory."""

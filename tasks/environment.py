@@ -17,7 +17,10 @@ def checked_settings() -> Settings:
     try:
         return settings()
     except ValidationError as error:
-        names = {str(problem["loc"][0]): problem["msg"] for problem in error.errors(include_input=False)}
+        names = {
+            str(problem["loc"][0]): problem["msg"].removeprefix("Value error, ")
+            for problem in error.errors(include_input=False)
+        }
         problems = "; ".join(
             f"{name if name.isupper() else f'PAIRING_{name.upper()}'}: {text}" for name, text in names.items()
         )
