@@ -70,30 +70,37 @@ class State:
             MethodError: the record is none of that, whoever wrote it.
         """
         try:
-            rng = np.random.default_rng()
-            rng.bit_generator.state = record["rng"]
-            arrays = {name: _permutation(record[name], blocks) for name in ARRAYS}
-            numbers = {name: float(record[name]) for name in ("best_error", "error") if record[name] is not None}
-            counts = {name: _count(record[name]) for name in ("evaluations", "step", "stalled", "restarts")}
-            if record["phase"] not in get_args(Phase) or not all(number >= 0 for number in numbers.values()):
-                raise ValueError
-            return cls(**{"error": float("nan"), **numbers, **arrays, **counts, "phase": record["phase"], "rng": rng})
+            own = {field.name: _read(str(field.type), record[field.name], blocks) for field in fields(cls)}
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise MethodError(
                 "the checkpoint is none of this refinement: somebody else has changed it; enqueue the run again"
             ) from error
+        return cls(**own)
 
 
-def _permutation(numbers: Any, blocks: int) -> Indices:
-    if not all(type(number) is int for number in numbers) or sorted(numbers) != list(range(blocks)):
-        raise ValueError
-    return np.array(numbers, np.int64)
-
-
-def _count(number: Any) -> int:
-    if type(number) is not int or not 0 <= number < 2**62:
-        raise ValueError
-    return number
+def _read(kind: str, value: Any, blocks: int) -> Any:
+    """A field's value of a recorded state; raises something where it is none."""
+    if kind == "Indices":
+        if not all(type(number) is int for number in value) or sorted(value) != list(range(blocks)):
+            raise ValueError("no permutation")
+        return np.array(value, np.int64)
+    if kind == "int":
+        if type(value) is not int or not 0 <= value < 2**62:
+            raise ValueError("no count")
+        return value
+    if kind == "float":
+        if value is None:  # an error that nobody has measured
+            return float("nan")
+        if not float(value) >= 0:
+            raise ValueError("neither an error nor a time")
+        return float(value)
+    if kind == "Phase":
+        if value not in get_args(Phase):
+            raise ValueError("no phase")
+        return value
+    rng = np.random.default_rng()
+    rng.bit_generator.state = value
+    return rng
 
 
 class Search:
