@@ -23,6 +23,7 @@ from tasks.errors import BrokerError, RecordError
 from tasks.protocol import OtherProtocolError, check_protocol
 from tasks.request import SCHEMA_VERSION, check_part
 from tasks.stop_file import StopFile
+from tasks.transport import use as use_our_transport
 
 if TYPE_CHECKING:
     from tasks.address import PoolAddress
@@ -37,6 +38,7 @@ PATIENCE_SECONDS = 60.0
 HAND_BACK_SECONDS = 1.0
 """Between taking a task that cannot be done here, or not now, and handing it back."""
 
+use_our_transport()
 app = Celery("pairing")
 app.config_from_object("config.celeryconfig")
 app.steps["consumer"].add(StopFile)

@@ -79,6 +79,18 @@ def test_a_worker_goes_on_after_everything(redis_url: str, tmp_path: Path) -> No
         push(fleet, headers={})
         push(fleet, body=base64.b64encode(b"[" * 100_000).decode())
         push(fleet, body="no base64")
+        with redis.Redis.from_url(fleet.url) as client:
+            for raw in (
+                b"garbage",
+                b"null",
+                b"[]",
+                b"\xff\xfe",
+                b"{}",
+                b'{"body": 3}',
+                b'{"properties": {}}',
+                b"[" * 9999,
+            ):
+                client.lpush(f"{fleet.prefix}pairing.pool", raw)
 
         sound = fleet.enqueue(variant(200), ["trace"])
         assert fleet.summary(sound.run, 120)["solved"]
