@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,12 @@ import numpy as np
 from pairing.puzzle import Puzzle
 from tests.support.puzzle_files import CSV, PARQUET, write_parquet, write_pth_puzzle
 from tests.support.puzzles import Planted, plant, write_puzzle
+
+CASES = int(os.environ.get("HOSTILE_CASES", "20"))
+"""Cases of each kind."""
+
+SEED = int(os.environ.get("HOSTILE_SEED", "0"))
+"""Another number makes other cases."""
 
 Item = TypeVar("Item")
 

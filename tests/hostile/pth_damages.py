@@ -6,10 +6,8 @@ import gzip
 import io
 import os
 import pickle
-import shutil
 import struct
 import zipfile
-import zlib
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -74,50 +72,6 @@ def flipped_bit_in_pth(victim: Victim) -> Path:
     at = entry.header_offset + 30 + name + extra + victim.up_to(entry.file_size)
     content[at] ^= 1 << victim.up_to(8)
     file.write_bytes(content)
-    return file
-
-
-@kind("pth")
-def zip_bomb(victim: Victim) -> Path:
-    """Gigabytes of zeros, deflated."""
-    size = victim.one_of([2, 3, 4]) * GIGABYTE - (1 << 20)
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
-    deflated = block * (size >> 20) + zlib.compressobj(9, zlib.DEFLATED, -15).flush()
-    file = victim.any_piece()
-    name = f"{file.stem}/data/0".encode()
-    fields = (20, 0, 8, 0, 0, 0, len(deflated), size, len(name), 0)
-    local = struct.pack("<IHHHHHIIIHH", 0x04034B50, *fields) + name + deflated
-    central = struct.pack("<IHHHHHHIIIHHHHHII", 0x02014B50, 20, *fields, 0, 0, 0, 0, 0) + name
-    end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, 1, 1, len(central), len(local), 0)
-    file.write_bytes(local + central + end)
-    return file
-
-
-@kind("pth")
-def deflated_pth(victim: Victim) -> Path:
-    file = victim.any_piece()
-    with zipfile.ZipFile(file) as archive:
-        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
-    way = victim.one_of([zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-    with zipfile.ZipFile(file, "w", way) as archive:
-        for name, content in entries.items():
-            archive.writestr(name, content)
-    return file
-
-
-@kind("pth")
-def overlapping_zip_bomb(victim: Victim) -> Path:
-    """One content that a great many entries share."""
-    file, shared, central = victim.any_piece(), bytes(1 << 20), b""
-    count = 100 + victim.up_to(900)
-    local = struct.pack("<IHHHHHIIIHH", 0x04034B50, 20, 0, 0, 0, 0, 0, 1 << 20, 1 << 20, 1, 0) + b"a" + shared
-    for number in range(count):
-        name = f"archive/data/{number}".encode()
-        fields = (20, 20, 0, 0, 0, 0, 0, 1 << 20, 1 << 20, len(name), 0, 0, 0, 0, 0, 0)
-        central += struct.pack("<IHHHHHHIIIHHHHHII", 0x02014B50, *fields) + name
-    end = struct.pack("<IHHHHIIH", 0x06054B50, 0, 0, count, count, len(central), len(local), 0)
-    file.write_bytes(local + central + end)
     return file
 
 
@@ -325,83 +279,3 @@ def truncated_legacy_pth(victim: Victim) -> Path:
     content = file.read_bytes()
     file.write_bytes(content[: victim.up_to(len(content) - 1)])
     return file
-
-
-@kind("pth")
-def doubled_piece(victim: Victim) -> str:
-    file = victim.any_piece()
-    number = file.stem.removeprefix("piece_")
-    other = file.with_name(
-        victim.one_of([f"piece_0{number}.pth", f"piece_000{number}.pth", f"{file.stem}.safetensors"])
-    )
-    shutil.copy(file, other)
-    return str(max(file, other))
-
-
-@kind("pth")
-def missing_piece(victim: Victim) -> str:
-    """The one of the highest number is missed by the shapes, the others by the numbers."""
-    victim.any_piece().unlink()
-    return str(victim.path / "pieces")
-
-
-@kind("pth")
-def surplus_piece(victim: Victim) -> Path:
-    pieces = victim.path / "pieces"
-    file = pieces / f"piece_{2 * victim.puzzle.blocks + 1}.pth"
-    if victim.up_to(2):
-        torch.save({"weight": torch.ones(9, 9)}, file)
-        return file
-    shutil.copy(victim.any_piece(), file)
-    return pieces
-
-
-@kind("pth")
-def strange_name_among_pieces(victim: Victim) -> str:
-    names = [
-        "piece_3 (copy).pth",
-        "piece_.pth",
-        "piece_-1.pth",
-        "piece_1.5.pth",
-        "notes.txt",
-        "piece_1.PTH",
-        "piece_٣.pth",
-    ]
-    name = victim.one_of([*names, "piece_" + "9" * 200 + ".pth", "a\nb", "\x1b[2Jpiece", "piece_1.pth.part", "ä" * 100])
-    (victim.path / "pieces" / name).write_bytes(b"")
-    return str(victim.path / "pieces")
-
-
-@kind("pth")
-def no_file_for_a_pth(victim: Victim) -> Path:
-    return not_a_file(victim, victim.any_piece())
-
-
-def not_a_file(victim: Victim, file: Path) -> Path:
-    """A folder, a pipe, a device or a link that leads nowhere in the place of a file."""
-    file.unlink()
-    way = victim.up_to(6)
-    if way == 0:
-        file.mkdir()
-    elif way == 1:
-        os.mkfifo(file)
-    else:
-        ends = {2: file, 3: file.with_name(".nowhere"), 4: Path("/dev/zero"), 5: Path("/dev/null")}
-        file.symlink_to(ends[way])
-    return file
-
-
-@kind("pth")
-def no_folder_of_pieces(victim: Victim) -> str:
-    pieces = victim.path / "pieces"
-    shutil.rmtree(pieces)
-    way = victim.up_to(5)
-    if way == 0:
-        pieces.mkdir()
-    elif way == 1:
-        pieces.write_bytes(b"")
-    elif way == 2:
-        os.mkfifo(pieces)
-    elif way == 3:
-        pieces.symlink_to(pieces)
-    return str(pieces)

@@ -13,7 +13,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from tests.hostile.damages import Victim, kind
-from tests.hostile.pth_damages import not_a_file
+from tests.hostile.folder_damages import not_a_file
 
 Header = dict[str, Any]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -16,7 +15,7 @@ import pyarrow
 import pyarrow.parquet
 
 from tests.hostile.damages import Victim, kind
-from tests.hostile.pth_damages import not_a_file
+from tests.hostile.folder_damages import not_a_file
 from tests.support.puzzles import columns_of, csv_of
 
 
@@ -285,25 +284,3 @@ def no_table_in_parquet(victim: Victim) -> Path:
     else:
         pd.DataFrame(columns_of(victim.puzzle)).iloc[:0].to_parquet(victim.parquet)
     return victim.parquet
-
-
-# --- puzzle.json
-
-
-@kind("safetensors")
-def wrong_description(victim: Victim) -> Path:
-    file = victim.path / "puzzle.json"
-    values: list[Any] = [[], "text", 3, None, {"name": 3}, {"activation": ["relu"]}, {"activation": "swish"}]
-    values += [{"target_hash": "abc"}, {"target_hash": 7}, {"target_hash": "g" * 64}, {"name": {"a": 1}}]
-    texts = [json.dumps(value).encode() for value in values]
-    depth = 1000 + victim.up_to(300_000)
-    texts += [b"", b"{", b"\xff\xfe\x00", b"[" * depth, b'{"a":' * depth, b" " * (2 << 20), b'{"name": ' + b"9" * 9999]
-    file.write_bytes(victim.one_of(texts))
-    return file
-
-
-@kind("safetensors")
-def no_file_for_the_description(victim: Victim) -> Path:
-    file = victim.path / "puzzle.json"
-    file.write_bytes(b"{}")
-    return not_a_file(victim, file)

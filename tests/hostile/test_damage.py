@@ -1,27 +1,23 @@
-"""Every damaged puzzle ends as one message that names what is damaged, soon and within little memory.
-
-``HOSTILE_CASES`` is the number of cases of each kind, ``HOSTILE_SEED`` makes others.
-"""
+"""Every damaged puzzle ends as one message that names what is damaged, soon and within little memory."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import tests.hostile.folder_damages
 import tests.hostile.pth_damages
 import tests.hostile.safetensors_damages
-import tests.hostile.table_damages  # noqa: F401
-from tests.hostile.damages import FORMS, KINDS, Victim, generator, sound
+import tests.hostile.table_damages
+import tests.hostile.zip_damages  # noqa: F401
+from tests.hostile.damages import CASES, FORMS, KINDS, SEED, Victim, generator, sound
 from tests.hostile.sandbox import Said, Sandbox, sandbox
 from tests.support.fleet import Command
 from tests.support.puzzles import Planted
 
-CASES = int(os.environ.get("HOSTILE_CASES", "20"))
-SEED = int(os.environ.get("HOSTILE_SEED", "0"))
 MOST_MEMORY = 1 << 30
 LONGEST_MESSAGE = 1000
 SOUND = 4

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from pairing.loading import load_puzzle
-from tests.hostile.damages import FORMS, Victim, generator, sound
+from tests.hostile.damages import CASES, FORMS, SEED, Victim, generator, sound
 from tests.hostile.sandbox import Sandbox, sandbox
-from tests.hostile.test_damage import CASES, MOST_MEMORY, SEED, complaint, verify
+from tests.hostile.test_damage import MOST_MEMORY, complaint, verify
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import redis
 
+from tests.hostile.traps import Trap
 from tests.support.fleet import DEMO, Fleet, running_fleet, variant, wait_for
 
 WRONG_ARGUMENTS: list[tuple[str, list[Any], dict[str, Any]]] = [
@@ -34,16 +33,6 @@ WRONG_ARGUMENTS: list[tuple[str, list[Any], dict[str, Any]]] = [
     ("os.system", ["true"], {}),
     ("pairing.unknown", [], {}),
 ]
-
-
-class Trap:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return os.mkdir, (str(self.place),)
 
 
 def push(fleet: Fleet, **changes: Any) -> None:
