@@ -9,6 +9,7 @@ existing environment files are accepted for the pool as they are. ``config/env.e
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -37,6 +38,22 @@ class _FileSource(EnvSettingsSource):
             if path:
                 return Path(path).read_text(encoding="utf-8").strip(), field_name, False
         return None, field_name, False
+
+
+def _is_broker_url(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, an IPv6 address without its end
+        return False
+    options = (option.partition("=")[0] for option in parts.query.split("&") if option)
+    return (
+        sound
+        and re.fullmatch(r"(/\d*)?", parts.path) is not None
+        and not re.search(r"\s|[\x00-\x1f]", url)
+        and not parts.fragment
+        and all(option.startswith("ssl_") for option in options)
+    )
 
 
 class Settings(BaseSettings):
@@ -136,6 +153,16 @@ class Settings(BaseSettings):
                     text = "is not set, and the pool's host is given; set it (or its _FILE) too"
                     raise PydanticCustomError("missing_setting", text, {"setting": name})
         return self
+
+    @field_validator("broker_url")
+    @classmethod
+    def _check_broker_url(cls, url: SecretStr) -> SecretStr:
+        if not _is_broker_url(url.get_secret_value()):
+            raise ValueError(
+                "is no address of a Redis; write redis://[[user]:password@]host[:port][/database], rediss:// for TLS,"
+                " and special characters of the password in percent code (%23 for #)"
+            )
+        return url
 
     @property
     def pool_address(self) -> str:

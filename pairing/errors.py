@@ -26,3 +26,9 @@ class PuzzleError(InputError):
 
 class MethodError(PairingError):
     """One method could not give its similarity matrix; the other methods are not affected."""
+
+
+def shown(text: object) -> str:
+    """What an untrusted file calls something, on one line and not longer than a line: for an error's text."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[:200])
+    return line if len(line) <= 100 else f"{line[:100]}…"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairing.activations import ACTIVATIONS, AUTO
-from pairing.errors import PuzzleError
-from pairing.layers import Piece, sort_pieces
-from pairing.packing import unpack_puzzle
+from pairing.errors import PuzzleError, shown
+from pairing.layers import sort_pieces
+from pairing.packing import read_packed
+from pairing.pieces import piece_files, read_pieces
 from pairing.puzzle import PUBLISHED_DATA_SHA256, PUBLISHED_DIGEST, PUBLISHED_TARGET_HASH, Array64, Puzzle
 from pairing.streaming import joined, table_parts
 
-_PIECE = re.compile(r"piece_(\d+)\.(pth|safetensors)")
-_MEASUREMENT = re.compile(r"measurement_(\d{1,9})")
+_MEASUREMENT = re.compile(r"measurement_([0-9]{1,9})")
+_DESCRIPTION_BYTES = 1 << 20
 _DATA_FILES = ("historical_data.csv", "historical_data.parquet")
 
 
@@ -35,20 +36,31 @@ def load_puzzle(path: str | Path) -> Puzzle:
         PuzzleError: something is missing, damaged or ambiguous; the message names the file and what to do.
     """
     path = Path(path)
+    try:
+        return _load_puzzle(path)
+    except OSError as error:
+        place = error.filename or path
+        raise PuzzleError(f"{place}: cannot be read ({error.strerror}); check the file and its rights") from error
+    except MemoryError as error:
+        raise PuzzleError(f"{path}: takes more memory than there is; give a smaller puzzle") from error
+
+
+def _load_puzzle(path: Path) -> Puzzle:
     if path.is_file():
-        return unpack_puzzle(_read(path), str(path))
+        return read_packed(path)
     if not path.is_dir():
         raise PuzzleError(f"{path}: there is no such puzzle folder or packed puzzle; check the path")
     data_file = _data_file(path)
-    rows_in, targets = _read_data(data_file)
-    layers = sort_pieces(_read_pieces(path / "pieces"), rows_in.shape[1], data_file)
-    outputs = len(layers["last_weight"])
     about = _read_description(path / "puzzle.json")
+    files = piece_files(path / "pieces")  # first whatever costs nothing, then what needs pandas, then torch
+    rows_in, targets = _read_data(data_file)
+    layers = sort_pieces(read_pieces(files), rows_in.shape[1], data_file)
+    outputs = len(layers["last_weight"])
     puzzle = Puzzle(
         **layers,
         rows_in=rows_in,
         targets=_group_targets(targets, outputs, data_file),
-        name=about.get("name", path.resolve().name),
+        name=shown(about.get("name", path.resolve().name)),
         activation=about.get("activation", "relu"),
         target_hash=about.get("target_hash"),
     )
@@ -62,121 +74,24 @@ def _is_published(puzzle: Puzzle, data_file: Path) -> bool:
     return _sha256(data_file) == PUBLISHED_DATA_SHA256 and puzzle.digest == PUBLISHED_DIGEST
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise PuzzleError(f"{path}: cannot be read ({error.strerror}); check the file and its rights") from error
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-# --- pieces ---------------------------------------------------------------------------------------------------------
-
-
-def _read_pieces(folder: Path) -> list[Piece]:
-    if not folder.is_dir():
-        raise PuzzleError(f"{folder}: there is no such folder; the pieces belong there as piece_0.pth, piece_1.pth, …")
-    files: dict[int, Path] = {}
-    for file in sorted(folder.iterdir()):
-        match = _PIECE.fullmatch(file.name)
-        if match is None:
-            if file.name.startswith("."):
-                continue
-            raise PuzzleError(f"{file}: is no piece (piece_N.pth or piece_N.safetensors); move it elsewhere")
-        number = int(match[1])
-        if number in files:
-            raise PuzzleError(f"{file}: piece {number} is there twice, as {files[number].name} too; remove one")
-        files[number] = file
-    if not files:
-        raise PuzzleError(f"{folder}: there are no pieces in it (piece_0.pth, piece_1.pth, …)")
-    missing = sorted(set(range(len(files))) - set(files))
-    if missing:
-        raise PuzzleError(
-            f"{folder}: piece {missing[0]} is missing (numbers run from 0 without a gap; found {len(files)} pieces,"
-            f" the highest is {max(files)}); copy the pieces again"
-        )
-    return [_read_piece(number, files[number]) for number in sorted(files)]
-
-
-def _read_piece(number: int, file: Path) -> Piece:
-    arrays = _read_safetensors(file) if file.suffix == ".safetensors" else _read_pth(file)
-    surplus = set(arrays) - {"weight", "bias"}
-    if "weight" not in arrays or surplus:
-        found = ", ".join(sorted(map(str, arrays))) or "nothing"
-        raise PuzzleError(f"{file}: should hold 'weight' and perhaps 'bias', but holds {found}; save the piece again")
-    for key, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise PuzzleError(f"{file}: '{key}' has values that are not finite in float32; save the piece again")
-    weight, bias = arrays["weight"], arrays.get("bias")
-    if weight.ndim != 2 or weight.size == 0:
-        raise PuzzleError(f"{file}: 'weight' has shape {weight.shape}; a linear layer's weight has two dimensions")
-    if bias is None:
-        bias = np.zeros(len(weight), np.float32)
-    if bias.shape != (len(weight),):
-        raise PuzzleError(
-            f"{file}: 'bias' has shape {bias.shape}, but 'weight' {weight.shape} needs {weight.shape[:1]}"
-        )
-    return Piece(number=number, file=file, weight=weight, bias=bias)
-
-
-def _read_pth(file: Path) -> dict[str, NDArray[np.float32]]:
-    import torch
-
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise PuzzleError(f"{file}: cannot be read ({error.strerror}); check the file and its rights") from error
-    except Exception as error:  # a damaged or hostile file can raise anything
-        raise PuzzleError(
-            f"{file}: is damaged, or no plain dict of tensors that loads without running code; nothing was run."
-            " Copy the piece again, or save it as {'weight': …, 'bias': …}"
-        ) from error
-    if not isinstance(state, dict):
-        raise PuzzleError(f"{file}: holds a {type(state).__name__}, not a dict with 'weight' and 'bias'; save it again")
-    arrays = {}
-    for key, tensor in state.items():
-        if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point() or tensor.layout != torch.strided:
-            raise PuzzleError(f"{file}: '{key}' is no dense floating-point tensor; save the piece again")
-        needed = math.prod(tensor.shape) * tensor.element_size()
-        if tensor.device.type != "cpu" or needed > tensor.untyped_storage().nbytes():
-            raise PuzzleError(f"{file}: '{key}' has shape {tuple(tensor.shape)} but not its data; save the piece again")
-        try:
-            arrays[str(key)] = tensor.detach().to(torch.float32).contiguous().numpy()
-        except (RuntimeError, ValueError) as error:  # rare types, lazy negation, sizes beyond NumPy's
-            raise PuzzleError(f"{file}: '{key}' cannot be read as float32; save the piece again") from error
-    return arrays
-
-
-def _read_safetensors(file: Path) -> dict[str, NDArray[np.float32]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        arrays = load(_read(file))
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise PuzzleError(f"{file}: is no whole safetensors file; save the piece again") from error
-    for key, array in arrays.items():
-        if not np.issubdtype(array.dtype, np.floating):
-            raise PuzzleError(f"{file}: '{key}' is of type {array.dtype}, not floating-point; save the piece again")
-    with np.errstate(over="ignore"):  # what overflows float32 is reported as not finite
-        return {key: array.astype(np.float32) for key, array in arrays.items()}
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
 
 
 def _data_file(folder: Path) -> Path:
-    found = [folder / name for name in _DATA_FILES if (folder / name).exists()]
+    found = [folder / name for name in _DATA_FILES if os.path.lexists(folder / name)]
     if not found:
         raise PuzzleError(f"{folder}: there is no {_DATA_FILES[0]} (or {_DATA_FILES[1]}) in it; put the data there")
     if len(found) > 1:
         raise PuzzleError(f"{found[0]}: {found[1].name} is there too; keep only one of them")
     if not found[0].is_file():
-        raise PuzzleError(f"{found[0]}: is no file; put the data table there")
+        raise PuzzleError(
+            f"{found[0]}: is no file (a folder, a broken link, a pipe or a device); put the data table there"
+        )
     return found[0]
 
 
@@ -198,7 +113,9 @@ def _split_table(table: Any, file: Path) -> tuple[NDArray[np.float32], dict[str,
         if match := _MEASUREMENT.fullmatch(column):
             other = numbers.setdefault(int(match[1]), column)
             if other != column:
-                raise PuzzleError(f"{file}: columns '{other}' and '{column}' are the same measurement; remove one")
+                raise PuzzleError(
+                    f"{file}: columns '{shown(other)}' and '{shown(column)}' are the same measurement; remove one"
+                )
     if not numbers:
         raise PuzzleError(f"{file}: has no columns measurement_0, measurement_1, …; export the data again")
     for number in range(max(numbers) + 1 if len(numbers) <= max(numbers) else 0):
@@ -233,10 +150,12 @@ def _group_targets(columns: dict[str, Array64], outputs: int, file: Path) -> dic
 
 
 def _read_description(file: Path) -> dict[str, str]:
-    if not file.exists():
+    if not os.path.lexists(file):
         return {}
+    if not file.is_file() or file.stat().st_size > _DESCRIPTION_BYTES:
+        raise PuzzleError(f"{file}: is no file, or a very long one; correct it or remove it")
     try:
-        about = json.loads(_read(file))
+        about = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
         raise PuzzleError(f"{file}: is no JSON; correct it or remove it") from error
     if not isinstance(about, dict):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pairing.activations import ACTIVATIONS, AUTO
-from pairing.errors import PuzzleError
+from pairing.errors import PuzzleError, shown
 from pairing.puzzle import Puzzle
+from pairing.streaming import MOST_COLUMNS
 
 SCHEMA = "1"
 
@@ -27,6 +29,11 @@ _LAYOUT = {
 
 _TARGET = "target."
 
+_HEADER_BYTES = 1 << 22
+"""Of a puzzle with 10,000 targets it takes about a million."""
+
+_NO_PUZZLE = "is no packed puzzle, or a damaged one; pack it again"
+
 
 def pack_puzzle(puzzle: Puzzle) -> bytes:
     """The whole puzzle as one safetensors file."""
@@ -41,6 +48,38 @@ def pack_puzzle(puzzle: Puzzle) -> bytes:
         "target_hash": puzzle.target_hash or "",
     }
     return save({k: np.ascontiguousarray(v) for k, v in puzzle.arrays().items()}, {"pairing": json.dumps(about)})
+
+
+def read_packed(file: Path) -> Puzzle:
+    """The puzzle in the file that ``pack_puzzle``'s bytes were written to.
+
+    Raises:
+        OSError: it cannot be read.
+        PuzzleError: it is no whole packed puzzle; the message names it.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        _check_names(array_names(file), str(file))
+    except (SafetensorError, ValueError) as error:
+        raise PuzzleError(f"{file}: {_NO_PUZZLE}") from error
+    return unpack_puzzle(file.read_bytes(), str(file))
+
+
+def array_names(file: Path) -> set[str]:
+    """The names of the arrays in a safetensors file. They are all there in full; nothing of them is read.
+
+    Raises:
+        SafetensorError: the file is damaged, or none.
+        ValueError: its header is absurdly long.
+    """
+    from safetensors import safe_open
+
+    with file.open("rb") as content:
+        if int.from_bytes(content.read(8), "little") > _HEADER_BYTES:
+            raise ValueError("the header is too long")
+    with safe_open(file, "np") as opened:
+        return set(opened.keys())
 
 
 def unpack_puzzle(packed: bytes, source: str = "packed puzzle") -> Puzzle:
@@ -62,7 +101,7 @@ def unpack_puzzle(packed: bytes, source: str = "packed puzzle") -> Puzzle:
         numbers = [*inp, *out, last]
         texts = {key: about[key] for key in ("name", "activation", "target", "target_hash")}
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise PuzzleError(f"{source}: is no packed puzzle, or a damaged one; pack it again") from error
+        raise PuzzleError(f"{source}: {_NO_PUZZLE}") from error
     _check_arrays(arrays, source)
     blocks = len(arrays["inp_weight"])
     split = (len(inp), len(out)) == (blocks, blocks)
@@ -72,34 +111,42 @@ def unpack_puzzle(packed: bytes, source: str = "packed puzzle") -> Puzzle:
             " pieces in ascending order and the last piece; pack it again"
         )
     _check_texts(texts, source)
+    if f"{_TARGET}{texts['target']}" not in arrays:
+        raise PuzzleError(f"{source}: its target '{shown(texts['target'])}' is not in it; pack it again")
     return Puzzle(
         **{name: arrays[name] for name in _LAYOUT},
         targets={k.removeprefix(_TARGET): v for k, v in arrays.items() if k.startswith(_TARGET)},
         inp_numbers=tuple(inp),
         out_numbers=tuple(out),
         last_number=last,
-        **texts | {"target_hash": texts["target_hash"] or None},
+        **texts | {"name": shown(texts["name"]), "target_hash": texts["target_hash"] or None},
     )
 
 
-def _check_arrays(arrays: dict[str, Any], source: str) -> None:
-    targets = {name for name in arrays if name.startswith(_TARGET)}
-    if set(arrays) - targets != set(_LAYOUT) or not targets:
-        found = ", ".join(sorted(arrays)) or "nothing"
+def _check_names(names: set[str], source: str) -> set[str]:
+    """The names of the targets."""
+    targets = {name for name in names if name.startswith(_TARGET)}
+    if names - targets != set(_LAYOUT) or not 0 < len(targets) <= MOST_COLUMNS:
+        found = shown(", ".join(sorted(names))) or "nothing"
         raise PuzzleError(f"{source}: should hold {', '.join(_LAYOUT)} and targets, but holds {found}; pack it again")
+    return targets
+
+
+def _check_arrays(arrays: dict[str, Any], source: str) -> None:
+    targets = _check_names(set(arrays), source)
     sizes: dict[str, int] = {}
     for name in (*_LAYOUT, *sorted(targets)):
         array, letters = arrays[name], _LAYOUT.get(name, "Ro")
         if array.dtype != (np.float64 if name in targets else np.float32):
-            raise PuzzleError(f"{source}: '{name}' is of the wrong type {array.dtype}; pack it again")
+            raise PuzzleError(f"{source}: '{shown(name)}' is of the wrong type {array.dtype}; pack it again")
         alike = array.ndim == len(letters)
         alike = alike and all(sizes.setdefault(x, n) == n > 0 for x, n in zip(letters, array.shape, strict=True))
         if not alike:
-            raise PuzzleError(f"{source}: '{name}' has the wrong shape {array.shape}; pack it again")
+            raise PuzzleError(f"{source}: '{shown(name)}' has the wrong shape {array.shape}; pack it again")
         with np.errstate(over="ignore"):
             finite = np.isfinite(array.astype(np.float32, copy=False)).all()
         if not finite:
-            raise PuzzleError(f"{source}: '{name}' has values that are not finite in float32; mend the data")
+            raise PuzzleError(f"{source}: '{shown(name)}' has values that are not finite in float32; mend the data")
 
 
 def _is_permutation(numbers: list[Any]) -> bool:

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pairing.errors import InputError
+from pairing.errors import InputError, shown
 
 Array32 = NDArray[np.float32]
 Array64 = NDArray[np.float64]
@@ -97,8 +97,8 @@ class Puzzle:
             InputError: the data has no such column.
         """
         if self.target not in self.targets:
-            known = ", ".join(sorted(self.targets)) or "none"
-            raise InputError(f"the data has no target column '{self.target}'; it has: {known}. Use --target.")
+            known = shown(", ".join(sorted(self.targets))) or "none"
+            raise InputError(f"the data has no target column '{shown(self.target)}'; it has: {known}. Use --target.")
         return self.targets[self.target]
 
     @cached_property

@@ -128,6 +128,7 @@ def refine(
     Raises:
         InputError: an unknown annealer or start.
         RefinementPaused: ``hooks.should_stop`` asked for it.
+        MethodError: the checkpoint is none.
     """
     if annealer not in ANNEALERS:
         raise InputError(f"unknown annealer '{annealer}'; known: {', '.join(ANNEALERS)}")
@@ -199,7 +200,7 @@ class _Driver:
                 pairs=pairs, order=begin, error=nan, best_pairs=pairs, best=begin, best_error=inf, rng=self.moves
             )
         else:
-            self.state = State.from_json(checkpoint)
+            self.state = State.from_json(checkpoint, len(begin))
             self.began -= self.state.seconds  # as if it had never paused
         limit = self.limits.evaluations
         return Search(self.network, begin, self.state, self.samples, limit, repair=repair, evidence=evidence)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from pairing.errors import MethodError
 from pairing.exchanges import Prices, price_exchanges
 from pairing.network import Network
 from pairing.puzzle import Array64, Indices
@@ -65,13 +66,44 @@ class State:
         return record | arrays | {"error": error, "rng": self.rng.bit_generator.state}
 
     @classmethod
-    def from_json(cls, record: dict[str, Any]) -> State:
-        """The state that ``to_json`` recorded."""
-        rng = np.random.default_rng()
-        rng.bit_generator.state = record["rng"]
-        arrays = {name: np.array(record[name], np.int64) for name in ARRAYS}
-        error = float("nan") if record["error"] is None else record["error"]
-        return cls(**{**record, **arrays, "error": error, "rng": rng})
+    def from_json(cls, record: dict[str, Any], blocks: int) -> State:
+        """The state of a refinement of so many blocks that ``to_json`` recorded.
+
+        Raises:
+            MethodError: the record is none of that, whoever wrote it.
+        """
+        try:
+            own = {field.name: _read(str(field.type), record[field.name], blocks) for field in fields(cls)}
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise MethodError(
+                "the checkpoint is none of this refinement: somebody else has changed it; enqueue the run again"
+            ) from error
+        return cls(**own)
+
+
+def _read(kind: str, value: Any, blocks: int) -> Any:
+    """A field's value of a recorded state; raises something where it is none."""
+    if kind == "Indices":
+        if not all(type(number) is int for number in value) or sorted(value) != list(range(blocks)):
+            raise ValueError("no permutation")
+        return np.array(value, np.int64)
+    if kind == "int":
+        if type(value) is not int or not 0 <= value < 2**62:
+            raise ValueError("no count")
+        return value
+    if kind == "float":
+        if value is None:  # an error that nobody has measured
+            return float("nan")
+        if not float(value) >= 0:
+            raise ValueError("neither an error nor a time")
+        return float(value)
+    if kind == "Phase":
+        if value not in get_args(Phase):
+            raise ValueError("no phase")
+        return value
+    rng = np.random.default_rng()
+    rng.bit_generator.state = value
+    return rng
 
 
 class Search:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pairing.errors import PuzzleError
+from pairing.errors import PuzzleError, shown
 
 Number = TypeVar("Number", bound=np.floating)
 
@@ -20,6 +21,16 @@ PART_BYTES = 1 << 25
 
 PART_ROWS = 50_000
 """Rows of a Parquet file that are read at once."""
+
+MOST_COLUMNS = 10_000
+
+LONGEST_LINE = 1 << 20
+"""Bytes of a CSV file's line: pyarrow takes no longer ones."""
+
+MOST_INFLATED = 100
+"""How many times its size a Parquet file may grow in memory, beyond what is little anyway."""
+
+_LITTLE_BYTES = 1 << 26
 
 
 def table_parts(file: Path) -> Iterator[Any]:
@@ -44,14 +55,14 @@ def _read_parts(file: Path) -> Iterator[Any]:
     from pyarrow import ArrowException, ArrowInvalid
 
     try:
-        if file.suffix != ".parquet":
-            _check_header(file)
         yield from _parquet_parts(file) if file.suffix == ".parquet" else _csv_parts(file)
+    except MemoryError as error:
+        raise PuzzleError(f"{file}: takes more memory than there is; export the data again") from error
     except (ArrowInvalid, ArrowException, csv.Error, ValueError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        reason = shown(str(error).partition("\n")[0] or type(error).__name__)
         raise PuzzleError(f"{file}: is no readable table ({reason}); export the data again") from error
     except OSError as error:
-        raise PuzzleError(f"{file}: cannot be read ({error.strerror or error}); check the file") from error
+        raise PuzzleError(f"{file}: cannot be read ({shown(error.strerror or error)}); check the file") from error
 
 
 def _check_cells(table: Any, rows_before: int, file: Path) -> None:
@@ -61,22 +72,23 @@ def _check_cells(table: Any, rows_before: int, file: Path) -> None:
     for column in table.columns:
         kind = table[column].dtype
         if not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind):
-            raise PuzzleError(f"{file}: column '{column}' holds something else than numbers; export the data again")
+            raise PuzzleError(
+                f"{file}: column '{shown(column)}' holds something else than numbers; export the data again"
+            )
         values = table[column].to_numpy(np.float64)
         with np.errstate(over="ignore"):
             wrong = np.flatnonzero(~np.isfinite(values.astype(np.float32)))
         if wrong.size:
             what = "too large for float32" if np.isfinite(values[wrong[0]]) else "empty, NaN or infinite"
             row = rows_before + wrong[0] + 1
-            raise PuzzleError(f"{file}: row {row} of column '{column}' is {what}; mend the data")
+            raise PuzzleError(f"{file}: row {row} of column '{shown(column)}' is {what}; mend the data")
 
 
-def _check_header(file: Path) -> None:
-    with file.open(encoding="utf-8-sig", newline="") as text:
-        header = next(csv.reader(text), [])
-    doubled = sorted({name for name in header if header.count(name) > 1})
-    if doubled:
-        raise PuzzleError(f"{file}: column '{doubled[0]}' is there twice; remove one")
+def _check_names(names: list[str], file: Path) -> None:
+    if len(names) > MOST_COLUMNS:
+        raise PuzzleError(f"{file}: has {len(names):,} columns, more than {MOST_COLUMNS:,}; export the data again")
+    for name in (name for name, times in Counter(names).most_common(1) if times > 1):
+        raise PuzzleError(f"{file}: column '{shown(name)}' is there twice; remove one")
 
 
 def joined(parts: list[NDArray[Number]]) -> NDArray[Number]:
@@ -94,14 +106,22 @@ def _csv_parts(file: Path) -> Iterator[Any]:
     import pandas as pd
 
     with file.open("rb") as text:
-        header = text.readline()
-        part = text.read(PART_BYTES) + text.readline()
+        header = _line(text)
+        _check_names(next(csv.reader([header.decode("utf-8-sig")], strict=True)), file)
+        part = text.read(PART_BYTES) + _line(text)
         while True:
             # The pyarrow reader parses decimals exactly, and refuses ragged rows, which the default one fills with NaN.
             yield pd.read_csv(io.BytesIO(header + part), engine="pyarrow")
-            part = text.read(PART_BYTES) + text.readline()
+            part = text.read(PART_BYTES) + _line(text)
             if not part.strip():
                 return
+
+
+def _line(text: BinaryIO) -> bytes:
+    line = text.readline(LONGEST_LINE)
+    if len(line) == LONGEST_LINE:
+        raise ValueError(f"a line has more than {LONGEST_LINE:,} bytes")
+    return line
 
 
 def _parquet_parts(file: Path) -> Iterator[Any]:
@@ -110,8 +130,11 @@ def _parquet_parts(file: Path) -> Iterator[Any]:
 
     with ParquetFile(file) as table:
         names = table.schema_arrow.names
-        doubled = sorted({name for name in names if names.count(name) > 1})
-        if doubled:
-            raise ValueError(f"column '{doubled[0]}' is there twice")
+        _check_names(names, file)
+        about = table.metadata
+        inflated = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
+        needed = max(inflated, 4 * about.num_rows * len(names))
+        if needed > max(_LITTLE_BYTES, MOST_INFLATED * file.stat().st_size):
+            raise ValueError(f"it would grow to {needed:,} bytes")
         for batch in table.iter_batches(PART_ROWS):
             yield pa.Table.from_batches([batch]).to_pandas()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import multiprocessing
 import os
 import sys
@@ -18,10 +19,11 @@ from celery.signals import worker_init, worker_ready, worker_shutdown, worker_sh
 
 from config.settings import settings
 from tasks.chores import Chore, do_chores
-from tasks.errors import BrokerError
+from tasks.errors import BrokerError, RecordError
 from tasks.protocol import OtherProtocolError, check_protocol
-from tasks.request import SCHEMA_VERSION
+from tasks.request import SCHEMA_VERSION, check_part
 from tasks.stop_file import StopFile
+from tasks.transport import use as use_our_transport
 
 if TYPE_CHECKING:
     from tasks.address import PoolAddress
@@ -36,6 +38,7 @@ PATIENCE_SECONDS = 60.0
 HAND_BACK_SECONDS = 1.0
 """Between taking a task that cannot be done here, or not now, and handing it back."""
 
+use_our_transport()
 app = Celery("pairing")
 app.config_from_object("config.celeryconfig")
 app.steps["consumer"].add(StopFile)
@@ -144,17 +147,27 @@ def pool_address() -> PoolAddress:
 
 def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
     """Hands a task back to the queue where another worker has to do it, or this one later."""
+    signature = inspect.signature(work)
 
     @functools.wraps(work)
     def checked(*args: P.args, **kw: P.kwargs) -> None:
         from tasks.attempts import InterruptedTaskError, SupersededError
+        from tasks.lifecycle import finish
         from tasks.turns import TurnOverError
 
-        task, run = cast(Task, args[0]), cast(str, args[1])
+        given = signature.bind(*args, **kw).arguments
+        task = cast(Task, given.pop("self"))
+        check_part(**given)
+        run: str = given["run"]
         try:
             check_protocol(store(), run)
             work(*args, **kw)
+        except RecordError as error:  # no method's own: the run cannot go on
+            finish(store(), run, "failed", str(error), error.exit_status)
+            raise
         except OtherProtocolError as error:
+            if store().record(run, "end") is not None:
+                raise Ignore from None
             time.sleep(HAND_BACK_SECONDS)  # the queue's other readers first
             raise task.retry(exc=error, countdown=0, max_retries=sys.maxsize) from None
         except BrokerError:
@@ -180,7 +193,8 @@ def run(self: Task, **asked: Any) -> str:
     from tasks.request import request_of
 
     run: str = self.request.id
-    if asked.get("schema_version", 1) > SCHEMA_VERSION:  # for a newer worker
+    version = asked.get("schema_version", 1)
+    if isinstance(version, int) and version > SCHEMA_VERSION:  # for a newer worker
         time.sleep(HAND_BACK_SECONDS)
         raise self.retry(countdown=0, max_retries=sys.maxsize)
     if store().record(run, "end") is not None:
@@ -240,6 +254,14 @@ def refinement(self: Task, run: str, method: str, seed: int) -> None:  # noqa: A
 def comparison(self: Task, run: str) -> None:  # noqa: ARG001
     """Compares what the run's parts have left and stores the winners, also where a part died hard."""
     from tasks.comparison import compare
+    from tasks.lifecycle import finish
 
-    if store().record(run, "end") is None:
+    if store().record(run, "end") is not None:
+        return
+    try:
         compare(store(), puzzles(), pool_address(), run)
+    except BrokerError:
+        raise  # the task is done again
+    except Exception as error:  # whoever waits for the run is told, whatever it was
+        finish(store(), run, "failed", str(error) or type(error).__name__, getattr(error, "exit_status", 1))
+        raise

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from tasks.errors import BrokerError
+from pairing.errors import shown
+from tasks.errors import BrokerError, RecordError
 
 RETRY_SECONDS = 0.5
 
@@ -145,7 +146,7 @@ class Redis:
         """See ``Backend``."""
         with self._reached() as client:
             found: dict[bytes, bytes] = client.hgetall(self._prefix + key)
-        return {field.decode(): value for field, value in found.items()}
+        return {field.decode(errors="replace"): value for field, value in found.items()}
 
     def field(self, key: str, field: str) -> bytes | None:
         """See ``Backend``."""
@@ -173,7 +174,13 @@ class Redis:
     @contextmanager
     def _reached(self) -> Iterator[Any]:
         """The client; what goes wrong in the block as people may read it, with no secret in it."""
-        from redis.exceptions import AuthenticationError, ConnectionError, OutOfMemoryError, TimeoutError
+        from redis.exceptions import (
+            AuthenticationError,
+            ConnectionError,
+            OutOfMemoryError,
+            ResponseError,
+            TimeoutError,
+        )
 
         try:
             yield self._client
@@ -188,4 +195,8 @@ class Redis:
         except OutOfMemoryError as error:
             raise BrokerError(
                 f"the broker at {self._where} is full; make room (pairing prune) or raise its maxmemory"
+            ) from error
+        except ResponseError as error:
+            raise RecordError(
+                f"the broker at {self._where} refuses ({shown(error)}); somebody else may have changed what is there"
             ) from error

@@ -146,11 +146,20 @@ def shipped(backend: Backend) -> list[Shipped]:
     """The bundles in the store, the one that was asked for last first."""
     found = []
     for digest, value in backend.fields(REGISTRY).items():
-        if backend.get(_key(digest)) is None:
-            backend.remove_field(REGISTRY, digest)  # its lifetime is over
+        about = _about(digest, value)
+        if about is None or backend.get(_key(digest)) is None:
+            backend.remove_field(REGISTRY, digest)  # its lifetime is over, or somebody else has written it
         else:
-            found.append(Shipped(digest=digest, **json.loads(value)))
+            found.append(about)
     return sorted(found, key=lambda bundle: -bundle.at)
+
+
+def _about(digest: str, value: bytes) -> Shipped | None:
+    try:
+        about = json.loads(value)
+        return Shipped(digest=digest, name=str(about["name"]), bytes=int(about["bytes"]), at=float(about["at"]))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
 
 
 def remove(backend: Backend, digest: str) -> bool:
@@ -173,6 +182,8 @@ def _manifest(backend: Backend, digest: str) -> dict[str, Any]:
     try:
         manifest = json.loads(saved)
         sound = manifest["schema"] == SCHEMA and isinstance(manifest["parts"], int) and 0 <= manifest["parts"] < 10_000
+        names = [name for name, _ in manifest["files"]]
+        sound = sound and names == sorted(set(names)) and "pieces" not in names
         for name, size in manifest["files"]:
             sound = sound and bool(_NAME.fullmatch(name)) and isinstance(size, int) and size >= 0
     except (ValueError, KeyError, TypeError, RecursionError):

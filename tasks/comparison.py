@@ -5,28 +5,35 @@ from __future__ import annotations
 import io
 import math
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from pairing.decidability import undecidable_exchanges
+from pairing.network import Network, pairs_of
 from pairing.puzzle import Puzzle
 from pairing.solution import Solution, solution_of
 from pairing.version import __version__
 from tasks.address import PoolAddress
-from tasks.errors import SpoolError
+from tasks.errors import RecordError, SpoolError
 from tasks.lifecycle import finish
 from tasks.outcome import end_of, exit_status
 from tasks.puzzles import Puzzles
 from tasks.request import Request
-from tasks.stages import load
+from tasks.stages import check_blocks, load
 from tasks.store import Store, part_name
 from tasks.stored_later import note_stored
 from tasks.winners import Candidate, Stored, is_winner, store_winners
 
 STOPPED_EARLY = ("solved_elsewhere", "cancelled")
 """Why a refinement may have ended before it had its due; its error ranks behind the others'."""
+
+
+HOSTS_RATIO = 2.0
+HOSTS_VARIANCE = 1e-9
+"""By what factor, and by how much of the target's variance, rounding may part one solution's errors on two hosts."""
 
 
 def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> dict[str, Any]:
@@ -39,8 +46,8 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
     """
     request, puzzle = load(store, puzzles, run)
     plan = store.record(run, "plan") or {}
-    methods = _ranked([_method_record(store, request, *part) for part in request.parts])
     refinements = store.parts(run, "refinement")
+    methods = _ranked([_method_record(store, puzzle, request, *part) for part in request.parts])
     stored, lost = _store(address, puzzle, request, plan, methods, refinements)
     note_stored(store, stored.flushed)
     best = _best(puzzle, methods, refinements)
@@ -84,13 +91,18 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
     return summary
 
 
-def _method_record(store: Store, request: Request, method: str, seed: int) -> dict[str, Any]:
+def _method_record(store: Store, puzzle: Puzzle, request: Request, method: str, seed: int) -> dict[str, Any]:
     """One entry of the summary's ``methods``."""
     run, part = request.run, part_name(method, seed)
-    failures = store.parts(run, "failure")
-    failure = failures.get(method) or failures.get(part)
-    assigned = store.parts(run, "assignment").get(method)
-    refined = store.parts(run, "refinement").get(part)
+    try:
+        failure = store.part(run, "failure", method) or store.part(run, "failure", part)
+        assigned, refined = store.part(run, "assignment", method), store.part(run, "refinement", part)
+        if assigned is not None:
+            check_blocks(assigned["pairs"], puzzle, f"the pairing of '{method}'")
+        if refined is not None:
+            _check_result(puzzle, refined, part)
+    except RecordError as unsound:
+        failure, assigned, refined = {"error": str(unsound)}, None, None
     ok = failure is None and refined is not None
     error = None if ok else (failure or {}).get("error", "did not finish: its worker was lost, or time ran out")
     record: dict[str, Any] = {"method": method, "seed": seed, "ok": ok, "error": error}
@@ -106,6 +118,26 @@ def _method_record(store: Store, request: Request, method: str, seed: int) -> di
     if not ok:
         record["stopped"] = "failed"
     return record
+
+
+def _check_result(puzzle: Puzzle, refined: dict[str, Any], part: str) -> None:
+    """Whether a refinement's result is one of this puzzle, and as good as it says; a pool never forgets a false one.
+
+    Raises:
+        RecordError: it is not.
+    """
+    solution = refined["solution"]
+    for name in ("inp_sigma", "out_sigma"):
+        check_blocks(solution[name], puzzle, f"the results of {part}")
+    if solution["full_mse"] is None:
+        return
+    pairs = pairs_of(solution["inp_sigma"], solution["out_sigma"])
+    error = Network(puzzle, pairs).full_mse(solution["inp_sigma"])
+    if error > HOSTS_RATIO * solution["full_mse"] + HOSTS_VARIANCE * puzzle.target_variance:
+        raise RecordError(
+            f"the result of {part} in the store has an error of {error:.3g}, not of {solution['full_mse']:.3g} as it"
+            " says: somebody else has changed it. Enqueue the run again"
+        )
 
 
 def _ranked(methods: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -204,9 +236,12 @@ def _seconds(
 
 def _archive(store: Store, request: Request) -> bytes:
     """An npz file: method name → similarity matrix (N, N) float64."""
-    matrices = {method: store.similarity(request.puzzle, method) for method in request.methods}
+    matrices = {}
+    for method in request.methods:
+        with suppress(RecordError):  # its method has failed by it
+            matrix = store.similarity(request.puzzle, method)
+            if matrix is not None:
+                matrices[method] = matrix
     buffer = io.BytesIO()
-    np.savez(
-        buffer, allow_pickle=False, **{method: matrix for method, matrix in matrices.items() if matrix is not None}
-    )
+    np.savez(buffer, allow_pickle=False, **matrices)
     return buffer.getvalue()

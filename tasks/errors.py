@@ -29,3 +29,7 @@ class SpoolError(PairingError):
     """A winner can be neither stored nor spooled, or a spooled one not be read. The message names the file."""
 
     exit_status = 3
+
+
+class RecordError(PairingError):
+    """What stands in the store is not what this project writes there. The message names the key."""

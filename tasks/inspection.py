@@ -26,7 +26,10 @@ def read_puzzle(
         target_hash = parse_hash(target_hash, "--target-hash")
     puzzle = load_puzzle(path).with_options(target=target, target_hash=target_hash, activation=activation)
     checked_activation(puzzle.activation)
-    puzzle.target_values  # noqa: B018 - raises if the data has no such column
+    try:
+        puzzle.target_values  # noqa: B018 - raises if the data has no such column
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     return puzzle
 
 

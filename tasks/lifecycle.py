@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal
 
+from tasks.errors import RecordError
 from tasks.request import Request
 from tasks.store import Store
 
@@ -62,23 +64,33 @@ def sweep(store: Store, rescue: Callable[[str], None], lifetime: float, now: flo
     now = time.time() if now is None else now
     swept = []
     for entry in store.run_entries():
-        run, late = entry["run"], now - entry["deadline_at"]
-        if late < RESCUE_SECONDS or store.record(run, "end") is not None:
-            continue
-        swept.append(run)
-        if late >= GIVE_UP_SECONDS and now - entry["enqueued_at"] >= lifetime:
-            store.forget(run)
-        elif late >= GIVE_UP_SECONDS:
-            finish(store, run, "timed_out", "no worker brought it to an end by its deadline", 4)
-        elif store.record(run, "plan") is not None and store.claim(run, "rescue"):
-            rescue(run)
+        with suppress(RecordError):  # a run that somebody else has spoilt: the others are seen to even so
+            if _sweep(store, rescue, lifetime, now, entry):
+                swept.append(entry["run"])
     return swept
+
+
+def _sweep(store: Store, rescue: Callable[[str], None], lifetime: float, now: float, entry: dict[str, Any]) -> bool:
+    run, late = entry["run"], now - entry["deadline_at"]
+    if late < RESCUE_SECONDS or store.record(run, "end") is not None:
+        return False
+    if late >= GIVE_UP_SECONDS and now - entry["enqueued_at"] >= lifetime:
+        store.forget(run)
+    elif late >= GIVE_UP_SECONDS:
+        finish(store, run, "timed_out", "no worker brought it to an end by its deadline", 4)
+    elif store.record(run, "plan") is not None and store.claim(run, "rescue"):
+        rescue(run)
+    return True
 
 
 def overview(store: Store) -> list[dict[str, Any]]:
     """An entry for every run that the store knows, the newest first, each with its ``state`` and perhaps ``error``."""
     found = []
     for entry in store.run_entries():
-        ended = store.record(entry["run"], "end") or {}
-        found.append({**entry, "state": state_of(store, entry["run"]), "error": ended.get("error")})
+        try:
+            ended = store.record(entry["run"], "end") or {}
+            about = {"state": state_of(store, entry["run"]), "error": ended.get("error")}
+        except RecordError as error:
+            about = {"state": "unknown", "error": str(error)}
+        found.append({**entry, **about})
     return sorted(found, key=lambda entry: -entry["enqueued_at"])

@@ -7,6 +7,7 @@ from typing import Any
 
 from pairing.activation_choice import with_activation
 from pairing.activations import checked_activation
+from pairing.errors import InputError
 from pairing.network import Network, pairs_of
 from pairing.puzzle import Puzzle
 from pairing.signals import choose_methods
@@ -16,7 +17,7 @@ from tasks.errors import PoolError
 from tasks.pool import Pool, PoolRow
 from tasks.protocol import PROTOCOL
 from tasks.puzzles import Puzzles, remember
-from tasks.request import Request, request_of
+from tasks.request import MOST_PARTS, Request, request_of
 from tasks.store import Store
 
 
@@ -47,9 +48,19 @@ def accept(store: Store, puzzles: Puzzles, request: Request) -> Request:
 
 
 def keep(store: Store, request: Request, bundle: str) -> Request:
-    """Keeps the request of a run whose puzzle is known as ``bundle``."""
+    """Keeps the request of a run whose puzzle is known as ``bundle``.
+
+    Raises:
+        InputError: a method is unknown, or there are too many parts.
+    """
     methods = choose_methods(",".join(request.methods))
     planned = request.model_copy(update={"methods": methods, "puzzle": bundle})
+    parts = len(methods) * request.seeds
+    if parts > MOST_PARTS:
+        raise InputError(
+            f"the run would have {parts:,} refinements, more than {MOST_PARTS:,}; enqueue several with fewer seeds or"
+            " methods each (--first-seed)"
+        )
     store.put_record(request.run, "request", {**planned.model_dump(), "protocol": PROTOCOL})
     return planned
 

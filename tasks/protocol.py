@@ -6,6 +6,7 @@ A worker hands a task of another version's run back, so that a fleet can be upgr
 from __future__ import annotations
 
 from pairing.errors import PairingError
+from tasks.errors import RecordError
 from tasks.store import Store
 
 PROTOCOL = 1
@@ -23,9 +24,12 @@ def check_protocol(store: Store, run: str) -> None:
 
     Raises:
         OtherProtocolError: they are of another version.
+        RecordError: they are of none.
     """
     record = store.record(run, "request")
-    if record is not None and record.get("protocol") != PROTOCOL:
+    if record is not None and type(record.get("protocol")) is not int:
+        raise RecordError(f"the request of run {run} in the store is none: somebody else has changed it")
+    if record is not None and record["protocol"] != PROTOCOL:
         raise OtherProtocolError(
             f"the run {run} was planned by a worker of protocol {record.get('protocol')}, and this is one of"
             f" {PROTOCOL}; a worker of that version has to take it"

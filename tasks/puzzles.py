@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pairing.errors import InputError
+from pairing.errors import InputError, shown
 from pairing.loading import load_puzzle
 from pairing.puzzle import Puzzle
 from tasks.backend import Backend
@@ -40,24 +41,41 @@ class Puzzles:
         path = Path(name)
         if not path.is_absolute():
             raise InputError(
-                f"puzzle: '{name[:200]}' is neither a digest (sha256: and 64 hexadecimal digits) nor an absolute path"
+                f"puzzle: '{shown(name)}' is neither a digest (sha256: and 64 hexadecimal digits) nor an absolute path"
             )
-        resolved = path.resolve()  # through links and '..', to where it really is
-        if not any(resolved.is_relative_to(root.resolve()) for root in self.roots):
+        try:
+            resolved = path.resolve()  # through links and '..', to where it really is
+            allowed = self._allows(resolved) and all(map(self._allows, _files(resolved)))
+        except (OSError, ValueError, RuntimeError):  # no path at all; a link to itself
+            allowed = False
+        if not allowed:
             raise InputError(
-                f"puzzle: {name[:200]} is not below a folder that this worker allows (PAIRING_PUZZLE_ROOTS); send the"
-                " puzzle (pairing puzzle put PUZZLE) and name it by its digest"
+                f"puzzle: {shown(name)} is not below a folder that this worker allows (PAIRING_PUZZLE_ROOTS), or links"
+                " in it lead elsewhere; send the puzzle (pairing puzzle put PUZZLE) and name it by its digest"
             )
         return load_puzzle(resolved)
 
+    def _allows(self, path: Path) -> bool:
+        return any(path.resolve().is_relative_to(root.resolve()) for root in self.roots)
+
     def fetched(self, backend: Backend, digest: str) -> Puzzle:
         """The puzzle of that digest; see ``named``."""
+        if not DIGEST.fullmatch(digest):  # it becomes a path
+            raise InputError(f"puzzle: '{shown(digest)}' is no digest (sha256: and 64 hexadecimal digits)")
         found = _kept.pop(digest, None)
         if found is None:
             with cached(backend, digest, self.cache_dir, self.cache_bytes) as path:
                 found = load_puzzle(path)
         remember(digest, found)
         return found
+
+
+def _files(puzzle: Path) -> Iterator[Path]:
+    """Everything that loading may open."""
+    if puzzle.is_dir():
+        yield from puzzle.iterdir()
+        if (puzzle / "pieces").is_dir():
+            yield from (puzzle / "pieces").iterdir()
 
 
 def remember(digest: str, puzzle: Puzzle) -> None:

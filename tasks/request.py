@@ -5,6 +5,7 @@ These are the keyword arguments of the task ``pairing.run``, all but ``run``, wh
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from typing import Annotated, Any, Final, Literal
@@ -14,6 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pairing.errors import InputError
 
 SCHEMA_VERSION: Final = 1
+
+RUN_ID: Final = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+
+LAST_TIME: Final = 1e11
+"""A Unix time that calendars can show, and nobody has a run at."""
+
+MOST_PARTS: Final = 10_000
+"""Refinements of one run: its canvas is one message each, published at once."""
 
 COMPARE_EVALUATIONS = 600
 """Evaluations that every method gets with ``compare``, unless the caller says how many."""
@@ -25,7 +34,7 @@ class Request(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
     schema_version: Literal[1] = SCHEMA_VERSION
-    run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+    run: str = Field(pattern=f"^{RUN_ID}$")
     """The run's id; the id of its ``pairing.run`` task too."""
     puzzle: str = Field(min_length=1, max_length=4096)
     """The digest of a puzzle in the store (``sha256:…``), or a path below an allowed root of the workers' hosts."""
@@ -54,7 +63,7 @@ class Request(BaseModel):
     activation: str | None = Field(default=None, min_length=1, max_length=100)
     priority: Literal["urgent", "ordinary"] = "ordinary"
     note: str = Field(default="", max_length=2000)
-    enqueued_at: float = Field(default_factory=time.time, ge=0, allow_inf_nan=False)
+    enqueued_at: float = Field(default_factory=time.time, ge=0, lt=LAST_TIME, allow_inf_nan=False)
     """Unix time."""
 
     def message_priority(self, refines: Literal["surely", "perhaps"] | None = None) -> int:
@@ -98,6 +107,17 @@ def request_of(values: dict[str, Any]) -> Request:
             f"{'.'.join(map(str, problem['loc'])) or 'request'}: {problem['msg']}" for problem in error.errors()
         )
         raise InputError(f"the run cannot be started as asked: {problems}") from None
+
+
+def check_part(run: object, method: object = "", seed: object = 0) -> None:
+    """Looks at the arguments of a task that works on a part of a run.
+
+    Raises:
+        InputError: they are none.
+    """
+    named = isinstance(run, str) and re.fullmatch(RUN_ID, run) and isinstance(method, str) and len(method) <= 100
+    if not named or type(seed) is not int or not 0 <= seed < 2**32:
+        raise InputError("a task was sent with arguments that are no run, method and seed; nothing is done")
 
 
 def new_run_id() -> str:

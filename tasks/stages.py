@@ -10,7 +10,7 @@ import math
 import socket
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import asdict
 from typing import Any
 
@@ -24,7 +24,7 @@ from pairing.refinement import Hooks, Limits, Progress, RefinementPaused, refine
 from pairing.signals import similarity as similarity_of
 from pairing.signals.evidence import confidence, log_odds
 from tasks.attempts import InterruptedTaskError, SupersededError, begin_attempt, owns, take_back_attempt
-from tasks.errors import BrokerError
+from tasks.errors import BrokerError, RecordError
 from tasks.puzzles import Puzzles
 from tasks.request import Request, request_of
 from tasks.store import Store, part_name
@@ -32,6 +32,19 @@ from tasks.turns import Turn, TurnOverError, is_sure
 
 RESERVE_SECONDS = 5.0
 """What is kept of a run's deadline for ending refinements and comparing them."""
+
+
+def check_blocks(found: Sized, puzzle: Puzzle, what: str) -> None:
+    """Whether something that was read from the store has one entry a block.
+
+    Raises:
+        RecordError: it has not; the message begins with ``what``.
+    """
+    if len(found) != puzzle.blocks:
+        raise RecordError(
+            f"{what} in the store are of {len(found)} blocks, and the puzzle has {puzzle.blocks}: somebody else has"
+            " changed it. Enqueue the run again"
+        )
 
 
 def load(store: Store, puzzles: Puzzles, run: str) -> tuple[Request, Puzzle]:
@@ -55,16 +68,16 @@ def _done(
     work: Callable[[str], None],
     *,
     attempt: str | None = None,
-    progress: int = 0,
+    progress: Callable[[], int] = lambda: 0,
 ) -> None:
     """Does one part's stage in an attempt of its own; whatever it raises becomes the part's failure.
 
     Keeps the times that it took. ``work`` is given the name of the attempt's owner. ``attempt`` is the part that
-    attempts are counted for, where several seeds do the same.
+    attempts are counted for, where several seeds do the same; ``progress`` is where its checkpoint stands.
     """
     wall, cpu = time.monotonic(), time.process_time()
     try:
-        work(begin_attempt(store, run, f"{stage}.{attempt or part}", progress))
+        work(begin_attempt(store, run, f"{stage}.{attempt or part}", progress()))
     except (BrokerError, InterruptedTaskError, SupersededError, TurnOverError):
         raise  # nobody's failure: the task is done again
     except Exception as error:  # one method's failure must never cost the others their comparison
@@ -78,7 +91,16 @@ def _done(
 
 def _needless(store: Store, run: str, method: str) -> bool:
     """Whether a method has failed already, or its run was cancelled."""
-    return store.part(run, "failure", method) is not None or store.announced(run) == "cancelled"
+    return _known(store, run, "failure", method) or store.announced(run) == "cancelled"
+
+
+def _known(store: Store, run: str, kind: str, part: str) -> bool:
+    """Whether there is such a record. One that somebody else has spoilt is a failure of that part."""
+    try:
+        return store.part(run, kind, part) is not None
+    except RecordError as error:
+        store.put_part(run, "failure", part, {"stage": kind, "error": str(error), "traceback": ""})
+        return True
 
 
 def similarity(store: Store, puzzles: Puzzles, run: str, method: str, seed: int) -> None:
@@ -96,16 +118,16 @@ def _similarity(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
 
 def assignment(store: Store, puzzles: Puzzles, run: str, method: str, seed: int) -> None:
     """Pairs the pieces by a method's similarities, and says how that looks beside the pool's best."""
-    if not _needless(store, run, method) and store.part(run, "assignment", method) is None:
+    if not _needless(store, run, method) and not _known(store, run, "assignment", method):
         attempt = part_name(method, seed)
         _done(store, run, "assignment", method, lambda _: _assignment(store, puzzles, run, method), attempt=attempt)
 
 
 def _assignment(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
     request, puzzle = load(store, puzzles, run)
-    matrix = _matrix(store, request, method)
+    matrix = _matrix(store, request, puzzle, method)
     found = assign(matrix)
-    best = _pool_best(store, run)
+    best = _pool_best(store, run, puzzle)
     record = {
         "pairs": found.pairs.tolist(),
         "margins": [_finite(margin) for margin in found.margins],
@@ -129,15 +151,18 @@ def sure(store: Store, run: str, method: str) -> bool:
     return record is not None and is_sure(record["confidence"])
 
 
-def _matrix(store: Store, request: Request, method: str) -> Array64:
+def _matrix(store: Store, request: Request, puzzle: Puzzle, method: str) -> Array64:
     """A method's similarity matrix, (N, N) float64, which an earlier stage has stored.
 
     Raises:
         MethodError: the store has lost it.
+        RecordError: it is another one by now.
     """
     matrix = store.similarity(request.puzzle, method)
     if matrix is None:
         raise MethodError(f"the similarities of '{method}' are not in the store (any more); enqueue the run again")
+    check_blocks(matrix, puzzle, f"the similarities of '{method}'")
+    check_blocks(matrix.T, puzzle, f"the similarities of '{method}'")
     return matrix
 
 
@@ -162,12 +187,14 @@ def refinement(
         BrokerError: the store cannot be reached.
     """
     part = part_name(method, seed)
-    if _needless(store, run, method) or store.part(run, "refinement", part) is not None:
+    if _needless(store, run, method) or _known(store, run, "refinement", part):
         return
-    checkpoint = store.checkpoint(run, part)
-    progress = 0 if checkpoint is None else int(checkpoint["evaluations"])
+
+    def progress() -> int:
+        return int((store.checkpoint(run, part) or {"evaluations": 0})["evaluations"])
 
     def work(owner: str) -> None:
+        checkpoint = store.checkpoint(run, part)
         _refinement(store, puzzles, run, method, seed, checkpoint, owner, interrupted, crowded)
 
     _done(store, run, "refinement", part, work, progress=progress)
@@ -190,12 +217,13 @@ def _refinement(
     record = store.part(run, "assignment", method)
     if record is None:
         raise MethodError(f"the pairing of '{method}' is not in the store (any more); enqueue the run again")
+    check_blocks(record["pairs"], puzzle, f"the pairing of '{method}'")
 
     def save(state: dict[str, Any]) -> None:
         if owns(store, run, attempt, owner):  # whoever has taken over may be further by now
             store.put_checkpoint(run, part, state)
 
-    best = _pool_best(store, run)
+    best = _pool_best(store, run, puzzle)
     left = max(0.0, request.deadline_at - RESERVE_SECONDS - time.time())
     budget = math.inf if request.compare else request.budget
     used = 0.0 if checkpoint is None else float(checkpoint["seconds"])
@@ -230,7 +258,7 @@ def _refinement(
             ),
             checkpoint=checkpoint,
             repair=request.repair,
-            evidence=log_odds(_matrix(store, request, method)) if request.repair else None,
+            evidence=log_odds(_matrix(store, request, puzzle, method)) if request.repair else None,
         )
     except RefinementPaused:
         if not isinstance(turn.pause, SupersededError):
@@ -265,11 +293,17 @@ def _show(store: Store, run: str, part: str, progress: Progress) -> None:
     store.put_part(run, "progress", part, _plain(asdict(progress)))
 
 
-def _pool_best(store: Store, run: str) -> tuple[Indices, Indices] | None:
-    """The pool best's order and pairs as the plan recorded them, each (N,) int64; ``None`` for an empty pool."""
+def _pool_best(store: Store, run: str, puzzle: Puzzle) -> tuple[Indices, Indices] | None:
+    """The pool best's order and pairs as the plan recorded them, each (N,) int64; ``None`` for an empty pool.
+
+    Raises:
+        RecordError: the plan is none of this puzzle.
+    """
     best = (store.record(run, "plan") or {}).get("pool_best")
     if best is None:
         return None
+    for name in ("inp_sigma", "out_sigma"):
+        check_blocks(best[name], puzzle, "the pool best of the run's plan")
     return np.array(best["inp_sigma"], np.int64), pairs_of(best["inp_sigma"], best["out_sigma"])
 
 

@@ -202,7 +202,7 @@ def prune(older_than: float) -> tuple[int, int]:
             store.forget(entry["run"])
             gone += 1
     kept = [store.record(entry["run"], "request") for entry in store.run_entries()]
-    used = {request["puzzle"] for request in kept if request is not None}
+    used = {request.get("puzzle") for request in kept if request is not None}
     used |= {entry.get("puzzle") for entry in store.run_entries()}
     unused = [bundle for bundle in shipped(store.backend) if bundle.at <= oldest and bundle.digest not in used]
     for bundle in unused:

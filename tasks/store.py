@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tasks.backend import Backend
+from tasks.errors import RecordError
+from tasks.records import decoded
 
 if TYPE_CHECKING:
     from pairing.puzzle import Array64
 
 
 RUNS = "pairing.runs"
+
+STOPS = (b"solved_elsewhere", b"cancelled")
 
 KEYS = (
     *("request", "plan", "summary", "outcome", "end", "stop", "matrices", "claim.published", "claim.rescue"),
@@ -42,13 +48,25 @@ class Store:
         self.backend.put(f"pairing.similarity.{bundle}.{method}", buffer.getvalue())
 
     def similarity(self, bundle: str, method: str) -> Array64 | None:
-        """The similarity matrix (N, N) float64, ``None`` where there is none."""
+        """The similarity matrix (N, N) float64, finite; ``None`` where there is none.
+
+        Raises:
+            RecordError: something else is there.
+        """
         import numpy as np
 
-        saved = self.backend.get(f"pairing.similarity.{bundle}.{method}")
+        key = f"pairing.similarity.{bundle}.{method}"
+        saved = self.backend.get(key)
         if saved is None:
             return None
-        matrix: Array64 = np.load(io.BytesIO(saved), allow_pickle=False)
+        try:
+            matrix: Array64 = np.lib.format.read_array(io.BytesIO(saved), allow_pickle=False)
+            if matrix.dtype != np.float64 or matrix.ndim != 2 or not np.isfinite(matrix).all():
+                raise ValueError
+        except Exception:  # bytes that anybody wrote can raise anything
+            raise RecordError(
+                f"{key} in the store is no similarity matrix; somebody else has changed it. Enqueue the run again"
+            ) from None
         return matrix
 
     # --- one run's records, each a JSON object
@@ -58,8 +76,14 @@ class Store:
         self.backend.put(_key(run, name), _encoded(record))
 
     def record(self, run: str, name: str) -> dict[str, Any] | None:
-        """A record of a run, ``None`` where there is none."""
-        return _decoded(self.backend.get(_key(run, name)))
+        """A record of a run, ``None`` where there is none.
+
+        Raises:
+            RecordError: something else is there.
+        """
+        key = _key(run, name)
+        value = self.backend.get(key)
+        return None if value is None else decoded(name, value, key)
 
     def put_new_record(self, run: str, name: str, record: dict[str, Any]) -> bool:
         """Keeps a record of a run unless there is one of that name; says whether it did. Atomic."""
@@ -71,11 +95,13 @@ class Store:
 
     def run_entry(self, run: str) -> dict[str, Any] | None:
         """A run's entry in the list of all runs, ``None`` where there is none."""
-        return _decoded(self.backend.field(RUNS, run))
+        value = self.backend.field(RUNS, run)
+        return None if value is None else decoded("entry", value, f"{RUNS} {run}")
 
     def run_entries(self) -> list[dict[str, Any]]:
-        """The entries of all runs."""
-        return [entry for value in self.backend.fields(RUNS).values() if (entry := _decoded(value)) is not None]
+        """The entries of all runs; what is none is left out."""
+        entries = _sound("entry", self.backend.fields(RUNS))
+        return [entry for run, entry in entries.items() if entry["run"] == run]
 
     def forget(self, run: str) -> None:
         """Removes everything of a run; its puzzle and similarities, which other runs may share, stay."""
@@ -91,13 +117,18 @@ class Store:
         self.backend.put_field(_key(run, kind), part, _encoded(record))
 
     def parts(self, run: str, kind: str) -> dict[str, dict[str, Any]]:
-        """All parts of one kind by their names."""
-        found = self.backend.fields(_key(run, kind)).items()
-        return {part: record for part, value in found if (record := _decoded(value)) is not None}
+        """All parts of one kind by their names; what is none is left out."""
+        return _sound(kind, self.backend.fields(_key(run, kind)))
 
     def part(self, run: str, kind: str, part: str) -> dict[str, Any] | None:
-        """What one part of a run says, ``None`` where it says nothing."""
-        return _decoded(self.backend.field(_key(run, kind), part))
+        """What one part of a run says, ``None`` where it says nothing.
+
+        Raises:
+            RecordError: something else is there.
+        """
+        key = _key(run, kind)
+        value = self.backend.field(key, part)
+        return None if value is None else decoded(kind, value, f"{key} {part}")
 
     def put_checkpoint(self, run: str, part: str, state: dict[str, Any]) -> None:
         """Keeps where a refinement stands."""
@@ -112,8 +143,14 @@ class Store:
         self.backend.put_new(_key(run, "stop"), reason.encode())
 
     def announced(self, run: str) -> str | None:
-        """Why the run's refinements are to end, ``None`` where they are not."""
+        """Why the run's refinements are to end, ``None`` where they are not.
+
+        Raises:
+            RecordError: what is there is no reason.
+        """
         reason = self.backend.get(_key(run, "stop"))
+        if reason not in (None, *STOPS):
+            raise RecordError(f"{_key(run, 'stop')} in the store is no reason to end; somebody else has changed it")
         return None if reason is None else reason.decode()
 
     def put_matrices(self, run: str, archive: bytes) -> None:
@@ -138,8 +175,9 @@ def _encoded(record: dict[str, Any], nan: bool = False) -> bytes:
     return json.dumps(record, allow_nan=nan).encode()
 
 
-def _decoded(value: bytes | None) -> dict[str, Any] | None:
-    if value is None:
-        return None
-    record: dict[str, Any] = json.loads(value)
-    return record
+def _sound(kind: str, fields: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for name, value in fields.items():
+        with suppress(RecordError):
+            found[name] = decoded(kind, value, name)
+    return found

@@ -13,7 +13,7 @@ import redis
 
 from tasks.backend import Backend, Memory, Redis
 from tasks.bundles import PACKED, ship
-from tasks.errors import BrokerError
+from tasks.errors import BrokerError, RecordError
 from tasks.store import KEYS, Store, part_name
 
 LIFETIME = 1000  # seconds
@@ -244,19 +244,20 @@ def test_a_record_with_a_number_that_json_has_not_is_refused(store: Store, value
 
 
 def test_parts_come_back_by_kind_and_name(store: Store) -> None:
-    store.put_part("run1", "refinement", part_name("trace", 0), {"seed": 0})
-    store.put_part("run1", "refinement", part_name("trace", 1), {"seed": 1})
-    store.put_part("run1", "failure", "cosine", {"error": "no"})
-    assert store.parts("run1", "refinement") == {"trace.s0": {"seed": 0}, "trace.s1": {"seed": 1}}
-    assert store.parts("run1", "failure") == {"cosine": {"error": "no"}}
+    store.put_part("run1", "failure", part_name("trace", 0), {"error": "no"})
+    store.put_part("run1", "failure", part_name("trace", 1), {"error": "neither"})
+    store.put_part("run1", "checkpoint", "cosine.s0", {"evaluations": 3})
+    assert store.parts("run1", "failure") == {"trace.s0": {"error": "no"}, "trace.s1": {"error": "neither"}}
+    assert store.parts("run1", "checkpoint") == {"cosine.s0": {"evaluations": 3}}
     assert store.parts("run1", "assignment") == {}
-    assert store.parts("run2", "refinement") == {}
+    assert store.parts("run2", "failure") == {}
 
 
 def test_a_checkpoint_comes_back_to_the_bit(store: Store) -> None:
     rng = np.random.default_rng(7)
     rng.normal(size=3)
     state = {
+        "evaluations": 5,
         "order": [2, 0, 1],
         "error": 0.1 + 0.2,
         "unknown": float("nan"),  # a search that has not priced anything yet
@@ -306,7 +307,7 @@ def test_a_matrix_comes_back_to_the_bit(store: Store, blocks: int) -> None:
 def test_a_matrix_that_is_no_matrix_but_a_pickle_is_refused(backend: Backend, store: Store) -> None:
     bundle = f"sha256:{'1' * 64}"
     backend.put(f"pairing.similarity.{bundle}.trace", b"\x80\x04\x95pickled")
-    with pytest.raises(ValueError, match="allow_pickle"):
+    with pytest.raises(RecordError, match=r"pairing\.similarity.*no similarity matrix"):
         store.similarity(bundle, "trace")
 
 

@@ -19,7 +19,7 @@ from kombu import Connection
 
 from tasks.backend import Redis
 from tasks.chores import Chore, do_chores
-from tasks.lifecycle import GIVE_UP_SECONDS, RESCUE_SECONDS, register, state_of, sweep
+from tasks.lifecycle import GIVE_UP_SECONDS, RESCUE_SECONDS, finish, register, state_of, sweep
 from tasks.protocol import PROTOCOL
 from tasks.queues import ROLES
 from tasks.request import request_of
@@ -252,7 +252,7 @@ def test_the_sweeper_brings_every_run_to_an_end(host: Host) -> None:
         register(store, request)
     for run in ("planned", "ended"):
         store.put_record(run, "plan", {"pool_best": None})
-    store.put_new_record("ended", "end", {"end": "succeeded", "error": None})
+    finish(store, "ended", "succeeded")
 
     assert sweep(store, rescued.append, 1000.0, now=1010.0) == []  # its comparison may just be running
     assert sorted(sweep(store, rescued.append, 1000.0, now=1010.0 + RESCUE_SECONDS)) == ["planned", "queued"]

@@ -15,8 +15,8 @@ from safetensors.numpy import load, save
 from pairing.loading import load_puzzle
 from pairing.packing import unpack_puzzle
 from pairing.puzzle import Puzzle
+from tests.support.puzzle_files import assert_refused, assert_same
 from tests.support.puzzles import plant
-from tests.unit.test_loading import assert_refused, assert_same
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,111 @@
+"""The folder of pieces: one linear layer a file, ``.pth`` or safetensors."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairing.errors import PuzzleError, shown
+from pairing.layers import Piece
+from pairing.packing import array_names
+from pairing.pth import check_pth, read_pth
+
+_PIECE = re.compile(r"piece_([0-9]{1,9})\.(pth|safetensors)")
+
+
+def piece_files(folder: Path) -> dict[int, Path]:
+    """The pieces' files by their numbers, which run from 0 without a gap. Needs neither torch nor much time.
+
+    Raises:
+        PuzzleError: a piece is missing, doubled or none, or plainly damaged; the message names the file.
+    """
+    if not folder.is_dir():
+        raise PuzzleError(f"{folder}: there is no such folder; the pieces belong there as piece_0.pth, piece_1.pth, …")
+    files: dict[int, Path] = {}
+    for file in sorted(folder.iterdir()):
+        match = _PIECE.fullmatch(file.name)
+        if match is None:
+            if file.name.startswith("."):
+                continue
+            raise PuzzleError(
+                f"{folder / shown(file.name)}: is no piece (piece_N.pth or piece_N.safetensors); move it elsewhere"
+            )
+        number = int(match[1])
+        if number in files:
+            raise PuzzleError(f"{file}: piece {number} is there twice, as {files[number].name} too; remove one")
+        files[number] = file
+    if not files:
+        raise PuzzleError(f"{folder}: there are no pieces in it (piece_0.pth, piece_1.pth, …)")
+    missing = sorted(set(range(len(files))) - set(files))
+    if missing:
+        raise PuzzleError(
+            f"{folder}: piece {missing[0]} is missing (numbers run from 0 without a gap; found {len(files)} pieces,"
+            f" the highest is {max(files)}); copy the pieces again"
+        )
+    for file in files.values():
+        if not file.is_file():
+            raise PuzzleError(f"{file}: is no file (but a folder, broken link, pipe or device); copy the piece again")
+        if file.suffix == ".pth":
+            check_pth(file)
+    return files
+
+
+def read_pieces(files: dict[int, Path]) -> list[Piece]:
+    """Every piece in the order of the numbers.
+
+    Raises:
+        PuzzleError: one is damaged; the message names the file.
+    """
+    return [_read_piece(number, files[number]) for number in sorted(files)]
+
+
+def _read_piece(number: int, file: Path) -> Piece:
+    try:
+        arrays = _arrays(file)
+    except MemoryError as error:
+        raise PuzzleError(f"{file}: takes more memory than there is; save the piece again") from error
+    weight, bias = arrays["weight"], arrays.get("bias")
+    if weight.ndim != 2 or weight.size == 0:
+        raise PuzzleError(f"{file}: 'weight' has shape {weight.shape}; a linear layer's weight has two dimensions")
+    if bias is None:
+        bias = np.zeros(len(weight), np.float32)
+    if bias.shape != (len(weight),):
+        raise PuzzleError(
+            f"{file}: 'bias' has shape {bias.shape}, but 'weight' {weight.shape} needs {weight.shape[:1]}"
+        )
+    return Piece(number=number, file=file, weight=weight, bias=bias)
+
+
+def _arrays(file: Path) -> dict[str, NDArray[np.float32]]:
+    """A piece's ``weight`` and perhaps ``bias``, float32 and finite."""
+    arrays = _read_safetensors(file) if file.suffix == ".safetensors" else read_pth(file)
+    _check_keys(set(arrays), file)
+    for key, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise PuzzleError(f"{file}: '{key}' has values that are not finite in float32; save the piece again")
+    return arrays
+
+
+def _check_keys(keys: set[str], file: Path) -> None:
+    if "weight" not in keys or keys - {"weight", "bias"}:
+        found = shown(", ".join(sorted(keys))) or "nothing"
+        raise PuzzleError(f"{file}: should hold 'weight' and perhaps 'bias', but holds {found}; save the piece again")
+
+
+def _read_safetensors(file: Path) -> dict[str, NDArray[np.float32]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        _check_keys(array_names(file), file)
+        arrays = load(file.read_bytes())
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise PuzzleError(f"{file}: is no whole safetensors file; save the piece again") from error
+    for key, array in arrays.items():
+        if not np.issubdtype(array.dtype, np.floating):
+            raise PuzzleError(f"{file}: '{key}' is of type {array.dtype}, not floating-point; save the piece again")
+    with np.errstate(over="ignore"):  # what overflows float32 is reported as not finite
+        return {key: array.astype(np.float32) for key, array in arrays.items()}
