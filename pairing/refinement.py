@@ -13,6 +13,7 @@ from pairing.annealing import ANNEALERS
 from pairing.assignment import agreement
 from pairing.climbing import ROUNDING, Descent
 from pairing.errors import InputError
+from pairing.history import History
 from pairing.network import Network
 from pairing.ordering import near, start_order
 from pairing.puzzle import Array64, Indices, Puzzle
@@ -85,6 +86,8 @@ class Refinement:
     """Wall-clock time, the final check on all rows included."""
     verification_seconds: float
     """The part of it that exact errors on all rows took."""
+    history: History
+    """How it came there, over all attempts."""
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a wrong order may overflow: that is an infinite error
@@ -134,6 +137,7 @@ def refine(
     solution = solution_of(puzzle, *final.sigmas(order), full_mse)
     if solution.solved and stopped == "converged":
         stopped = "solved"
+    driver.history.end(time.monotonic() - began, driver.state.evaluations, order)
     return Refinement(
         solution=solution,
         annealer=annealer,
@@ -144,6 +148,7 @@ def refine(
         stopped=stopped,
         seconds=time.monotonic() - began,
         verification_seconds=driver.verification_seconds,
+        history=driver.history,
     )
 
 
@@ -151,13 +156,14 @@ class _Driver:
     """Runs an annealer between the clock, the hooks and the full check."""
 
     state: State
+    history: History
 
     def __init__(self, network: Network, seed: int, limits: Limits, hooks: Hooks, began: float) -> None:
         self.network, self.limits, self.hooks = network, limits, hooks
         # One generator a purpose: a resumed refinement draws the same starts and samples as an undisturbed one.
         children = np.random.SeedSequence(seed).spawn(3)
         self.starts, self.moves, self.samples = (np.random.default_rng(child) for child in children)
-        self.ends = began + limits.seconds
+        self.began, self.ends = began, began + limits.seconds
         self.verification_seconds = 0.0
         self._known: dict[tuple[bytes, bytes], float] = {}
         self._unsolved: bytes | None = None  # the best order whose hash is known to be another
@@ -185,6 +191,8 @@ class _Driver:
         self, begin: Indices, checkpoint: dict[str, Any] | None, *, repair: bool, evidence: Array64 | None
     ) -> Search:
         """A search that begins with the order ``begin``, or where the checkpoint says."""
+        record = (checkpoint or {}).get("history")  # checkpoints of older versions have none
+        self.history = History(orders=[begin.tolist()]) if record is None else History.from_json(record)
         if checkpoint is None:
             nan, inf, pairs = float("nan"), float("inf"), self.network.pairs
             self.state = State(
@@ -200,19 +208,24 @@ class _Driver:
         try:
             record = self.state.to_json()
             for whole in ANNEALERS[annealer](search):
+                self._note()
                 if whole:  # only then: a step may be cut short at any time
                     record = self.state.to_json()
                 stopped = self._reason_to_stop(whole)
                 if stopped or (whole and time.monotonic() - self._saved >= CHECKPOINT_SECONDS):
                     self._saved = time.monotonic()
-                    self.hooks.checkpoint(record)
+                    self.hooks.checkpoint(record | {"history": self.history.to_json()})
                 if stopped:
                     if stopped == "solved" and self.network.puzzle.target_hash is None:
                         self._polish(search)
                     return stopped
         except EvaluationsSpent:
+            self._note()
             return "budget"
         return "converged"
+
+    def _note(self) -> None:
+        self.history.note(time.monotonic() - self.began, self.state)
 
     def _polish(self, search: Search) -> None:
         """A last descent on many rows where the target is rounded: an order near the right one passes there as well."""

@@ -63,12 +63,13 @@ class State:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> State:
-        """The state that ``to_json`` recorded."""
+        """The state that ``to_json`` recorded; what else a checkpoint holds is not the state's."""
         rng = np.random.default_rng()
         rng.bit_generator.state = record["rng"]
         arrays = {name: np.array(record[name], np.int64) for name in ARRAYS}
         error = float("nan") if record["error"] is None else record["error"]
-        return cls(**{**record, **arrays, "error": error, "rng": rng})
+        own = {field.name: record[field.name] for field in fields(cls)}
+        return cls(**{**own, **arrays, "error": error, "rng": rng})
 
 
 class Search:
