@@ -48,10 +48,8 @@ def draw(found: Findings) -> dict[str, list[Picture]]:
     """A section's name → its pictures; a section without data has none."""
     summary = found.summary
     ranked = [(rank, m, found.courses.get(m.part)) for rank, m in enumerate(summary.methods, 1)]
-    ways = [(rank, m, course) for rank, m, course in ranked if course is not None and course.orders][:MOST_WAYS]
+    ways = [(rank, m, course) for rank, m, course in ranked if course and len(course.orders) > 1][:MOST_WAYS]
     several = len({m.seed for m in summary.methods}) > 1
-    paired = {m.method: m for m in reversed(summary.methods)}
-    ordered = [name for name in dict.fromkeys(m.method for m in summary.methods) if name in found.matrices]
     with pictures.drawing():
         return {
             "errors": _there(pictures.errors(found)),
@@ -60,12 +58,7 @@ def draw(found: Findings) -> dict[str, list[Picture]]:
                 pictures.way(f"way-{rank:02}", f"{rank} {pictures.label_of(m, several)}", course)
                 for rank, m, course in ways
             ],
-            "similarities": [
-                pictures.similarity(
-                    f"similarity-{number:02}", pictures.printable(name), found.matrices[name], paired[name]
-                )
-                for number, name in enumerate(ordered, 1)
-            ],
+            "similarities": pictures.similarities(found),
             "agreement": _there(pictures.agreement(found)),
         }
 
