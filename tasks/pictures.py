@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, cycle
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -42,6 +42,8 @@ MOST_CELLS = 256
 NAMED_ROWS = 24
 """Blocks or methods that are named or numbered one by one."""
 DOTS_A_INCH = 150
+EQUAL = 0.179
+"""The luminance at which black and white are equally well read: by 4.58 to 1."""
 
 _STYLE: Any = {
     "font.size": 9.0,
@@ -84,6 +86,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def ink_on(colour: tuple[float, float, float, float]) -> Literal["black", "white"]:
+    """What is read better on a colour, by its relative luminance (WCAG 2.2); the colour's parts are between 0 and 1."""
+    parts = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3])
+    luminance = sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+    return "black" if luminance > EQUAL else "white"
+
+
 def label_of(method: Method, several_seeds: bool) -> str:
     """A short name for a refinement."""
     name = printable(method.method)
@@ -115,7 +124,7 @@ def errors(found: Findings) -> Picture | None:
         if right is not None:
             axes.text(1.02, row, f"{right}/{summary.blocks}", transform=beside, va="center")
     axes.set(xscale="log", xlim=(least / 3, most * 3), ylim=(len(shown) - 0.5, -0.5))
-    _decades(axes.xaxis)
+    _decades(axes.xaxis, 4)
     axes.set_xlabel("mean squared error (○ start, ◆ result)")
     several = len({m.seed for m in summary.methods}) > 1
     axes.set_yticks(rows, [f"{label_of(m, several)}  {rank}" for rank, m in enumerate(shown, 1)])
@@ -148,7 +157,7 @@ def times(found: Findings) -> Picture | None:
         axes.plot(x[:-1], y[:-1], marker, color=colour, markersize=3.5, markevery=max(1, len(x) // 12))
         ends.append((y[-1], x[-1], str(rank)))
     axes.set(yscale="log", xlabel="seconds", ylabel="best error so far", xlim=(0, None))
-    _decades(axes.yaxis)
+    _decades(axes.yaxis, 6)
     low, high = np.log(axes.get_ylim())
     place = -1.0
     for y_end, x_end, text in sorted(ends):  # in a column of their own, so that no two are in one place
@@ -239,7 +248,7 @@ def agreement(found: Findings) -> Picture | None:
         axes.set_yticks(range(len(names)), labels)
         for row, column in combinations_with_replacement(range(len(names)), 2):  # the other half is the same
             value = shared[row, column]
-            colour = "black" if value > 0.55 * blocks else "white"
+            colour = ink_on(mpl.colormaps["viridis"](value / blocks))
             axes.text(column, row, str(value), ha="center", va="center", color=colour, fontsize=6.5)
     axes.grid(False)
     return _drawn("agreement", "Pairs in common", figure)
@@ -262,9 +271,9 @@ def _bare(height: float, place: tuple[float, float, float, float]) -> tuple[Figu
     return figure, axes
 
 
-def _decades(axis: Axis) -> None:
-    """Powers of ten in plain text."""
-    axis.set_major_locator(LogLocator(numticks=5))
+def _decades(axis: Axis, most: int) -> None:
+    """Powers of ten in plain text, at most so many."""
+    axis.set_major_locator(LogLocator(numticks=most))
     axis.set_major_formatter(lambda value, _: f"{value:.0e}")
     axis.set_minor_locator(NullLocator())
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from pairing.errors import InputError
 from tasks import pictures
@@ -68,7 +67,7 @@ def render(found: Findings, drawn: dict[str, list[Picture]]) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_seen
     )
-    environment.filters |= {"error": _error, "svg": _svg}
+    environment.filters |= {"error": _error}
     template = environment.from_string((files("tasks") / "report.html.jinja").read_text("utf-8"))
     return template.render(summary=found.summary, notes=found.notes, drawn=drawn, most_ways=MOST_WAYS)
 
@@ -78,11 +77,7 @@ def _there(picture: Picture | None) -> list[Picture]:
 
 
 def _seen(value: Any) -> Any:
-    return pictures.printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _svg(picture: Picture) -> Markup:
-    return Markup(picture.svg)  # noqa: S704 - drawn here; matplotlib has escaped the names in it
+    return pictures.printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def _error(value: float | None) -> str:
