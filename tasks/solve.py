@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pairing.activations import AUTO
 from pairing.errors import PairingError
@@ -70,11 +70,11 @@ def solve_here(
         print_result(summary, [*chosen, *doubts, f"Results: {folder}"])
     if with_report:
         sys.stdout.flush()  # the answer does not wait for its pictures
-        _report(folder, summary, history, matrices)
+        _report(folder, summary, history, matrices, sys.stderr if as_json else sys.stdout)
     return exit_status(summary, outcome)
 
 
-def _report(folder: Path, summary: dict[str, Any], history: dict[str, Any], matrices: bytes) -> None:
+def _report(folder: Path, summary: dict[str, Any], history: dict[str, Any], matrices: bytes, said: TextIO) -> None:
     from tasks.findings import findings
     from tasks.report import write_report
 
@@ -83,7 +83,7 @@ def _report(folder: Path, summary: dict[str, Any], history: dict[str, Any], matr
     except PairingError as error:  # the answer is there, and its exit status with it
         print(f"No report: {error}", file=sys.stderr)  # noqa: T201
     else:
-        print(f"Report: {page}", file=sys.stderr)  # noqa: T201
+        print(f"Report: {page}", file=said)  # noqa: T201
 
 
 @contextmanager

@@ -32,7 +32,6 @@ CONTRASTS = """
     const element = walker.currentNode.parentElement;
     if (!walker.currentNode.data.trim() || element.closest("style")) continue;
     const drawn = element.closest("svg") !== null;
-    if (drawn && element.closest("[id^=agreement]")?.style.fill) continue;
     const colour = drawn ? getComputedStyle(element).fill : getComputedStyle(element).color;
     if (drawn && ["rgb(0, 0, 0)", "rgb(255, 255, 255)"].includes(colour)) continue;  // numbers on a heat map's cells
     const [low, high] = [luminance(colour), luminance(ground(element))].sort((a, b) => a - b);
@@ -51,8 +50,9 @@ BROKEN = """
 """
 
 TOO_WIDE = """
-[...document.querySelectorAll("body *")].filter(element => !element.closest(".wide > *, svg *")
-  && element.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5).map(element => element.outerHTML)
+[...document.querySelectorAll("body *")].filter(element => !element.closest(".wide > *, svg *"))
+  .filter(element => element.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5)
+  .map(element => element.outerHTML)
 """
 
 
