@@ -83,7 +83,7 @@ def _report(folder: Path, summary: dict[str, Any], history: dict[str, Any], matr
     except PairingError as error:  # the answer is there, and its exit status with it
         print(f"No report: {error}", file=sys.stderr)  # noqa: T201
     else:
-        print(f"Report: {page}", file=said)  # noqa: T201
+        print(f"Report: {page}", file=said)
 
 
 @contextmanager
