@@ -13,6 +13,7 @@ from pairing.annealing import ANNEALERS
 from pairing.assignment import agreement
 from pairing.climbing import ROUNDING, Descent
 from pairing.errors import InputError
+from pairing.history import History
 from pairing.network import Network
 from pairing.ordering import near, start_order
 from pairing.puzzle import Array64, Indices, Puzzle
@@ -92,6 +93,8 @@ class Refinement:
     """Wall-clock time of all attempts, the final check on all rows included."""
     verification_seconds: float
     """The part of it that exact errors on all rows took."""
+    history: History
+    """How it came there, over all attempts."""
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a wrong order may overflow: that is an infinite error
@@ -144,6 +147,7 @@ def refine(
     solution = solution_of(puzzle, *final.sigmas(order), full_mse)
     if solution.solved and stopped == "converged":
         stopped = "solved"
+    driver.history.end(driver.seconds(), driver.state.evaluations, order)
     return Refinement(
         solution=solution,
         annealer=annealer,
@@ -154,6 +158,7 @@ def refine(
         stopped=stopped,
         seconds=driver.seconds(),
         verification_seconds=driver.verification_seconds,
+        history=driver.history,
     )
 
 
@@ -161,6 +166,7 @@ class _Driver:
     """Runs an annealer between the clock, the hooks and the full check."""
 
     state: State
+    history: History
 
     def __init__(self, network: Network, seed: list[int], limits: Limits, hooks: Hooks, began: float) -> None:
         self.network, self.limits, self.hooks, self.began = network, limits, hooks, began
@@ -194,6 +200,8 @@ class _Driver:
         self, begin: Indices, checkpoint: dict[str, Any] | None, *, repair: bool, evidence: Array64 | None
     ) -> Search:
         """A search that begins with the order ``begin``, or where the checkpoint says."""
+        record = (checkpoint or {}).get("history")  # checkpoints of older versions have none
+        self.history = History(orders=[begin.tolist()]) if record is None else History.from_json(record)
         if checkpoint is None:
             nan, inf, pairs = float("nan"), float("inf"), self.network.pairs
             self.state = State(
@@ -218,12 +226,13 @@ class _Driver:
         try:
             record = self.state.to_json()
             for whole in ANNEALERS[annealer](search):
+                self._note()
                 if whole:  # only then: a step may be cut short at any time
                     record = self.state.to_json()
                 stopped = self._reason_to_stop(whole)
                 if stopped or (whole and time.monotonic() - self._saved >= CHECKPOINT_SECONDS):
                     self._saved = time.monotonic()
-                    self.hooks.checkpoint(record | {"seconds": self.seconds()})
+                    self.hooks.checkpoint(record | {"seconds": self.seconds(), "history": self.history.to_json()})
                 if stopped == "interrupted" or stopped == "turn_over":  # noqa: PLR1714 - narrows the type
                     raise RefinementPaused
                 if stopped:
@@ -231,8 +240,12 @@ class _Driver:
                         self._polish(search)
                     return stopped
         except EvaluationsSpent:
+            self._note()
             return "budget"
         return "converged"
+
+    def _note(self) -> None:
+        self.history.note(self.seconds(), self.state)
 
     def _polish(self, search: Search) -> None:
         """A last descent on many rows where the target is rounded: an order near the right one passes there as well."""

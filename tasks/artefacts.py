@@ -1,4 +1,4 @@
-"""A run's files: ``weight_pairing_matrices.npz`` and ``summary.json`` in a folder named after the run."""
+"""A run's files: its matrices, its summary and its refinements' histories in a folder named after the run."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pairing.errors import InputError
+from tasks.store import Store
 
 
 def prepare_folder(out: Path, run: str) -> Path:
@@ -29,8 +30,16 @@ def prepare_folder(out: Path, run: str) -> Path:
     return folder
 
 
-def write_artefacts(folder: Path, summary: dict[str, Any], matrices: bytes) -> None:
-    """Writes both files whole, and puts their paths into the summary.
+def history_record(store: Store, run: str, notes: list[str]) -> dict[str, Any]:
+    """What a report shows beside the summary: every refinement's history by its part, and what people should know."""
+    refined = store.parts(run, "refinement").items()
+    # Workers of older versions keep no history.
+    histories = {part: record["history"] for part, record in sorted(refined) if "history" in record}
+    return {"schema": 1, "run": run, "histories": histories, "notes": notes}
+
+
+def write_artefacts(folder: Path, summary: dict[str, Any], history: dict[str, Any], matrices: bytes) -> None:
+    """Writes the files whole, and puts the paths of matrices and summary into the summary.
 
     Raises:
         InputError: the disk does not take them.
@@ -39,6 +48,7 @@ def write_artefacts(folder: Path, summary: dict[str, Any], matrices: bytes) -> N
     summary["artefacts"] = {name: str(path) for name, path in paths.items()}
     try:
         write_whole(paths["matrices"], matrices)
+        write_whole(folder / "history.json", (json.dumps(history, allow_nan=False) + "\n").encode())
         write_whole(paths["summary"], (json.dumps(summary, indent=2, allow_nan=False) + "\n").encode())
     except OSError as error:
         raise InputError(

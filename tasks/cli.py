@@ -45,6 +45,7 @@ cli.add_command(pool_commands)
 @click.option("--inline", is_flag=True, help="work in this one process, without a broker")
 @click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="results' folder")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
+@click.option("--report/--no-report", "with_report", default=None, help="draw the report  [default: unless --json]")
 def solve(
     puzzle: Path,
     pool: str | None,
@@ -52,6 +53,7 @@ def solve(
     inline: bool,
     out: Path,
     as_json: bool,
+    with_report: bool | None,
     **options: Any,
 ) -> None:
     """Solve PUZZLE on this machine: a folder in the published layout, or a packed puzzle.
@@ -61,7 +63,8 @@ def solve(
     """
     from tasks.solve import solve_here
 
-    sys.exit(solve_here(puzzle, pool, workers, inline, out, as_json, options))
+    with_report = not as_json if with_report is None else with_report
+    sys.exit(solve_here(puzzle, pool, workers, inline, out, as_json, with_report, options))
 
 
 @cli.command()

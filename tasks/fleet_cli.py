@@ -117,6 +117,21 @@ def results(run: str, out: Path, as_json: bool) -> None:
     sys.exit(steering.show_results(steering.known(run), run, as_json, out))
 
 
+@click.command()
+@click.argument("run")
+@click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="results' folder")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
+def report(run: str, out: Path, as_json: bool) -> None:
+    """Draw RUN: report.html and its pictures, in OUT/RUN. RUN may also be a folder that solve or results wrote.
+
+    A run is fetched from the fleet's store; the report of a folder goes into that folder.
+    """
+    from tasks import steering
+
+    page = steering.report(run, out)
+    click.echo(json.dumps({"schema": 1, "report": str(page)}) if as_json else f"Report: {page}")
+
+
 @click.group()
 def puzzle() -> None:
     """Keep puzzles in the fleet's store, where runs find them by their digest."""
@@ -202,5 +217,5 @@ def flower(flower_arguments: tuple[str, ...]) -> None:
     become_flower(flower_arguments)
 
 
-COMMANDS = (worker, flower, enqueue, watch, status, runs, cancel, results, puzzle, prune)
+COMMANDS = (worker, flower, enqueue, watch, status, runs, cancel, results, report, puzzle, prune)
 """For ``pairing``."""

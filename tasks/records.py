@@ -110,6 +110,14 @@ class _Refinement(_Record):
 
 class _Checkpoint(_Record):
     evaluations: _Count
+    seconds: _Time
+
+
+class _Stored(_Record):
+    id: _Count
+    method: str
+    full_mse: _Positive
+    new: bool
 
 
 class _Outcome(_Record):
@@ -176,6 +184,7 @@ _MODELS: dict[str, type[_Record]] = {
     "assignment": _Assignment,
     "refinement": _Refinement,
     "checkpoint": _Checkpoint,
+    "stored": _Stored,
     "outcome": _Outcome,
     "summary": _Summary,
 }

@@ -110,6 +110,8 @@ def _copied(store: Store, run: str) -> Store:
     kept = Store(Memory())
     for name in ("summary", "outcome"):
         kept.put_record(run, name, store.record(run, name) or {})
+    for part, record in store.parts(run, "refinement").items():
+        kept.put_part(run, "refinement", part, record)
     kept.put_matrices(run, store.matrices(run) or b"")
     return kept
 

@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pairing.activations import AUTO
+from pairing.errors import PairingError
 from pairing.signals import choose_methods
 from tasks.address import address_of
-from tasks.artefacts import prepare_folder, write_artefacts
+from tasks.artefacts import history_record, prepare_folder, write_artefacts
 from tasks.display import Display, print_result
 from tasks.environment import checked_settings
 from tasks.inspection import read_puzzle
@@ -30,9 +31,10 @@ def solve_here(
     inline: bool,
     out: Path,
     as_json: bool,
+    with_report: bool,
     options: dict[str, Any],
 ) -> int:
-    """Solves a puzzle on this machine, prints and writes the results; the exit status.
+    """Solves a puzzle on this machine, prints and writes the results, then draws the report; the exit status.
 
     Raises:
         PairingError: a wrong option or puzzle (before anything is started), or a broker that died.
@@ -56,15 +58,32 @@ def solve_here(
     summary["seconds"]["load"] = load_seconds
     summary["seconds"]["total"] = time.time() - began
     summary["seconds"]["cpu"] = time.process_time() + (0.0 if inline else summary["seconds"]["cpu"])
-    write_artefacts(folder, summary, store.matrices(request.run) or b"")
+    doubts, matrices = notes(summary, outcome), store.matrices(request.run) or b""
+    history = history_record(store, request.run, doubts)
+    write_artefacts(folder, summary, history, matrices)
     if as_json:
         print(json.dumps(summary, allow_nan=False))  # noqa: T201
-        for note in notes(summary, outcome):
+        for note in doubts:
             print(note, file=sys.stderr)  # noqa: T201
     else:
         chosen = [f"Activation: {summary['activation']}, of least error"] if puzzle.activation == AUTO else []
-        print_result(summary, [*chosen, *notes(summary, outcome), f"Results: {folder}"])
+        print_result(summary, [*chosen, *doubts, f"Results: {folder}"])
+    if with_report:
+        sys.stdout.flush()  # the answer does not wait for its pictures
+        _report(folder, summary, history, matrices, sys.stderr if as_json else sys.stdout)
     return exit_status(summary, outcome)
+
+
+def _report(folder: Path, summary: dict[str, Any], history: dict[str, Any], matrices: bytes, said: TextIO) -> None:
+    from tasks.findings import findings
+    from tasks.report import write_report
+
+    try:
+        page = write_report(findings(summary, history, matrices, str(folder)), folder)
+    except PairingError as error:  # the answer is there, and its exit status with it
+        print(f"No report: {error}", file=sys.stderr)  # noqa: T201
+    else:
+        print(f"Report: {page}", file=said)
 
 
 @contextmanager

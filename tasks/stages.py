@@ -285,6 +285,7 @@ def _refinement(
             "seconds": found.seconds,
             "verification_seconds": found.verification_seconds,
             "host": socket.gethostname(),
+            "history": found.history.to_json(),
         },
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pairing.errors import InputError, PairingError
-from tasks.artefacts import prepare_folder, write_artefacts
+from tasks.artefacts import history_record, prepare_folder, write_artefacts
 from tasks.bundles import DIGEST, remove, shipped
 from tasks.display import Display, print_result
 from tasks.enqueuing import caller_store, enqueue, put_puzzle
@@ -84,18 +84,38 @@ def show_results(store: Store, run: str, as_json: bool, out: Path | None) -> int
         PairingError: it has not ended, or ended without a comparison, and why.
     """
     summary, outcome, exit_status = _compared(store, run)
+    doubts = notes(summary, outcome)
     where = []
     if out is not None:
         folder = prepare_folder(out, run)
-        write_artefacts(folder, summary, store.matrices(run) or b"")
+        write_artefacts(folder, summary, history_record(store, run, doubts), store.matrices(run) or b"")
         where = [f"Results: {folder}"]
     if as_json:
         print(json.dumps(summary, allow_nan=False))  # noqa: T201
-        for note in notes(summary, outcome):
+        for note in doubts:
             print(note, file=sys.stderr)  # noqa: T201
     else:
-        print_result(summary, [*notes(summary, outcome), *where])
+        print_result(summary, [*doubts, *where])
     return exit_status
+
+
+def report(run: str, out: Path) -> Path:
+    """Writes the report of a finished run to ``out``/<run>; or, where ``run`` is a results' folder, into that.
+
+    Raises:
+        PairingError: there is neither; the run has not ended, or ended without a comparison; or a damaged or full disk.
+    """
+    from tasks.findings import findings, read_folder
+    from tasks.report import write_report
+
+    folder = Path(run)
+    if (folder / "summary.json").exists():
+        return write_report(read_folder(folder), folder)
+    store = known(run)
+    summary, outcome, _ = _compared(store, run)
+    history = history_record(store, run, notes(summary, outcome))
+    found = findings(summary, history, store.matrices(run) or b"", f"the run {run}")
+    return write_report(found, prepare_folder(out, run))
 
 
 def _compared(store: Store, run: str) -> tuple[dict[str, Any], dict[str, Any], int]:

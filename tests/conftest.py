@@ -1,4 +1,4 @@
-"""Fixtures that every test may use: real servers. A missing one skips on a laptop and fails in CI."""
+"""Fixtures that every test may use: real servers, a real browser. A missing one skips on a laptop and fails in CI."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import pytest
 
+from tests.support.browser import Browser, BrowserMissing, run_browser
 from tests.support.pools import PoolDatabase, PostgresPoolDatabase, SqlitePoolDatabase
 from tests.support.servers import Postgres, ServerMissing, run_postgres, run_redis
 
@@ -26,7 +27,7 @@ def pytest_configure() -> None:
 def _start(stack: ExitStack, server: AbstractContextManager[Server]) -> Server:
     try:
         return stack.enter_context(server)
-    except ServerMissing as error:
+    except (ServerMissing, BrowserMissing) as error:
         if os.environ.get("CI"):
             pytest.fail(str(error), pytrace=False)
         pytest.skip(str(error))
@@ -56,6 +57,13 @@ def redis_url() -> Iterator[str]:
     """A real Redis or Valkey, shared by the session: its address with the password. Use keys of your own."""
     with ExitStack() as stack:
         yield _start(stack, run_redis())
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A headless Chromium with one page."""
+    with ExitStack() as stack:
+        yield _start(stack, run_browser(tmp_path_factory.mktemp("browser")))
 
 
 @pytest.fixture

@@ -131,7 +131,11 @@ def test_json_is_as_specified(solved: tuple[dict[str, Any], Path]) -> None:
 
 def test_the_artefacts_are_what_was_printed(solved: tuple[dict[str, Any], Path]) -> None:
     summary, folder = solved
-    assert sorted(path.name for path in folder.iterdir()) == ["summary.json", "weight_pairing_matrices.npz"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "history.json",
+        "summary.json",
+        "weight_pairing_matrices.npz",
+    ]
     assert json.loads((folder / "summary.json").read_text()) == summary
     assert Path(summary["artefacts"]["summary"]).name == "summary.json"
     with np.load(folder / "weight_pairing_matrices.npz", allow_pickle=False) as matrices:
@@ -139,6 +143,30 @@ def test_the_artefacts_are_what_was_printed(solved: tuple[dict[str, Any], Path])
         for name in matrices.files:
             assert matrices[name].shape == (12, 12)
             assert matrices[name].dtype == np.float64
+
+
+def test_the_histories_lead_from_the_start_to_the_result(solved: tuple[dict[str, Any], Path]) -> None:
+    summary, folder = solved
+    histories = json.loads((folder / "history.json").read_text())["histories"]
+    assert set(histories) == {f"{m['method']}.s{m['seed']}" for m in summary["methods"]}
+    best = histories[f"{summary['best']['method']}.s{summary['best']['seed']}"]
+    assert best["orders"][-1] == summary["best"]["inp_sigma"]
+    assert best["points"]
+
+
+def test_a_report_is_drawn_of_a_results_folder_or_with_the_solution(
+    solved: tuple[dict[str, Any], Path], pairing: Command
+) -> None:
+    copied = pairing.folder / "copied"
+    shutil.copytree(solved[1], copied)
+    assert pairing("report", "copied", "--json").json == {"schema": 1, "report": "copied/report.html"}
+    ended = pairing("solve", DEMO, "--inline", "--methods", "trace", "--json", "--report", "--run", "drawn")
+    assert ended.status == 0, ended.errors
+    assert ended.json["solved"] is True  # standard output is the JSON alone
+    assert ended.errors.endswith("Report: results/drawn/report.html\n")
+    for folder in (copied, pairing.folder / "results" / "drawn"):
+        assert (folder / "report.html").read_text().startswith("<!DOCTYPE html>")
+        assert {"errors.png", "times.png", "similarity-01.png"} <= {p.name for p in (folder / "report").iterdir()}
 
 
 def test_a_method_stopped_early_stands_behind_the_others(solved: tuple[dict[str, Any], Path]) -> None:

@@ -23,7 +23,13 @@ def allowing(evaluations: int, **limits: Any) -> Limits:
 def outcome(found: Refinement) -> dict[str, Any]:
     """All of a result but its times."""
     values = {field.name: getattr(found, field.name) for field in fields(found)}
-    return {name: value for name, value in values.items() if not name.endswith("seconds")}
+    timeless = {name: value for name, value in values.items() if not name.endswith("seconds")}
+    return timeless | {"history": _timeless(found.history.to_json())}
+
+
+def _timeless(history: dict[str, Any]) -> dict[str, Any]:
+    """The history that a clock which stands still would have given."""
+    return history | {"seconds": 0.0, "points": [[0.0, *point[1:]] for point in history["points"]]}
 
 
 def unreachable(seed: int, blocks: int, rows: int = 30) -> Planted:
@@ -34,7 +40,12 @@ def unreachable(seed: int, blocks: int, rows: int = 30) -> Planted:
 
 
 def checkpoints_of(puzzle: Puzzle, pairs: Indices, **options: Any) -> tuple[Refinement, list[str]]:
-    """An undisturbed refinement and all its checkpoints but for the clock, as JSON."""
+    """An undisturbed refinement and all its checkpoints, as JSON, without their times."""
     saved: list[str] = []
-    hooks = Hooks(checkpoint=lambda record: saved.append(json.dumps(record | {"seconds": 0.0}, allow_nan=False)))
+
+    def save(record: dict[str, Any]) -> None:
+        timeless = {"seconds": 0.0, "history": _timeless(record["history"])}
+        saved.append(json.dumps(record | timeless, allow_nan=False))
+
+    hooks = Hooks(checkpoint=save)
     return refine(puzzle, pairs, hooks=hooks, **options), saved
