@@ -111,6 +111,11 @@ class Settings(BaseSettings):
     stop_files: str = Field(
         default="", description="files, joined as in PATH: while one exists, workers take no new tasks"
     )
+    flower_auth: SecretStr | None = Field(
+        default=None, description="who may use Flower: user:password, more of them after commas"
+    )
+    flower_address: str = Field(default="127.0.0.1", description="where Flower listens")
+    flower_port: int = Field(default=5556, gt=0, lt=65_536, description="and at which port")
     store_lifetime: int = Field(default=86_400, gt=0, description="seconds that a run's state stays in the store")
     visibility_timeout: int = Field(
         default=14_400, gt=0, description="seconds after which Redis hands an unfinished task out again"

@@ -28,6 +28,8 @@ PATIENCE: dict[Phase, int] = {"order": 40, "repair": 20, "best": 30}
 """Steps without a new best after which a phase has stalled …"""
 DOUBT = 12
 """… but in the first, where the pairs are in doubt."""
+TRUST = 2
+"""Times that the search begins anew from a random order before a step may change pairs that the weights are sure of."""
 USUAL_BLOCKS = 48
 """Networks of more blocks get more patience in proportion, and up to so many times the segments in a kick."""
 LEAST_RESTARTS = 2
@@ -62,23 +64,24 @@ def surrogate(search: Search) -> Iterator[bool]:
     """Iterated local search on the commutator surrogate, with the repair of wrong pairs where that leads nowhere.
 
     Every step kicks the order (a fresh one it does not), descends on fresh rows, and accepts by the logarithm of the
-    error (temperature 0.05), both orders measured on the same rows. When 40 kicks have found no new best (12 where the
-    pairs are in doubt), the search begins again from its first order, which is not yet bent to make up for wrong pairs:
+    error (temperature 0.05), both orders measured on the same rows. Where the pairs are in doubt and 12 kicks have
+    found no new best, the search begins again from its first order, which is not yet bent to make up for wrong pairs:
     now a step is one of :mod:`pairing.repair`, and a kick only where that changes nothing. When that stalls too, the
     best order is kicked with its pairs, and then the search begins anew, from the first pairs and a random order.
-    Converged when the last restart has stalled; never where the evaluations are limited, so that all methods get the
-    same number.
+    Where the weights are sure of the pairs, it begins anew after 40 kicks without a new best, and repairs every third
+    time. Converged when the last restart of doubtful pairs has stalled; never where the evaluations are limited, so
+    that all methods get the same number.
     """
     state = search.state
     blocks = search.network.puzzle.blocks
     restarts = max(LEAST_RESTARTS, RESTARTS_TIMES_BLOCKS // blocks)  # they are cheap where blocks are few
-    while search.limited or state.restarts <= restarts:
+    while search.limited or search.sure or state.restarts <= restarts:
         repaired = state.phase == "repair" and not np.isnan(state.error) and (yield from repair_step(search))
         if not repaired:
             yield from _kick_step(search)
         state.step += 1
         state.stalled += 1
-        patience = DOUBT if state.phase == "order" and search.doubtful else PATIENCE[state.phase]
+        patience = DOUBT if state.phase == "order" and search.repair and not search.sure else PATIENCE[state.phase]
         if state.stalled >= patience * max(1.0, blocks / USUAL_BLOCKS):
             _turn(search)
         yield True
@@ -87,7 +90,8 @@ def surrogate(search: Search) -> Iterator[bool]:
 def _turn(search: Search) -> None:
     """What follows on a phase that has stalled."""
     state = search.state
-    if state.phase == "order" and search.repair:  # not from here: this order is bent to make up for wrong pairs
+    doubtful = search.repair and (not search.sure or state.restarts % (TRUST + 1) == TRUST)
+    if state.phase == "order" and doubtful:  # not from here: this order is bent to make up for wrong pairs
         state.phase, state.pairs, state.order = "repair", search.network.pairs.copy(), search.begin.copy()
     elif state.phase == "repair":
         state.phase, state.pairs, state.order = "best", state.best_pairs.copy(), state.best.copy()

@@ -19,10 +19,13 @@ from pairing.puzzle import Array64, Indices, Puzzle
 from pairing.solution import Solution, solution_of
 from pairing.state import EvaluationsSpent, Search, State
 
-Reason = Literal["solved_elsewhere", "cancelled", "interrupted", "superseded"]
-"""Why somebody else ends a refinement: the last two are a worker's own, and the refinement goes on elsewhere."""
+End = Literal["solved_elsewhere", "cancelled"]
+"""Why somebody else ends a refinement."""
 
-Stopped = Literal[Reason, "solved", "budget", "converged", "failed"]
+Pause = Literal["interrupted", "turn_over"]
+"""Why a refinement goes on later from its checkpoint: at once, or when the present step is whole."""
+
+Stopped = Literal[End, "solved", "budget", "converged", "failed"]
 
 AUTO_STARTS = ("greedy", "norm")
 """The starts that ``auto`` compares after the pool's order; the one of least error is refined."""
@@ -38,7 +41,7 @@ class Limits:
     """How long a refinement may take."""
 
     seconds: float = 60.0
-    """Wall-clock budget; infinite for a search that only evaluations end."""
+    """Wall-clock budget of all its attempts together; infinite for a search that only evaluations end."""
     evaluations: int | None = None
     """Allowance of evaluations; with one the result does not depend on the clock."""
     until_solved: bool = True
@@ -61,11 +64,15 @@ class Progress:
 class Hooks:
     """How a refinement talks to the fleet; by default to nobody."""
 
-    should_stop: Callable[[], Reason | None] = lambda: None
+    should_stop: Callable[[], End | Pause | None] = lambda: None
     """Asked a few times a second."""
     progress: Callable[[Progress], None] = lambda _: None
     checkpoint: Callable[[dict[str, Any]], None] = lambda _: None
     """Given the state as plain JSON every few seconds and when the refinement is stopped."""
+
+
+class RefinementPaused(Exception):  # noqa: N818 - not an error: it was asked to
+    """The refinement was asked to pause, and has given its checkpoint to the hooks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +89,7 @@ class Refinement:
     """Pairs of the solution that are not those of the assignment."""
     stopped: Stopped
     seconds: float
-    """Wall-clock time, the final check on all rows included."""
+    """Wall-clock time of all attempts, the final check on all rows included."""
     verification_seconds: float
     """The part of it that exact errors on all rows took."""
 
@@ -93,6 +100,7 @@ def refine(
     pairs: Indices,
     *,
     seed: int = 0,
+    method: str = "",
     annealer: str = "surrogate",
     start: str = "auto",
     pool_order: Indices | None = None,
@@ -120,12 +128,13 @@ def refine(
     Raises:
         InputError: an unknown annealer or start.
         MethodError: the checkpoint is none.
+        RefinementPaused: ``hooks.should_stop`` asked for it.
     """
     if annealer not in ANNEALERS:
         raise InputError(f"unknown annealer '{annealer}'; known: {', '.join(ANNEALERS)}")
     began = time.monotonic()
     network = Network(puzzle, np.asarray(pairs, np.int64))
-    driver = _Driver(network, seed, limits, hooks, began)
+    driver = _Driver(network, [seed, *method.encode()], limits, hooks, began)
     if pool_order is not None:
         pool_order = near(pool_order, diversity, first_seed, seed)
     chosen, begin = driver.start(start, pool_order)
@@ -143,7 +152,7 @@ def refine(
         evaluations=driver.state.evaluations,
         repaired_pairs=len(network.pairs) - agreement(final.pairs, network.pairs),
         stopped=stopped,
-        seconds=time.monotonic() - began,
+        seconds=driver.seconds(),
         verification_seconds=driver.verification_seconds,
     )
 
@@ -153,12 +162,11 @@ class _Driver:
 
     state: State
 
-    def __init__(self, network: Network, seed: int, limits: Limits, hooks: Hooks, began: float) -> None:
-        self.network, self.limits, self.hooks = network, limits, hooks
+    def __init__(self, network: Network, seed: list[int], limits: Limits, hooks: Hooks, began: float) -> None:
+        self.network, self.limits, self.hooks, self.began = network, limits, hooks, began
         # One generator a purpose: a resumed refinement draws the same starts and samples as an undisturbed one.
         children = np.random.SeedSequence(seed).spawn(3)
         self.starts, self.moves, self.samples = (np.random.default_rng(child) for child in children)
-        self.ends = began + limits.seconds
         self.verification_seconds = 0.0
         self._known: dict[tuple[bytes, bytes], float] = {}
         self._unsolved: bytes | None = None  # the best order whose hash is known to be another
@@ -193,11 +201,20 @@ class _Driver:
             )
         else:
             self.state = State.from_json(checkpoint, len(begin))
+            self.began -= self.state.seconds  # as if it had never paused
         limit = self.limits.evaluations
         return Search(self.network, begin, self.state, self.samples, limit, repair=repair, evidence=evidence)
 
+    def seconds(self) -> float:
+        """How long it has taken so far, in all attempts."""
+        return time.monotonic() - self.began
+
     def anneal(self, annealer: str, search: Search) -> Stopped:
-        """Improves the state until something ends it; says what."""
+        """Improves the state until something ends it; says what.
+
+        Raises:
+            RefinementPaused: it is to go on later.
+        """
         try:
             record = self.state.to_json()
             for whole in ANNEALERS[annealer](search):
@@ -206,7 +223,9 @@ class _Driver:
                 stopped = self._reason_to_stop(whole)
                 if stopped or (whole and time.monotonic() - self._saved >= CHECKPOINT_SECONDS):
                     self._saved = time.monotonic()
-                    self.hooks.checkpoint(record)
+                    self.hooks.checkpoint(record | {"seconds": self.seconds()})
+                if stopped == "interrupted" or stopped == "turn_over":  # noqa: PLR1714 - narrows the type
+                    raise RefinementPaused
                 if stopped:
                     if stopped == "solved" and self.network.puzzle.target_hash is None:
                         self._polish(search)
@@ -238,11 +257,12 @@ class _Driver:
     def _best(self) -> Network:
         return Network(self.network.puzzle, self.state.best_pairs)
 
-    def _reason_to_stop(self, whole: bool) -> Stopped | None:
+    def _reason_to_stop(self, whole: bool) -> Stopped | Pause | None:
         now = time.monotonic()
         if now - self._polled >= POLL_SECONDS:
             self._polled = now
-            if reason := self.hooks.should_stop():
+            reason = self.hooks.should_stop()
+            if reason and (whole or reason != "turn_over"):
                 return reason
         if now - self._shown >= PROGRESS_SECONDS:
             self._shown = now
@@ -253,12 +273,12 @@ class _Driver:
                     best_error=state.best_error,
                     evaluations=state.evaluations,
                     steps=state.step,
-                    seconds_left=max(0.0, self.ends - now),
+                    seconds_left=max(0.0, self.limits.seconds - self.seconds()),
                 )
             )
         if whole and self.limits.until_solved and (final := self._final()):
             return final
-        return "budget" if now >= self.ends else None
+        return "budget" if self.seconds() >= self.limits.seconds else None
 
     def _final(self) -> Literal["solved", "converged"] | None:
         """Whether the best order solves the puzzle, or is at float32's rounding, beyond which nothing is told."""

@@ -55,6 +55,7 @@ def solve(
             puzzle,
             assign(matrix).pairs,
             seed=seed,
+            method=name,
             annealer=annealer,
             start=start,
             limits=limits,

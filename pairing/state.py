@@ -11,6 +11,7 @@ from pairing.errors import MethodError
 from pairing.exchanges import Prices, price_exchanges
 from pairing.network import Network
 from pairing.puzzle import Array64, Indices
+from pairing.signals.evidence import marginals
 from pairing.surrogate import Surrogate, linearise
 
 YARDSTICK_ROWS = 1024
@@ -19,8 +20,8 @@ YARDSTICK_ROWS = 1024
 Phase = Literal["order", "repair", "best"]
 ARRAYS = ("pairs", "order", "best_pairs", "best")
 
-SURE = 0.9
-"""Pairs that the weights call less probable are in doubt."""
+SURE = 0.5
+"""The weights are sure of pairs of which they expect fewer to be wrong."""
 
 
 class EvaluationsSpent(Exception):  # noqa: N818 - not an error: it ends a search that has had its allowance
@@ -52,6 +53,8 @@ class State:
     """Steps since the best order was found or the search was restarted."""
     restarts: int = 0
     """Times that the search was begun anew from a random order."""
+    seconds: float = 0.0
+    """Wall-clock time of earlier attempts, in the state that an attempt begins with."""
     phase: Phase = "order"
     """What is searched: the order with the first pairs, pairs and order, or the order with the best pairs."""
 
@@ -125,7 +128,7 @@ class Search:
         self.network = network
         self.begin = begin
         self.repair = repair and len(begin) > 1
-        self.doubtful = self.repair and (evidence is None or _probabilities(network.pairs, evidence).min() < SURE)
+        self.sure = evidence is not None and _wrong(network.pairs, evidence) < SURE
         self.evidence = evidence
         self.state = state
         self._limit = limit
@@ -189,10 +192,10 @@ class Search:
         self.state.evaluations += 1
 
 
-def _probabilities(pairs: Indices, evidence: Array64) -> Array64:
-    """(N,): how probable each of the pairs is by evidence alone."""
-    probabilities: Array64 = np.exp(evidence[np.arange(len(pairs)), pairs])
-    return probabilities
+def _wrong(pairs: Indices, evidence: Array64) -> float:
+    """How many of the pairs are wrong, as far as evidence alone tells: the expected number."""
+    probabilities, _ = marginals(evidence)
+    return float((1 - probabilities[np.arange(len(pairs)), pairs]).sum())
 
 
 def _sample(rng: np.random.Generator, rows: int, count: int) -> Indices:

@@ -88,8 +88,11 @@ def _flush() -> None:
         PairingError: why some of it still waits.
     """
     from tasks.flushing import flush_all
+    from tasks.stored_later import note_stored
 
-    for flushed in flush_all(pool_address()):
+    results = flush_all(pool_address())
+    note_stored(store(), results)
+    for flushed in results:
         if flushed.error is not None:
             raise flushed.error
 
@@ -132,6 +135,13 @@ def puzzles() -> Puzzles:
     return Puzzles(cache_dir=found.cache_dir, cache_bytes=found.cache_bytes, roots=roots)
 
 
+def crowded() -> bool:
+    """Whether refinements wait for a worker, or anything else that a worker of all roles does before them."""
+    with app.connection_or_acquire() as connection:
+        channel = connection.default_channel
+        return any(channel.queue_declare(queue=name).message_count for name in app.amqp.queues.consume_from)
+
+
 def pool_address() -> PoolAddress:
     """Where the settings say that the pool is."""
     from tasks.address import address_of
@@ -147,6 +157,7 @@ def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
     def checked(*args: P.args, **kw: P.kwargs) -> None:
         from tasks.attempts import InterruptedTaskError, SupersededError
         from tasks.lifecycle import finish
+        from tasks.turns import TurnOverError
 
         given = signature.bind(*args, **kw).arguments
         task = cast(Task, given.pop("self"))
@@ -166,6 +177,9 @@ def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
         except BrokerError:
             time.sleep(HAND_BACK_SECONDS)
             raise Reject("the store cannot be reached", requeue=True) from None
+        except TurnOverError:
+            priority = (task.request.delivery_info or {}).get("priority")
+            raise task.retry(countdown=0, max_retries=sys.maxsize, priority=priority) from None
         except InterruptedTaskError:
             raise Reject("this worker is about to end", requeue=True) from None
         except SupersededError:
@@ -218,11 +232,16 @@ def similarity(self: Task, run: str, method: str, seed: int) -> None:  # noqa: A
 
 @app.task(name="pairing.assignment", bind=True)  # type: ignore[untyped-decorator]
 @_handed_back
-def assignment(self: Task, run: str, method: str, seed: int) -> None:  # noqa: ARG001
-    """Pairs the pieces by a method's similarities."""
+def assignment(self: Task, run: str, method: str, seed: int) -> None:
+    """Pairs the pieces by a method's similarities; where these are sure of them, their refinement comes sooner."""
     from tasks import stages
+    from tasks.request import request_of
 
     stages.assignment(store(), puzzles(), run, method, seed)
+    if stages.sure(store(), run, method):
+        request = request_of(store().record(run, "request") or {})
+        for following in self.request.chain or ():
+            following["options"]["priority"] = request.message_priority("surely")
 
 
 @app.task(name="pairing.refinement", bind=True)  # type: ignore[untyped-decorator]
@@ -231,7 +250,7 @@ def refinement(self: Task, run: str, method: str, seed: int) -> None:  # noqa: A
     """Orders the blocks of a method's pairing."""
     from tasks import stages
 
-    stages.refinement(store(), puzzles(), run, method, seed, interruption.is_set)
+    stages.refinement(store(), puzzles(), run, method, seed, interruption.is_set, crowded)
 
 
 @app.task(name="pairing.comparison", bind=True)  # type: ignore[untyped-decorator]

@@ -24,6 +24,7 @@ from tasks.puzzles import Puzzles
 from tasks.request import Request
 from tasks.stages import check_blocks, load
 from tasks.store import Store, part_name
+from tasks.stored_later import note_stored
 from tasks.winners import Candidate, Stored, is_winner, store_winners
 
 STOPPED_EARLY = ("solved_elsewhere", "cancelled")
@@ -48,6 +49,7 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
     refinements = store.parts(run, "refinement")
     methods = _ranked([_method_record(store, puzzle, request, *part) for part in request.parts])
     stored, lost = _store(address, puzzle, request, plan, methods, refinements)
+    note_stored(store, stored.flushed)
     best = _best(puzzle, methods, refinements)
     before = (plan.get("pool_best") or {}).get("full_mse")
     summary: dict[str, Any] = {

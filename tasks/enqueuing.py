@@ -66,7 +66,7 @@ def send(url: str, prefix: str, request: Request) -> None:
     Raises:
         BrokerError: the broker cannot be reached, or takes no more.
     """
-    arguments = {"kwargs": request.model_dump(exclude={"run"}), "priority": request.message_priority}
+    arguments = {"kwargs": request.model_dump(exclude={"run"}), "priority": request.message_priority()}
     send_task(url, prefix, "pairing.run", request.run, **arguments)
 
 

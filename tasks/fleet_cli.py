@@ -57,6 +57,8 @@ def status(run: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
         return
+    if found["stored_later"]:
+        click.echo(f"  stored later: {len(found['stored_later'])} winner(s) wait for the pool")
     parts = found["parts"]
     click.echo(f"{run}: {found['state']}" + (f" ({found['error']})" if found["error"] else ""))
     for part, record in sorted(parts["refining"].items()):
@@ -178,18 +180,27 @@ def _when(seconds: float) -> str:
     "--role", type=click.Choice(["plan", "numbers", "refine", "pool", "all"]), default="all", show_default=True
 )
 @click.option("--concurrency", type=click.IntRange(1, 1024), help="processes  [default: the cores; plan, pool: 1]")
-@click.option("--name", help="the worker's name on this host  [default: pairing-<role>]")
+@click.option("--name", help="the worker's name on this host  [default: pairing-<role>, or pairing-<role>-2, …]")
 @click.argument("celery_arguments", nargs=-1, type=click.UNPROCESSED)
 def worker(role: str, concurrency: int | None, name: str | None, celery_arguments: tuple[str, ...]) -> None:
     """Start a worker of the fleet (PAIRING_BROKER_URL) in the foreground; further arguments go to celery worker.
 
     plan and pool read the queue pairing.pool (planning, comparison, the pool; only these need the database), numbers
-    pairing.numbers (similarity, assignment), refine pairing.refine. Two workers of one role on one host need names.
+    pairing.numbers (similarity, assignment), refine pairing.refine.
     """
     from tasks.worker import become_worker
 
     become_worker(role, concurrency, name, celery_arguments)
 
 
-COMMANDS = (worker, enqueue, watch, status, runs, cancel, results, puzzle, prune)
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("flower_arguments", nargs=-1, type=click.UNPROCESSED)
+def flower(flower_arguments: tuple[str, ...]) -> None:
+    """Start Flower for the fleet in the foreground, behind PAIRING_FLOWER_AUTH; further arguments are its own."""
+    from tasks.flower import become_flower
+
+    become_flower(flower_arguments)
+
+
+COMMANDS = (worker, flower, enqueue, watch, status, runs, cancel, results, puzzle, prune)
 """For ``pairing``."""

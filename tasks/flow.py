@@ -19,7 +19,8 @@ def publish(app: Celery, request: Request) -> None:
     run = request.run
 
     def task(name: str, *args: object, suffix: str) -> Signature:
-        options = {"task_id": f"{run}.{suffix}", "priority": request.message_priority}
+        priority = request.message_priority("perhaps" if name == "refinement" else None)
+        options = {"task_id": f"{run}.{suffix}", "priority": priority}
         return app.signature(f"pairing.{name}", args=(run, *args), immutable=True, **options)
 
     def parts(method: str, seed: int) -> Signature:

@@ -184,16 +184,25 @@ def import_rows(file: Path, url: str | None, puzzle: Path | None) -> None:
 def flush(url: str | None) -> None:
     """Store the winners that wait in this host's spool, now. Ends with 1 if some must wait on."""
     from tasks.address import address_of
+    from tasks.enqueuing import caller_store
     from tasks.environment import checked_settings
+    from tasks.errors import BrokerError
     from tasks.flushing import flush_all
+    from tasks.stored_later import note_stored
 
-    results = flush_all(address_of(checked_settings(), url))
+    found = checked_settings()
+    results = flush_all(address_of(found, url))
     for result in results:
         if result.inserted is None:
             click.echo(f"{result.path.name}: waits on: {result.error}")
         else:
             done = "stored" if result.inserted.new else "was stored before"
             click.echo(f"{result.path.name}: {done}, row {result.inserted.id}")
+    if any(result.inserted is not None for result in results):
+        try:
+            note_stored(caller_store(found), results)
+        except BrokerError as error:
+            click.echo(f"their runs go on saying that they are stored later: {error}", err=True)
     left = sum(result.inserted is None for result in results)
     click.echo(f"{len(results) - left} winners stored, {left} wait on")
     sys.exit(1 if left else 0)

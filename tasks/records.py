@@ -110,6 +110,7 @@ class _Refinement(_Record):
 
 class _Checkpoint(_Record):
     evaluations: _Count
+    seconds: _Positive = 0.0
 
 
 class _Outcome(_Record):

@@ -66,10 +66,12 @@ class Request(BaseModel):
     enqueued_at: float = Field(default_factory=time.time, ge=0, lt=LAST_TIME, allow_inf_nan=False)
     """Unix time."""
 
-    @property
-    def message_priority(self) -> int:
-        """The priority of the run's messages. With Redis 0 comes first, and it is what a message without one has."""
-        return 0 if self.priority == "urgent" else 6
+    def message_priority(self, refines: Literal["surely", "perhaps"] | None = None) -> int:
+        """The priority of a message of this run. With Redis 0 comes first, and it is what a message without one has.
+
+        What is short comes before refinements, and of these the ones that are sure of their pairs.
+        """
+        return 0 if self.priority == "urgent" else {None: 3, "surely": 6, "perhaps": 9}[refines]
 
     @property
     def deadline_at(self) -> float:

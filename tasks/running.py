@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ def run_inline(puzzle: Puzzle, request: Request, address: PoolAddress, display: 
     from tasks.comparison import compare
     from tasks.planning import keep, plan
     from tasks.puzzles import Puzzles, remember
+    from tasks.turns import TurnOverError
 
     store, run = Store(Memory()), request.run
     puzzles = Puzzles(cache_dir=Path(), cache_bytes=0)  # never asked: this process remembers its puzzle
@@ -48,8 +50,13 @@ def run_inline(puzzle: Puzzle, request: Request, address: PoolAddress, display: 
         for method in request.methods:
             stages.similarity(store, puzzles, run, method, request.first_seed)
             stages.assignment(store, puzzles, run, method, request.first_seed)
-        for part in request.parts:
-            stages.refinement(store, puzzles, run, *part)
+        waiting = deque(sorted(request.parts, key=lambda part: not stages.sure(store, run, part[0])))
+        while waiting:
+            part = waiting.popleft()
+            try:
+                stages.refinement(store, puzzles, run, *part, crowded=lambda: bool(waiting))
+            except TurnOverError:
+                waiting.append(part)
         compare(store, puzzles, address, run)
     return store
 

@@ -30,11 +30,13 @@ class Flushed:
     Attributes:
         path: its file; gone when the winner is stored.
         inserted: the pool's row, None when it is not stored.
+        provenance: where it came from, None when it is not stored.
         error: why it is not stored, None when it is.
     """
 
     path: Path
     inserted: Inserted | None = None
+    provenance: Provenance | None = None
     error: PairingError | None = None
 
 
@@ -136,7 +138,7 @@ def _flush_file(path: Path, pool: Pool, address: str) -> Flushed | None:
         return Flushed(path=path, error=_unreadable(path, error))
     except PairingError as error:
         return Flushed(path=path, error=error)
-    return Flushed(path=path, inserted=inserted)
+    return Flushed(path=path, inserted=inserted, provenance=provenance)
 
 
 def _locked(file: IO[bytes]) -> bool:

@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Sized
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from pairing.assignment import agreement, assign
 from pairing.errors import MethodError, PairingError
 from pairing.network import Network, pairs_of
 from pairing.puzzle import Array64, Indices, Puzzle
-from pairing.refinement import Hooks, Limits, Progress, Reason, refine
+from pairing.refinement import Hooks, Limits, Progress, RefinementPaused, refine
 from pairing.signals import similarity as similarity_of
 from pairing.signals.evidence import confidence, log_odds
 from tasks.attempts import InterruptedTaskError, SupersededError, begin_attempt, owns, take_back_attempt
@@ -28,6 +28,7 @@ from tasks.errors import BrokerError, RecordError
 from tasks.puzzles import Puzzles
 from tasks.request import Request, request_of
 from tasks.store import Store, part_name
+from tasks.turns import Turn, TurnOverError, is_sure
 
 RESERVE_SECONDS = 5.0
 """What is kept of a run's deadline for ending refinements and comparing them."""
@@ -77,7 +78,7 @@ def _done(
     wall, cpu = time.monotonic(), time.process_time()
     try:
         work(begin_attempt(store, run, f"{stage}.{attempt or part}", progress()))
-    except (BrokerError, InterruptedTaskError, SupersededError):
+    except (BrokerError, InterruptedTaskError, SupersededError, TurnOverError):
         raise  # nobody's failure: the task is done again
     except Exception as error:  # one method's failure must never cost the others their comparison
         unexpected = not isinstance(error, PairingError)
@@ -144,6 +145,12 @@ def _assignment(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
     store.put_part(run, "assignment", method, record)
 
 
+def sure(store: Store, run: str, method: str) -> bool:
+    """Whether a method that has paired the pieces expects all of its pairs to be right."""
+    record = store.parts(run, "assignment").get(method)  # one that somebody else has spoilt is its own stage's matter
+    return record is not None and is_sure(record["confidence"])
+
+
 def _matrix(store: Store, request: Request, puzzle: Puzzle, method: str) -> Array64:
     """A method's similarity matrix, (N, N) float64, which an earlier stage has stored.
 
@@ -160,14 +167,22 @@ def _matrix(store: Store, request: Request, puzzle: Puzzle, method: str) -> Arra
 
 
 def refinement(
-    store: Store, puzzles: Puzzles, run: str, method: str, seed: int, interrupted: Callable[[], bool] = lambda: False
+    store: Store,
+    puzzles: Puzzles,
+    run: str,
+    method: str,
+    seed: int,
+    interrupted: Callable[[], bool] = lambda: False,
+    crowded: Callable[[], bool] = lambda: False,
 ) -> None:
     """Orders the blocks of a method's pairing; the run's other refinements end when this one solves the puzzle.
 
-    Resumes from the checkpoint of an earlier attempt. ``interrupted`` says whether this process is about to end.
+    Resumes from the checkpoint of an earlier attempt. ``interrupted`` says whether this process is about to end,
+    ``crowded`` whether other tasks wait for it.
 
     Raises:
         InterruptedTaskError: it is; the checkpoint is saved, and the task is to be handed to another worker.
+        TurnOverError: it has worked long enough while others wait; the checkpoint is saved.
         SupersededError: another worker has taken over.
         BrokerError: the store cannot be reached.
     """
@@ -179,7 +194,7 @@ def refinement(
         return int((store.checkpoint(run, part) or {"evaluations": 0})["evaluations"])
 
     def work(owner: str) -> None:
-        _refinement(store, puzzles, run, method, seed, store.checkpoint(run, part), owner, interrupted)
+        _refinement(store, puzzles, run, method, seed, store.checkpoint(run, part), owner, interrupted, crowded)
 
     _done(store, run, "refinement", part, work, progress=progress)
 
@@ -193,6 +208,7 @@ def _refinement(
     checkpoint: dict[str, Any] | None,
     owner: str,
     interrupted: Callable[[], bool],
+    crowded: Callable[[], bool],
 ) -> None:
     request, puzzle = load(store, puzzles, run)
     part = part_name(method, seed)
@@ -202,11 +218,6 @@ def _refinement(
         raise MethodError(f"the pairing of '{method}' is not in the store (any more); enqueue the run again")
     check_blocks(record["pairs"], puzzle, f"the pairing of '{method}'")
 
-    def should_stop() -> Reason | None:
-        if interrupted():
-            return "interrupted"
-        return cast(Reason | None, store.announced(run)) or (None if owns(store, run, attempt, owner) else "superseded")
-
     def save(state: dict[str, Any]) -> None:
         if owns(store, run, attempt, owner):  # whoever has taken over may be further by now
             store.put_checkpoint(run, part, state)
@@ -214,33 +225,49 @@ def _refinement(
     best = _pool_best(store, run, puzzle)
     left = max(0.0, request.deadline_at - RESERVE_SECONDS - time.time())
     budget = math.inf if request.compare else request.budget
-    found = refine(
-        puzzle,
-        np.array(record["pairs"], np.int64),
-        seed=seed,
-        annealer=request.annealer,
-        start=request.start,
-        pool_order=None if best is None else best[0],
-        diversity=request.diversity,
-        first_seed=request.first_seed,
-        limits=Limits(seconds=min(budget, left), evaluations=request.allowance, until_solved=not request.compare),
-        hooks=Hooks(
-            should_stop=should_stop,
-            progress=lambda progress: _show(store, run, part, progress),
-            checkpoint=save,
-        ),
-        checkpoint=checkpoint,
-        repair=request.repair,
-        evidence=log_odds(_matrix(store, request, puzzle, method)) if request.repair else None,
+    used = 0.0 if checkpoint is None else float(checkpoint.get("seconds", 0.0))
+    turn = Turn(
+        sure=is_sure(record["confidence"]),
+        used=used,
+        owned=lambda: owns(store, run, attempt, owner),
+        announced=lambda: store.announced(run),
+        interrupted=interrupted,
+        crowded=crowded,
     )
-    if found.stopped == "interrupted":
-        take_back_attempt(store, run, attempt)
-        raise InterruptedTaskError
-    if found.stopped == "superseded" or not owns(store, run, attempt, owner):
+    try:
+        found = refine(
+            puzzle,
+            np.array(record["pairs"], np.int64),
+            seed=seed,
+            method=method,
+            annealer=request.annealer,
+            start=request.start,
+            pool_order=None if best is None else best[0],
+            diversity=request.diversity,
+            first_seed=request.first_seed,
+            limits=Limits(
+                seconds=min(budget, used + left),
+                evaluations=request.allowance,
+                until_solved=not request.compare,
+            ),
+            hooks=Hooks(
+                should_stop=turn.should_stop,
+                progress=lambda progress: _show(store, run, part, progress),
+                checkpoint=save,
+            ),
+            checkpoint=checkpoint,
+            repair=request.repair,
+            evidence=log_odds(_matrix(store, request, puzzle, method)) if request.repair else None,
+        )
+    except RefinementPaused:
+        if not isinstance(turn.pause, SupersededError):
+            take_back_attempt(store, run, attempt)
+        raise turn.pause or InterruptedTaskError() from None
+    if not owns(store, run, attempt, owner):
         raise SupersededError
     if found.solution.solved and request.stop_when_solved and not request.compare:
         store.announce(run, "solved_elsewhere")
-    cut = found.stopped == "budget" and left < budget and request.deadline_at - RESERVE_SECONDS <= time.time()
+    cut = found.stopped == "budget" and used + left < budget and request.deadline_at - RESERVE_SECONDS <= time.time()
     store.put_part(
         run,
         "refinement",

@@ -20,6 +20,7 @@ from tasks.lifecycle import GIVE_UP_SECONDS, finish, overview, state_of
 from tasks.outcome import notes
 from tasks.request import Request, request_of
 from tasks.store import Store
+from tasks.stored_later import as_stored
 
 POLL_SECONDS = 0.5
 
@@ -108,7 +109,7 @@ def _compared(store: Store, run: str) -> tuple[dict[str, Any], dict[str, Any], i
         )
         failure.exit_status = ended["exit_status"]
         raise failure
-    return summary, outcome, int(ended["exit_status"])
+    return as_stored(store, run, summary), outcome, int(ended["exit_status"])
 
 
 def status(run: str) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def status(run: str) -> dict[str, Any]:
         InputError: there is no such run.
     """
     store = known(run)
-    ended = store.record(run, "end") or {}
+    ended, summary = store.record(run, "end") or {}, store.record(run, "summary")
     kinds = ("assignment", "progress", "refinement", "failure", "attempt")
     parts = {kind: store.parts(run, kind) for kind in kinds}
     return {
@@ -127,6 +128,7 @@ def status(run: str) -> dict[str, Any]:
         "state": state_of(store, run),
         "error": ended.get("error"),
         "ended_at": ended.get("at"),
+        "stored_later": [] if summary is None else as_stored(store, run, summary)["pool"]["stored_later"],
         "parts": {
             "assigned": sorted(parts["assignment"]),
             "refining": {

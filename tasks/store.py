@@ -25,7 +25,7 @@ STOPS = (b"solved_elsewhere", b"cancelled")
 
 KEYS = (
     *("request", "plan", "summary", "outcome", "end", "stop", "matrices", "claim.published", "claim.rescue"),
-    *("assignment", "refinement", "progress", "failure", "times", "checkpoint", "attempt"),
+    *("assignment", "refinement", "progress", "failure", "times", "checkpoint", "attempt", "stored"),
 )
 """Everything that is kept of a run."""
 

@@ -12,7 +12,7 @@ from pairing.version import __version__
 from tasks.address import PoolAddress, open_run_pool
 from tasks.errors import PoolError
 from tasks.pool import Provenance, Winner
-from tasks.spool import flush_spool, spool_winner
+from tasks.spool import Flushed, flush_spool, spool_winner
 
 RELATIVE_GAIN = 1e-6
 VARIANCE_GAIN = 1e-12
@@ -49,6 +49,8 @@ class Stored:
     """``{"id", "method", "full_mse"}`` of every new row, read back from the pool."""
     stored_later: list[dict[str, Any]] = field(default_factory=list)
     """``{"method", "full_mse"}`` of every winner that waits in the spool."""
+    flushed: list[Flushed] = field(default_factory=list)
+    """What became of winners of earlier runs that waited in the spool."""
     error: str | None = None
     """Why the pool took no more."""
     unrecorded: bool = False
@@ -67,7 +69,7 @@ def store_winners(address: PoolAddress, puzzle: Puzzle, run: str, note: str, can
     waiting = list({(c.solution.inp_sigma, c.solution.out_sigma): c for c in reversed(candidates)}.values())[::-1]
     try:
         with open_run_pool(address, puzzle) as pool:
-            flush_spool(address.spool, pool, url)
+            result.flushed = flush_spool(address.spool, pool, url)
             while waiting:
                 found = waiting[0]
                 inserted = pool.insert(*_row(found, puzzle, run, note))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from pairing.errors import InputError
 from tasks.queues import ROLES
 
 _ONE_PROCESS = ("plan", "pool")
@@ -43,18 +46,51 @@ def worker_environment(changes: Mapping[str, str] | None = None) -> dict[str, st
 def become_worker(role: str, concurrency: int | None, name: str | None, arguments: Sequence[str]) -> None:
     """Replaces this process by a worker, so that signals and exit statuses are the worker's own.
 
-    ``concurrency`` is its number of processes: one for each core, or one where it plans and compares. ``name`` is
-    needed where a host has two workers of one role.
+    ``concurrency`` is its number of processes: one for each core that this process may use, or one where it plans and
+    compares. ``name`` is its name on this host: ``pairing-<role>``, or ``pairing-<role>-2`` where there is one already.
 
     Raises:
-        InputError: a setting is wrong.
+        InputError: a setting is wrong, or a worker of that name runs here.
     """
     from tasks.environment import checked_settings
 
-    checked_settings()
-    processes = concurrency or (1 if role in _ONE_PROCESS else os.cpu_count() or 1)
+    found = checked_settings()
+    processes = concurrency or (1 if role in _ONE_PROCESS else _cores())
+    name = _claimed(found.data_dir / "workers", [name] if name else [f"pairing-{role}", *_numbered(f"pairing-{role}")])
     queues = ("-Q", ",".join(ROLES[role]))
-    own_name = f"{name or f'pairing-{role}'}@{socket.gethostname()}"
     given = ("--without-gossip", "--without-mingle", "--loglevel=INFO", *arguments)
-    command = worker_command("tasks", own_name, processes, (*queues, *given))
+    command = worker_command("tasks", f"{name}@{socket.gethostname()}", processes, (*queues, *given))
     os.execve(command[0], command, worker_environment())  # noqa: S606 - our own interpreter, no shell
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _numbered(name: str) -> list[str]:
+    return [f"{name}-{number}" for number in range(2, 100)]
+
+
+def _claimed(folder: Path, names: Sequence[str]) -> str:
+    """The first of the names that no worker of this user on this host has; its own as long as it runs.
+
+    Celery mistakes two workers of one name for one, so a name is a locked file, and the lock outlives ``exec``.
+
+    Raises:
+        InputError: all of them are taken, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            file = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(file)
+                continue
+            os.set_inheritable(file, True)
+            return name
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); set PAIRING_DATA_DIR") from error
+    raise InputError(f"a worker named {names[0]} runs on this host already; give this one another --name")

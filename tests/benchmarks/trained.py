@@ -42,7 +42,8 @@ def _solved(recipe: Recipe, sample: Sample) -> Values:
     with tempfile.TemporaryDirectory() as name:
         packed = Path(name) / "puzzle.safetensors"
         packed.write_bytes(planted.puzzle.pack())
-        wall, spent, found = run(["solve", str(packed), "--deadline", str(DEADLINE)], Path(name))
+        limits = ("--deadline", str(DEADLINE), "--budget", str(DEADLINE))
+        wall, spent, found = run(["solve", str(packed), *limits], Path(name))
     best = found["best"] or {"permutation": [], "method": None, "full_mse": None}
     return {
         "exact": tuple(best["permutation"]) == planted.permutation,

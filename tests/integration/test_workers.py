@@ -25,6 +25,8 @@ from tasks.queues import ROLES
 from tasks.request import request_of
 from tasks.store import Store
 from tests.support.fleet import DEMO, Command, wait_for
+from tests.support.pools import PostgresPoolDatabase
+from tests.support.servers import made_postgres
 
 TASKS = ("run", "similarity", "assignment", "refinement", "comparison")
 
@@ -287,3 +289,35 @@ def test_a_chore_that_fails_stops_no_other() -> None:
     do_chores([Chore("failing", 0.001, fail), Chore("working", 0.002, work)], ended)
     assert done.count("worked") == 5
     assert "failed" in done
+
+
+def test_workers_of_one_role_have_names_of_their_own(host: Host) -> None:
+    with host.worker("--role", "pool") as first, host.worker("--role", "pool") as second:
+        taken = host.command("worker", "--role", "pool", "--name", "pairing-pool-2")
+        assert taken.status == 2
+        assert "pairing-pool-2" in taken.errors
+    assert "pairing-pool@" in first.read_text()
+    assert "pairing-pool-2@" in second.read_text()
+    with host.worker("--role", "pool") as third:
+        pass
+    assert "pairing-pool@" in third.read_text()  # a name is free again when its worker has ended
+
+
+@pytest.mark.usefixtures("postgres")  # skipped, or failed, without one
+def test_a_run_says_stored_later_until_its_winners_are_read_back(host: Host) -> None:
+    with made_postgres() as made:
+        pool = {"PAIRING_POOL_URL": made.server.url, "PAIRING_POOL_PASSWORD": made.server.password}
+        with host.worker(**pool):
+            host.enqueue("kept")
+            assert host.wait_for_end("kept") == "succeeded"
+            before = host.command("results", "kept", "--json").json["pool"]
+            assert (before["inserted"], [entry["method"] for entry in before["stored_later"]]) == ([], ["trace"])
+            assert host.command("status", "kept", "--json").json["stored_later"] == before["stored_later"]
+            assert "stored later: 1 winner" in host.command("status", "kept").output
+            with made.running() as server:
+                PostgresPoolDatabase(server, "postgres")  # the shared table
+                assert host.command("pool", "flush", environment=pool).status == 0
+                after = host.command("results", "kept", "--json").json["pool"]
+                assert after["stored_later"] == []
+                assert after["inserted"] == [{"id": 1, **before["stored_later"][0]}]
+                assert host.command("status", "kept", "--json").json["stored_later"] == []

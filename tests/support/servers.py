@@ -126,18 +126,19 @@ def made_postgres(settings: Mapping[str, object] | None = None) -> Iterator[Post
 
 
 @contextmanager
-def run_redis(folder: Path | None = None, port: int | None = None) -> Iterator[str]:
+def run_redis(folder: Path | None = None, port: int | None = None, address: str = "127.0.0.1") -> Iterator[str]:
     """A Redis (or Valkey) server with a password, its append-only file on, and ``noeviction``: its URL.
 
     Args:
         folder: the folder of an earlier server, to start it again on its data; else a temporary one.
         port: its port; else a free one.
+        address: where it listens beside the loopback address.
 
     Raises:
         ServerMissing: there is none on this machine, or it does not start.
     """
     if folder is None:
-        with _folder("pairing-redis-") as own, run_redis(own, port) as url:
+        with _folder("pairing-redis-") as own, run_redis(own, port, address) as url:
             yield url
         return
     program = _redis_program(folder)
@@ -148,7 +149,7 @@ def run_redis(folder: Path | None = None, port: int | None = None) -> Iterator[s
     password = secret.read_text(encoding="utf-8")
     lines = [
         f"port {port}",
-        "bind 127.0.0.1",
+        f"bind {' '.join(dict.fromkeys(('127.0.0.1', address)))}",
         f"dir {folder}",
         f"requirepass {password}",  # here and not in the arguments, which everybody can read
         "appendonly yes",

@@ -10,7 +10,7 @@ import pytest
 
 from pairing import refinement
 from pairing.errors import MethodError
-from tasks import stages
+from tasks import stages, turns
 from tasks.attempts import (
     MOST_ATTEMPTS,
     InterruptedTaskError,
@@ -25,6 +25,7 @@ from tasks.protocol import OtherProtocolError, check_protocol
 from tasks.puzzles import Puzzles, remember
 from tasks.request import request_of
 from tasks.store import Store
+from tasks.turns import Turn, TurnOverError, is_sure
 from tasks.winners import PoolAddress
 from tests.support.puzzles import plant
 
@@ -91,8 +92,8 @@ def begun(tmp_path: Path) -> Store:
     return store
 
 
-def refine(store: Store, interrupted: Callable[[], bool] = lambda: False) -> None:
-    stages.refinement(store, PUZZLES, "run1", "cosine", 0, interrupted)
+def refine(store: Store, interrupted: Callable[[], bool] = lambda: False, *, crowded: bool = False) -> None:
+    stages.refinement(store, PUZZLES, "run1", "cosine", 0, interrupted, lambda: crowded)
 
 
 def found(store: Store) -> dict[str, Any]:
@@ -122,6 +123,55 @@ def test_an_interrupted_refinement_goes_on_to_the_same_result(begun: Store, monk
             assert begun.checkpoint("run1", "cosine.s0")
     assert interruptions > MOST_ATTEMPTS
     assert found(begun) == undisturbed
+
+
+def test_a_refinement_takes_turns_with_others_and_ends_the_same(begun: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refinement, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.001)
+    refine(begun)
+    undisturbed = found(begun)
+    assert begun.checkpoint("run1", "cosine.s0") is None  # nobody waited
+    begun.backend.remove("pairing.run.run1.refinement", "pairing.run.run1.attempt")
+
+    turns_over = 0
+    while begun.part("run1", "refinement", "cosine.s0") is None:
+        try:
+            refine(begun, crowded=True)
+        except TurnOverError:
+            turns_over += 1
+    assert turns_over > MOST_ATTEMPTS
+    assert found(begun) == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("sure", "used", "length"), [(False, 0.0, 5.0), (True, 0.0, 20.0), (False, 7.0, 7.0), (True, 50.0, 50.0)]
+)
+def test_a_turn_is_as_long_as_those_before(
+    sure: bool, used: float, length: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, crowded = 100.0, False
+    monkeypatch.setattr(turns.time, "monotonic", lambda: now)
+    turn = Turn(
+        sure=sure,
+        used=used,
+        owned=lambda: True,
+        announced=lambda: None,
+        interrupted=lambda: False,
+        crowded=lambda: crowded,
+    )
+    now = 100.0 + length
+    assert turn.should_stop() is None  # nobody waits
+    crowded = True
+    assert turn.should_stop() is None  # that is not asked again at once
+    now += turns.CROWD_SECONDS
+    assert turn.should_stop() == "turn_over"
+    assert isinstance(turn.pause, TurnOverError)
+
+
+def test_a_method_that_expects_all_its_pairs_to_be_right_is_sure() -> None:
+    assert is_sure([1.0, 0.9, 0.999])
+    assert not is_sure([1.0, 0.4, 1.0])
+    assert not is_sure([0.9] * 10)
 
 
 def test_whoever_lost_its_part_stops_and_stores_nothing(begun: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from pairing.errors import InputError
 from pairing.network import Network
 from pairing.ordering import STARTS, start_order
 from pairing.puzzle import Puzzle
-from pairing.refinement import Hooks, Limits, Progress, refine
+from pairing.refinement import Hooks, Limits, Progress, RefinementPaused, refine
 from tests.support.puzzles import Planted, plain_mse, plant, reshuffled
 from tests.support.refining import FOREVER, allowing, checkpoints_of, outcome, unreachable
 
@@ -285,6 +285,40 @@ def test_a_search_that_is_told_to_stop_stops_and_says_why(reason: str, annealer:
     assert found.stopped == reason
     assert 0 < found.evaluations < 10_000
     assert found.solution.full_mse <= found.start_mse
+
+
+@pytest.mark.usefixtures("talkative")
+@pytest.mark.parametrize("reason", ["interrupted", "turn_over"])
+def test_a_search_that_is_told_to_pause_has_given_its_checkpoint(reason: str) -> None:
+    planted = unreachable(5, 7)
+    saved: list[dict[str, Any]] = []
+    hooks = Hooks(should_stop=after(6, reason), checkpoint=saved.append)
+    with pytest.raises(RefinementPaused):
+        refine(planted.puzzle, planted.pairs, limits=allowing(10_000), hooks=hooks)
+    assert 0 < saved[-1]["evaluations"] < 10_000
+
+
+@pytest.mark.usefixtures("talkative")
+def test_the_budget_is_that_of_all_attempts_together() -> None:
+    planted = unreachable(5, 7)
+    _, saved = checkpoints_of(planted.puzzle, planted.pairs, limits=allowing(50))
+    spent = {**json.loads(saved[-1]), "seconds": 59.9}
+    found = refine(planted.puzzle, planted.pairs, limits=Limits(seconds=60.0), checkpoint=spent)
+    assert found.stopped in ("budget", "converged")
+    assert found.seconds > 59.9
+    none_left = refine(planted.puzzle, planted.pairs, limits=Limits(seconds=59.0), checkpoint=spent)
+    assert none_left.stopped == "budget"
+    assert none_left.evaluations - spent["evaluations"] < 50
+
+
+@pytest.mark.usefixtures("talkative")
+def test_methods_with_the_same_pairs_search_in_different_ways() -> None:
+    planted = unreachable(6, 12)
+    states = set()
+    for method in ("one", "another"):
+        _, saved = checkpoints_of(planted.puzzle, planted.pairs, method=method, limits=allowing(50))
+        states.add(json.dumps(json.loads(saved[-1])["rng"]))
+    assert len(states) == 2
 
 
 @pytest.mark.usefixtures("talkative")

@@ -1,0 +1,49 @@
+"""Flower for the fleet: the same app, an address of our choosing, and never without authentication."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from config.settings import Settings
+from pairing.errors import InputError
+from tasks.environment import checked_settings
+from tasks.worker import worker_environment
+
+
+def flower_environment(found: Settings) -> dict[str, str]:
+    """This process's environment with what Flower is told by it: logins are no command line's business.
+
+    Raises:
+        InputError: there is no login, or one that is not ``user:password``.
+    """
+    if found.flower_auth is None:
+        raise InputError(
+            "Flower can enqueue and revoke, so it does not start without authentication: "
+            "set PAIRING_FLOWER_AUTH=user:password[,user:password…], or PAIRING_FLOWER_AUTH_FILE"
+        )
+    logins = found.flower_auth.get_secret_value()
+    if not all(all(login.partition(":")[::2]) for login in logins.split(",")):
+        raise InputError("PAIRING_FLOWER_AUTH: every login is user:password, with a comma between two and none within")
+    environment = worker_environment(
+        {
+            "FLOWER_BASIC_AUTH": logins,
+            "FLOWER_ADDRESS": found.flower_address,
+            "FLOWER_PORT": str(found.flower_port),
+            "FLOWER_CONF": os.devnull,  # else a flowerconfig.py of the working directory is run
+        }
+    )
+    environment.pop("FLOWER_UNAUTHENTICATED_API", None)
+    return environment
+
+
+def become_flower(arguments: Sequence[str]) -> None:
+    """Replaces this process by Flower; ``arguments`` are its own.
+
+    Raises:
+        InputError: a setting is wrong, or nobody is let in.
+    """
+    environment = flower_environment(checked_settings())
+    command = [sys.executable, "-m", "celery", "-A", "tasks", "flower", *arguments]
+    os.execve(command[0], command, environment)  # noqa: S606 - our own interpreter, no shell
