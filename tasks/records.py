@@ -110,7 +110,7 @@ class _Refinement(_Record):
 
 class _Checkpoint(_Record):
     evaluations: _Count
-    seconds: _Time
+    seconds: _Positive = 0.0
 
 
 class _Stored(_Record):

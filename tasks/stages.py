@@ -147,7 +147,7 @@ def _assignment(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
 
 def sure(store: Store, run: str, method: str) -> bool:
     """Whether a method that has paired the pieces expects all of its pairs to be right."""
-    record = store.part(run, "assignment", method)
+    record = store.parts(run, "assignment").get(method)  # one that somebody else has spoilt is its own stage's matter
     return record is not None and is_sure(record["confidence"])
 
 
@@ -194,8 +194,7 @@ def refinement(
         return int((store.checkpoint(run, part) or {"evaluations": 0})["evaluations"])
 
     def work(owner: str) -> None:
-        checkpoint = store.checkpoint(run, part)
-        _refinement(store, puzzles, run, method, seed, checkpoint, owner, interrupted, crowded)
+        _refinement(store, puzzles, run, method, seed, store.checkpoint(run, part), owner, interrupted, crowded)
 
     _done(store, run, "refinement", part, work, progress=progress)
 
@@ -226,7 +225,7 @@ def _refinement(
     best = _pool_best(store, run, puzzle)
     left = max(0.0, request.deadline_at - RESERVE_SECONDS - time.time())
     budget = math.inf if request.compare else request.budget
-    used = 0.0 if checkpoint is None else float(checkpoint["seconds"])
+    used = 0.0 if checkpoint is None else float(checkpoint.get("seconds", 0.0))
     turn = Turn(
         sure=is_sure(record["confidence"]),
         used=used,
