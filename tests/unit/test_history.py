@@ -56,8 +56,8 @@ def test_the_next_attempt_goes_on_where_the_last_one_was_saved() -> None:
     history.note(2.0, state(0.5, 3, [1, 0]))
     history.note(4.0, state(0.5, 9, [1, 0]))
     resumed = History.from_json(json.loads(json.dumps(history.to_json(), allow_nan=False)))
-    resumed.note(0.5, state(0.5, 3, [1, 0]))  # done again
-    resumed.note(1.0, state(0.25, 12, [0, 1]))
+    resumed.note(4.5, state(0.5, 3, [1, 0]))  # done again
+    resumed.note(5.0, state(0.25, 12, [0, 1]))
     assert resumed.points == [(2.0, 3, 0.5), (5.0, 12, 0.25)]
     assert resumed.orders == [[0, 1], [1, 0], [0, 1]]
 
