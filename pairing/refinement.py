@@ -29,7 +29,8 @@ AUTO_STARTS = ("greedy", "norm")
 
 POLISH_ROWS = 4096
 PROGRESS_SECONDS = 1.0
-CHECKPOINT_SECONDS = 5.0
+CHECKPOINT_SECONDS = 1.0
+"""Between checkpoints; the first is taken after the first step, so that an attempt that does anything gets further."""
 POLL_SECONDS = 0.25
 
 
@@ -65,7 +66,7 @@ class Hooks:
     """Asked a few times a second."""
     progress: Callable[[Progress], None] = lambda _: None
     checkpoint: Callable[[dict[str, Any]], None] = lambda _: None
-    """Given the state as plain JSON every few seconds and when the refinement is stopped."""
+    """Given the state as plain JSON about once a second and when the refinement is stopped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +162,8 @@ class _Driver:
         self.verification_seconds = 0.0
         self._known: dict[tuple[bytes, bytes], float] = {}
         self._unsolved: bytes | None = None  # the best order whose hash is known to be another
-        self._shown = self._saved = began
-        self._polled = float("-inf")
+        self._shown = began
+        self._polled = self._saved = float("-inf")
 
     def start(self, name: str, pool_order: Indices | None) -> tuple[str, Indices]:
         """The name of the start and its order; of several the one of least error on a sample of rows."""

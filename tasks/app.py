@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, cast
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
-from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown, worker_shutting_down
 
 from config.settings import settings
 from tasks.chores import Chore, do_chores
 from tasks.errors import BrokerError
+from tasks.limits import begin_watch, end_watch, limit_memory
 from tasks.protocol import OtherProtocolError, check_protocol
 from tasks.request import SCHEMA_VERSION
 from tasks.stop_file import StopFile
@@ -63,6 +64,12 @@ def prepare_worker(sender: Any, **_: Any) -> None:
         worker_ready.connect(begin_chores)
 
 
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def prepare_process(**_: Any) -> None:
+    """Limits the memory of a child of the worker."""
+    limit_memory(settings().worker_memory_bytes)
+
+
 def begin_chores(**_: Any) -> None:
     """Sees to runs that nobody else brings to an end, and to winners that wait in the spool."""
     from tasks.lifecycle import sweep
@@ -101,6 +108,12 @@ interruption = multiprocessing.get_context("fork").Event()
 """Set in a worker, for its children to see, when it is about to end."""
 
 
+def interrupted() -> bool:
+    """Whether this worker is about to end. That a task asks is a sign of life."""
+    begin_watch(settings().stall_seconds)
+    return interruption.is_set()
+
+
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def interrupt(how: str = "", **_: Any) -> None:
     """Has refinements save their checkpoints and hand themselves back, unless the worker waits for them (warm)."""
@@ -137,13 +150,14 @@ def pool_address() -> PoolAddress:
 
 
 def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
-    """Hands a task back to the queue where another worker has to do it, or this one later."""
+    """Watches a task, and hands it back to the queue where another worker has to do it, or this one later."""
 
     @functools.wraps(work)
     def checked(*args: P.args, **kw: P.kwargs) -> None:
         from tasks.attempts import InterruptedTaskError, SupersededError
 
         task, run = cast(Task, args[0]), cast(str, args[1])
+        begin_watch(settings().stall_seconds)
         try:
             check_protocol(store(), run)
             work(*args, **kw)
@@ -157,6 +171,8 @@ def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
             raise Reject("this worker is about to end", requeue=True) from None
         except SupersededError:
             raise Ignore from None
+        finally:
+            end_watch()
 
     return checked
 
@@ -217,7 +233,7 @@ def refinement(self: Task, run: str, method: str, seed: int) -> None:  # noqa: A
     """Orders the blocks of a method's pairing."""
     from tasks import stages
 
-    stages.refinement(store(), puzzles(), run, method, seed, interruption.is_set)
+    stages.refinement(store(), puzzles(), run, method, seed, interrupted)
 
 
 @app.task(name="pairing.comparison", bind=True)  # type: ignore[untyped-decorator]

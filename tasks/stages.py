@@ -70,14 +70,17 @@ def _done(
         unexpected = not isinstance(error, PairingError)
         detail = traceback.format_exc() if unexpected else ""
         text = f"{type(error).__name__}: {error}" if unexpected else str(error)
+        if isinstance(error, MemoryError):
+            text += "; a worker's process may have more with PAIRING_WORKER_MEMORY_BYTES, or on a larger host"
         store.put_part(run, "failure", part, {"stage": stage, "error": text, "traceback": detail})
     times = {"seconds": time.monotonic() - wall, "cpu": time.process_time() - cpu}
     store.put_part(run, "times", f"{stage}.{part}", times)
 
 
 def _needless(store: Store, run: str, method: str) -> bool:
-    """Whether a method has failed already, or its run was cancelled."""
-    return store.part(run, "failure", method) is not None or store.announced(run) == "cancelled"
+    """Whether a method has failed already, or its run was cancelled or has ended without it."""
+    failed = store.part(run, "failure", method) is not None
+    return failed or store.announced(run) == "cancelled" or store.record(run, "end") is not None
 
 
 def similarity(store: Store, puzzles: Puzzles, run: str, method: str, seed: int) -> None:

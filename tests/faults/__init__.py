@@ -1,0 +1,1 @@
+"""Faults, done for real to real brokers, databases and workers."""
