@@ -11,7 +11,7 @@ from pathlib import Path
 import redis
 
 from tests.faults.proxy import forwarding
-from tests.faults.scenario import Found, Scenario, Size
+from tests.faults.scenario import FULL, Found, Scenario, Size
 from tests.faults.site import METHODS, Site, numbered, open_site, program, undisturbed
 
 
@@ -117,6 +117,6 @@ SCENARIOS = (
         holds="a clear error, no half run; it works when there is room",
         work=store_full,
         short=Size(evaluations=200),
-        full=Size(evaluations=30_000),
+        full=Size(evaluations=FULL),
     ),
 )

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.faults.processes import start_workers
-from tests.faults.scenario import Found, Scenario, Size, Skipped, disturb
+from tests.faults.scenario import FULL, Found, Scenario, Size, Skipped, disturb
 from tests.faults.site import Site, open_site
 
 HOUR = 3600
@@ -80,7 +80,7 @@ SCENARIOS = (
         holds="same solutions, no run lost or doubled",
         work=clock_jumps,
         short=Size(times=2, evaluations=6000),
-        full=Size(times=4, evaluations=30_000, between=10.0, visibility=10),
+        full=Size(times=4, evaluations=FULL, between=10.0, visibility=10),
     ),
     Scenario(
         name="deadline-jumped",
@@ -88,6 +88,6 @@ SCENARIOS = (
         holds="it is compared as it stands, once",
         work=deadline_jumped_over,
         short=None,
-        full=Size(times=2, evaluations=30_000, visibility=10),
+        full=Size(times=2, evaluations=FULL, visibility=10),
     ),
 )

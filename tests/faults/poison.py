@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tasks.attempts import MOST_ATTEMPTS
-from tests.faults.scenario import Found, Scenario, Size
+from tests.faults.scenario import FULL, Found, Scenario, Size
 from tests.faults.site import METHODS, open_site, undisturbed
 
 _POISON = """\
@@ -61,7 +61,7 @@ SCENARIOS = (
         what="refinements that crash, hang in C code or take too much memory, every time",
         holds="three attempts each (memory: one), then they have failed and the rest is compared",
         work=poisoned,
-        full=Size(evaluations=30_000, outage=30.0),
+        full=Size(evaluations=FULL, outage=30.0),
         short=Size(outage=2.0),
     ),
 )

@@ -20,7 +20,7 @@ from tasks.pool import LOCK_KEY
 from tasks.puzzles import Puzzles
 from tasks.store import Store
 from tests.faults.processes import start_workers
-from tests.faults.scenario import Found, Scenario, Size
+from tests.faults.scenario import FULL, Found, Scenario, Size
 from tests.faults.site import PATIENCE, Site, Solutions, numbered, open_site, undisturbed
 from tests.support.fleet import wait_for
 from tests.support.pools import SHARED_TABLE
@@ -220,7 +220,7 @@ SCENARIOS = (
         what="PostgreSQL goes down in the middle of an insertion",
         holds="winners are spooled, then stored exactly once",
         work=away_at_insertion,
-        full=Size(evaluations=30_000, outage=60.0, visibility=10),
+        full=Size(evaluations=FULL, outage=60.0, visibility=10),
     ),
     Scenario(
         name="pool-down-at-start",
@@ -228,14 +228,14 @@ SCENARIOS = (
         holds="the same",
         work=away_at_start,
         short=None,
-        full=Size(evaluations=30_000, visibility=10),
+        full=Size(evaluations=FULL, visibility=10),
     ),
     Scenario(
         name="password-changed",
         what="the pool's password is changed during a run",
         holds="it is said, nothing of it is in any log; then as above",
         work=password_changed,
-        full=Size(evaluations=30_000, visibility=10),
+        full=Size(evaluations=FULL, visibility=10),
     ),
     Scenario(
         name="runs-at-once",

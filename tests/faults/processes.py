@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from tests.faults.scenario import Found, Scenario, Size, disturb
+from tests.faults.scenario import FULL, Found, Scenario, Size, disturb
 from tests.faults.site import PATIENCE, Site, Worker, open_site
 
 TAKEN_UP_SECONDS = 20.0
@@ -93,7 +93,7 @@ SCENARIOS = (
         holds="same solutions, each winner stored once",
         work=child_killed,
         short=Size(times=3, evaluations=6000, visibility=10),
-        full=Size(times=50, evaluations=30_000, between=3.0, visibility=10, processes=2),
+        full=Size(times=50, evaluations=FULL, between=3.0, visibility=10, processes=2),
     ),
     Scenario(
         name="worker-killed",
@@ -101,7 +101,7 @@ SCENARIOS = (
         holds="the same; taken up within the visibility timeout + 20 s",
         work=worker_killed,
         short=Size(times=1),
-        full=Size(times=10, evaluations=30_000, between=3.0, visibility=10, processes=2),
+        full=Size(times=10, evaluations=FULL, between=3.0, visibility=10, processes=2),
     ),
     Scenario(
         name="service-restarted",
@@ -109,6 +109,6 @@ SCENARIOS = (
         holds="it stops within the soft shutdown, the refinement resumes elsewhere",
         work=service_restarted,
         short=None,
-        full=Size(times=3, evaluations=30_000, between=3.0, visibility=10),
+        full=Size(times=3, evaluations=FULL, between=3.0, visibility=10),
     ),
 )

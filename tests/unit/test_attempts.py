@@ -20,6 +20,7 @@ from tasks.attempts import (
     take_back_attempt,
 )
 from tasks.backend import Memory
+from tasks.lifecycle import finish
 from tasks.planning import keep, plan
 from tasks.protocol import OtherProtocolError, check_protocol
 from tasks.puzzles import Puzzles, remember
@@ -151,8 +152,12 @@ def test_what_is_done_is_not_done_again(begun: Store) -> None:
     assert begun.parts("run1", "attempt") == attempts
 
 
-def test_a_cancelled_run_is_not_worked_on(begun: Store) -> None:
-    begun.announce("run1", "cancelled")
+@pytest.mark.parametrize("way", ["cancelled", "ended"])
+def test_a_run_that_needs_nothing_more_is_not_worked_on(begun: Store, way: str) -> None:
+    if way == "cancelled":
+        begun.announce("run1", "cancelled")
+    else:
+        finish(begun, "run1", "timed out", "as asked")
     refine(begun)
     assert begun.part("run1", "refinement", "cosine.s0") is None
     assert begun.part("run1", "attempt", PART) is None
