@@ -19,10 +19,10 @@ from pairing.puzzle import Array64, Indices, Puzzle
 from pairing.solution import Solution, solution_of
 from pairing.state import EvaluationsSpent, Search, State
 
-Reason = Literal["solved_elsewhere", "cancelled", "interrupted", "superseded"]
+Reason = Literal["solved_elsewhere", "cancelled", "budget", "interrupted", "superseded"]
 """Why somebody else ends a refinement: the last two are a worker's own, and the refinement goes on elsewhere."""
 
-Stopped = Literal[Reason, "solved", "budget", "converged", "failed"]
+Stopped = Literal[Reason, "solved", "converged", "failed"]
 
 AUTO_STARTS = ("greedy", "norm")
 """The starts that ``auto`` compares after the pool's order; the one of least error is refined."""

@@ -181,6 +181,8 @@ def _refinement(
     def should_stop() -> Reason | None:
         if interrupted():
             return "interrupted"
+        if time.time() > request.deadline_at - RESERVE_SECONDS:  # by its own clock it may have time left: clocks jump
+            return "budget"
         return cast(Reason | None, store.announced(run)) or (None if owns(store, run, attempt, owner) else "superseded")
 
     def save(state: dict[str, Any]) -> None:

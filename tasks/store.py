@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RUNS = "pairing.runs"
 
 KEYS = (
-    *("request", "plan", "summary", "outcome", "end", "stop", "matrices", "claim.published", "claim.rescue"),
+    *("request", "plan", "summary", "outcome", "end", "stop", "matrices", "claim.published", "rescue"),
     *("assignment", "refinement", "progress", "failure", "times", "checkpoint", "attempt"),
 )
 """Everything that is kept of a run."""

@@ -235,6 +235,7 @@ SCENARIOS = (
         what="the pool's password is changed during a run",
         holds="it is said, nothing of it is in any log; then as above",
         work=password_changed,
+        short=None,
         full=Size(evaluations=FULL, visibility=10),
     ),
     Scenario(

@@ -17,7 +17,7 @@ import redis
 from celery import Celery
 from kombu import Connection
 
-from tasks.backend import Redis
+from tasks.backend import Memory, Redis
 from tasks.chores import Chore, do_chores
 from tasks.lifecycle import GIVE_UP_SECONDS, RESCUE_SECONDS, register, state_of, sweep
 from tasks.protocol import PROTOCOL
@@ -270,6 +270,20 @@ def test_the_sweeper_brings_every_run_to_an_end(host: Host) -> None:
         "queued": "timed_out",
         "ended": "succeeded",
     }
+
+
+def test_what_there_is_of_a_run_is_compared_however_late_somebody_looks() -> None:
+    store, rescued = Store(Memory()), list[str]()
+    request = request_of({"run": "late", "puzzle": f"sha256:{'0' * 64}", "deadline": 10.0, "enqueued_at": 1000.0})
+    register(store, request)
+    store.put_record("late", "plan", {"pool_best": None})
+    late = 1010.0 + 10 * GIVE_UP_SECONDS
+    for _ in range(2):
+        sweep(store, rescued.append, 1000.0, now=late)
+    assert rescued == ["late"]
+    assert state_of(store, "late") == "running"
+    sweep(store, rescued.append, 10_000.0, now=late + GIVE_UP_SECONDS)
+    assert state_of(store, "late") == "timed_out"
 
 
 def test_a_chore_that_fails_stops_no_other() -> None:

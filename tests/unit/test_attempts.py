@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,26 @@ def test_whoever_lost_its_part_stops_and_stores_nothing(begun: Store, monkeypatc
     assert begun.part("run1", "refinement", "cosine.s0") is None
     assert begun.part("run1", "failure", "cosine.s0") is None
     assert begun.checkpoint("run1", "cosine.s0") == {"evaluations": 10**6}  # the other's, further than its own
+
+
+def test_a_clock_that_jumps_beyond_the_deadline_ends_it_with_what_there_is(
+    begun: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refinement, "POLL_SECONDS", 0.0)
+    now = time.time
+    asked = iter(range(400))
+
+    def jump() -> bool:
+        if next(asked) == 20:
+            monkeypatch.setattr(time, "time", lambda: now() + 3600.0)
+        return False
+
+    refine(begun, jump)
+    record = begun.part("run1", "refinement", "cosine.s0")
+    assert record
+    assert record["stopped"] == "budget"
+    assert record["cut_by_deadline"]
+    assert record["evaluations"] < 400
 
 
 def test_what_is_done_is_not_done_again(begun: Store) -> None:
