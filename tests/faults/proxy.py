@@ -11,29 +11,48 @@ from contextlib import contextmanager, suppress
 class Proxy:
     """Forwards every connection to a port of this host, while it is open."""
 
-    def __init__(self, target: int, before: Callable[[], None] = lambda: None) -> None:
-        """``before`` is called before anything that a client sends is passed on."""
+    def __init__(self, target: int, before: Callable[[], None]) -> None:
+        """``before`` is called before anything that a client sends is passed on; what it raises ends the connection."""
         self.target, self.before = target, before
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
         self.open = threading.Event()
         self.open.set()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.sockets: list[socket.socket] = [self.listener]
+        self.threads: list[threading.Thread] = []
+        self._start(self._accept)
+
+    def close(self) -> None:
+        """Ends all connections."""
+        for end in self.sockets:
+            _shut(end)
+        self.open.set()
+        for thread in self.threads:
+            thread.join()
+        for end in self.sockets:
+            end.close()
+
+    def _start(self, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
+        self.threads.append(thread)
+        thread.start()
 
     def _accept(self) -> None:
-        with suppress(OSError):  # closed
+        with suppress(OSError):  # shut
             while True:
                 client, _ = self.listener.accept()
-                threading.Thread(target=self._connect, args=(client,), daemon=True).start()
+                self.sockets.append(client)
+                self._start(self._forward, client)
 
-    def _connect(self, client: socket.socket) -> None:
+    def _forward(self, client: socket.socket) -> None:
         self.open.wait()
         try:
             server = socket.create_connection(("127.0.0.1", self.target))
         except OSError:
-            client.close()
+            _shut(client)
             return
-        threading.Thread(target=self._pump, args=(server, client, lambda: None), daemon=True).start()
+        self.sockets.append(server)
+        self._start(self._pump, server, client, lambda: None)
         self._pump(client, server, self.before)
 
     def _pump(self, source: socket.socket, sink: socket.socket, before: Callable[[], None]) -> None:
@@ -42,9 +61,14 @@ class Proxy:
                 self.open.wait()
                 before()
                 sink.sendall(data)
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        _shut(source)
+        _shut(sink)
+
+
+def _shut(end: socket.socket) -> None:
+    """Ends a connection, so that whoever reads from it wakes."""
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
@@ -54,5 +78,4 @@ def forwarding(target: int, before: Callable[[], None] = lambda: None) -> Iterat
     try:
         yield proxy
     finally:
-        proxy.open.set()
-        proxy.listener.close()
+        proxy.close()
