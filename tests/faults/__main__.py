@@ -62,7 +62,7 @@ def done(scenario: Scenario, seed: int) -> bool:
             for log in sorted(Path(folder).rglob("worker-*.log")):
                 click.echo(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}", err=True)
     row = as_row(scenario, found, verdict)
-    click.echo(f"{time.monotonic() - began:6.0f} s  " + "  ".join(row))
+    click.echo(f"{time.monotonic() - began:6.0f} s  " + "  ".join([*row, found.said]))
     put_row(PAGE, row)
     return verdict != "NOT HELD"
 
