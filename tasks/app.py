@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, cast
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
-from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown
+from kombu.transport import TRANSPORT_ALIASES
 
 from config.settings import settings
 from tasks.chores import Chore, do_chores
@@ -37,6 +38,7 @@ PATIENCE_SECONDS = 60.0
 HAND_BACK_SECONDS = 1.0
 """Between taking a task that cannot be done here, or not now, and handing it back."""
 
+TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "tasks.transport:Transport"))
 app = Celery("pairing")
 app.config_from_object("config.celeryconfig")
 app.steps["consumer"].add(StopFile)
@@ -56,6 +58,7 @@ def prepare_worker(sender: Any, **_: Any) -> None:
         os.environ.setdefault(name, "1")
     import tasks.stages
 
+    interrupt_softly(sender)
     # Asked here and not when it is ready: by then a stop file may have taken it off its queues.
     if "pairing.pool" in sender.app.amqp.queues.consume_from:
         import tasks.comparison
@@ -114,11 +117,18 @@ def interrupted() -> bool:
     return interruption.is_set()
 
 
-@worker_shutting_down.connect  # type: ignore[untyped-decorator]
-def interrupt(how: str = "", **_: Any) -> None:
-    """Has refinements save their checkpoints and hand themselves back, unless the worker waits for them (warm)."""
-    if how.lower() != "warm":
+def interrupt_softly(worker: Any) -> None:
+    """Has refinements save their checkpoints and hand themselves back at the beginning of a soft shutdown.
+
+    Celery says that a worker is shutting down only when that is over.
+    """
+    wait = worker.wait_for_soft_shutdown
+
+    def interrupt_and_wait() -> None:
         interruption.set()
+        wait()
+
+    worker.wait_for_soft_shutdown = interrupt_and_wait
 
 
 @cache

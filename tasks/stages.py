@@ -67,6 +67,8 @@ def _done(
     except (BrokerError, InterruptedTaskError, SupersededError):
         raise  # nobody's failure: the task is done again
     except Exception as error:  # one method's failure must never cost the others their comparison
+        if _is_end_of_process(error):
+            raise SystemExit from error
         unexpected = not isinstance(error, PairingError)
         detail = traceback.format_exc() if unexpected else ""
         text = f"{type(error).__name__}: {error}" if unexpected else str(error)
@@ -75,6 +77,11 @@ def _done(
         store.put_part(run, "failure", part, {"stage": stage, "error": text, "traceback": detail})
     times = {"seconds": time.monotonic() - wall, "cpu": time.process_time() - cpu}
     store.put_part(run, "times", f"{stage}.{part}", times)
+
+
+def _is_end_of_process(error: BaseException | None) -> bool:
+    """Whether an error is what compiled code makes of the exit that a worker tells its process to take."""
+    return error is not None and (isinstance(error, SystemExit) or _is_end_of_process(error.__cause__))
 
 
 def _needless(store: Store, run: str, method: str) -> bool:

@@ -165,6 +165,21 @@ def test_a_clock_that_jumps_beyond_the_deadline_ends_it_with_what_there_is(
     assert record["evaluations"] < 400
 
 
+def test_what_compiled_code_makes_of_the_end_of_its_process_is_no_failure(
+    begun: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: Any, **__: Any) -> None:
+        try:
+            raise SystemExit(-241)
+        except SystemExit as end:
+            raise SystemError("returned a result with an exception set") from end
+
+    monkeypatch.setattr(stages, "refine", ended)
+    with pytest.raises(SystemExit):
+        refine(begun)
+    assert begun.parts("run1", "failure") == {}
+
+
 def test_what_is_done_is_not_done_again(begun: Store) -> None:
     refine(begun)
     attempts = begun.parts("run1", "attempt")
