@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -39,6 +40,7 @@ def main(seed: int | None, names: Sequence[str], listed: bool) -> None:
     chosen = [scenario for scenario in SCENARIOS if not names or scenario.name in names]
     if len(chosen) < len(set(names)):
         raise click.UsageError("no scenario has such a name; --list shows them")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers end with it
     seed = secrets.randbelow(10**6) if seed is None else seed
     click.echo(f"Seed {seed} (--seed {seed} does the same damage again)")
     held = [done(scenario, seed) for scenario in chosen]
