@@ -20,7 +20,7 @@ ifeq ($(wildcard $(VENV)/bin/python),)
 $(MAIN_STAMP) $(TEST_STAMP): AGAIN
 endif
 
-.PHONY: help solve test check check-code check-tests bench bench-full bench-table clean AGAIN
+.PHONY: help solve test check check-code check-tests bench bench-full bench-table faults clean AGAIN
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -51,6 +51,9 @@ bench-full: $(TEST_STAMP) ## Run the benchmarks on all samples, for hours; calle
 
 bench-table: $(TEST_STAMP) ## Put the last full run's table into the README
 	@$(VENV)/bin/python -m tests.benchmarks --table $(ARGS)
+
+faults: $(TEST_STAMP) ## Do the damage that docs/reliability.md lists, in at most 40 minutes; ARGS='--scenario NAME' for some
+	@$(VENV)/bin/python -m tests.faults $(ARGS)
 
 clean: ## Remove the environment and everything else that is made again; results stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

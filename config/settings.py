@@ -124,6 +124,14 @@ class Settings(BaseSettings):
     flower_address: str = Field(default="127.0.0.1", description="where Flower listens")
     flower_port: int = Field(default=5556, gt=0, lt=65_536, description="and at which port")
     store_lifetime: int = Field(default=86_400, gt=0, description="seconds that a run's state stays in the store")
+    stall_seconds: float = Field(
+        default=600.0,
+        gt=0,
+        description="seconds without a sign of life after which a process of a worker is ended",
+    )
+    worker_memory_bytes: int = Field(
+        default=0, ge=0, description="how much memory each process of a worker may have (Linux); 0: no limit"
+    )
     visibility_timeout: int = Field(
         default=14_400, gt=0, description="seconds after which Redis hands an unfinished task out again"
     )

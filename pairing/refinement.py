@@ -20,20 +20,21 @@ from pairing.puzzle import Array64, Indices, Puzzle
 from pairing.solution import Solution, solution_of
 from pairing.state import EvaluationsSpent, Search, State
 
-End = Literal["solved_elsewhere", "cancelled"]
+End = Literal["solved_elsewhere", "cancelled", "budget"]
 """Why somebody else ends a refinement."""
 
 Pause = Literal["interrupted", "turn_over"]
 """Why a refinement goes on later from its checkpoint: at once, or when the present step is whole."""
 
-Stopped = Literal[End, "solved", "budget", "converged", "failed"]
+Stopped = Literal[End, "solved", "converged", "failed"]
 
 AUTO_STARTS = ("greedy", "norm")
 """The starts that ``auto`` compares after the pool's order; the one of least error is refined."""
 
 POLISH_ROWS = 4096
 PROGRESS_SECONDS = 1.0
-CHECKPOINT_SECONDS = 5.0
+CHECKPOINT_SECONDS = 1.0
+"""Between checkpoints; the first is taken after the first step, so that an attempt that does anything gets further."""
 POLL_SECONDS = 0.25
 
 
@@ -69,7 +70,7 @@ class Hooks:
     """Asked a few times a second."""
     progress: Callable[[Progress], None] = lambda _: None
     checkpoint: Callable[[dict[str, Any]], None] = lambda _: None
-    """Given the state as plain JSON every few seconds and when the refinement is stopped."""
+    """Given the state as plain JSON about once a second and when the refinement is stopped."""
 
 
 class RefinementPaused(Exception):  # noqa: N818 - not an error: it was asked to
@@ -176,8 +177,8 @@ class _Driver:
         self.verification_seconds = 0.0
         self._known: dict[tuple[bytes, bytes], float] = {}
         self._unsolved: bytes | None = None  # the best order whose hash is known to be another
-        self._shown = self._saved = began
-        self._polled = float("-inf")
+        self._shown = began
+        self._polled = self._saved = float("-inf")
 
     def start(self, name: str, pool_order: Indices | None) -> tuple[str, Indices]:
         """The name of the start and its order; of several the one of least error on a sample of rows."""

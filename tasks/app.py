@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, ParamSpec, cast
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
-from celery.signals import worker_init, worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown
 
 from config.settings import settings
 from tasks.chores import Chore, do_chores
 from tasks.errors import BrokerError, RecordError
+from tasks.limits import begin_watch, end_watch, limit_memory
 from tasks.protocol import OtherProtocolError, check_protocol
 from tasks.request import SCHEMA_VERSION, check_part
 from tasks.stop_file import StopFile
@@ -58,12 +59,19 @@ def prepare_worker(sender: Any, **_: Any) -> None:
         os.environ.setdefault(name, "1")
     import tasks.stages
 
+    interrupt_softly(sender)
     # Asked here and not when it is ready: by then a stop file may have taken it off its queues.
     if "pairing.pool" in sender.app.amqp.queues.consume_from:
         import tasks.comparison
         import tasks.planning  # noqa: F401
 
         worker_ready.connect(begin_chores)
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def prepare_process(**_: Any) -> None:
+    """Limits the memory of a child of the worker."""
+    limit_memory(settings().worker_memory_bytes)
 
 
 def begin_chores(**_: Any) -> None:
@@ -103,11 +111,24 @@ interruption = multiprocessing.get_context("fork").Event()
 """Set in a worker, for its children to see, when it is about to end."""
 
 
-@worker_shutting_down.connect  # type: ignore[untyped-decorator]
-def interrupt(how: str = "", **_: Any) -> None:
-    """Has refinements save their checkpoints and hand themselves back, unless the worker waits for them (warm)."""
-    if how.lower() != "warm":
+def interrupted() -> bool:
+    """Whether this worker is about to end. That a task asks is a sign of life."""
+    begin_watch(settings().stall_seconds)
+    return interruption.is_set()
+
+
+def interrupt_softly(worker: Any) -> None:
+    """Has refinements save their checkpoints and hand themselves back at the beginning of a soft shutdown.
+
+    Celery says that a worker is shutting down only when that is over.
+    """
+    wait = worker.wait_for_soft_shutdown
+
+    def interrupt_and_wait() -> None:
         interruption.set()
+        wait()
+
+    worker.wait_for_soft_shutdown = interrupt_and_wait
 
 
 @cache
@@ -146,7 +167,7 @@ def pool_address() -> PoolAddress:
 
 
 def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
-    """Hands a task back to the queue where another worker has to do it, or this one later."""
+    """Watches a task, and hands it back to the queue where another worker has to do it, or this one later."""
     signature = inspect.signature(work)
 
     @functools.wraps(work)
@@ -159,6 +180,7 @@ def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
         task = cast(Task, given.pop("self"))
         check_part(**given)
         run: str = given["run"]
+        begin_watch(settings().stall_seconds)
         try:
             check_protocol(store(), run)
             work(*args, **kw)
@@ -180,6 +202,8 @@ def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
             raise Reject("this worker is about to end", requeue=True) from None
         except SupersededError:
             raise Ignore from None
+        finally:
+            end_watch()
 
     return checked
 
@@ -246,7 +270,7 @@ def refinement(self: Task, run: str, method: str, seed: int) -> None:  # noqa: A
     """Orders the blocks of a method's pairing."""
     from tasks import stages
 
-    stages.refinement(store(), puzzles(), run, method, seed, interruption.is_set, crowded)
+    stages.refinement(store(), puzzles(), run, method, seed, interrupted, crowded)
 
 
 @app.task(name="pairing.comparison", bind=True)  # type: ignore[untyped-decorator]

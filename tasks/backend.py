@@ -105,15 +105,21 @@ class Redis:
     def __init__(self, url: str, prefix: str = "", lifetime: int = 86_400, patience: float = 0.0) -> None:
         """Connects when first used. ``lifetime`` is in seconds.
 
-        A server that cannot be reached is tried again for about ``patience`` seconds before that is an error.
+        A server that cannot be reached, or is full, is tried again for about ``patience`` seconds before that is an
+        error.
         """
         import redis
         from redis.backoff import ConstantBackoff
+        from redis.exceptions import OutOfMemoryError
         from redis.retry import Retry
 
-        retry = Retry(ConstantBackoff(RETRY_SECONDS), int(patience / RETRY_SECONDS))
         self._client: Any = redis.Redis.from_url(
-            url, socket_connect_timeout=5, socket_timeout=60, health_check_interval=30, retry=retry
+            url,
+            socket_connect_timeout=5,
+            socket_timeout=60,
+            health_check_interval=30,
+            retry=Retry(ConstantBackoff(RETRY_SECONDS), int(patience / RETRY_SECONDS)),
+            retry_on_error=[OutOfMemoryError],
         )
         self._prefix, self._lifetime = prefix, lifetime
         at = self._client.connection_pool.connection_kwargs

@@ -57,9 +57,9 @@ def state_of(store: Store, run: str) -> str | None:
 def sweep(store: Store, rescue: Callable[[str], None], lifetime: float, now: float | None = None) -> list[str]:
     """Brings every run that is past its deadline to an end; those that it had something to do for.
 
-    ``rescue`` enqueues a run's comparison, once: of whatever there is, where the chord did not fire. A run that has no
-    end long after that is recorded as timed out; or forgotten, where it was enqueued more than the store's
-    ``lifetime`` (seconds) ago: its end may have been recorded and be forgotten by now.
+    ``rescue`` enqueues a run's comparison, once: of whatever there is, where the chord did not fire, and however late
+    somebody looks. A run that has no end long after that is recorded as timed out; or forgotten, where it was enqueued
+    more than the store's ``lifetime`` (seconds) ago: its end may have been recorded and be forgotten by now.
     """
     now = time.time() if now is None else now
     swept = []
@@ -74,12 +74,16 @@ def _sweep(store: Store, rescue: Callable[[str], None], lifetime: float, now: fl
     run, late = entry["run"], now - entry["deadline_at"]
     if late < RESCUE_SECONDS or store.record(run, "end") is not None:
         return False
-    if late >= GIVE_UP_SECONDS and now - entry["enqueued_at"] >= lifetime:
+    rescued = store.record(run, "rescue")
+    if rescued is None and store.record(run, "plan") is not None:
+        if store.put_new_record(run, "rescue", {"at": now}):
+            rescue(run)
+    elif late < GIVE_UP_SECONDS or (rescued and now - rescued["at"] < GIVE_UP_SECONDS - RESCUE_SECONDS):
+        return False
+    elif now - entry["enqueued_at"] >= lifetime:
         store.forget(run)
-    elif late >= GIVE_UP_SECONDS:
+    else:
         finish(store, run, "timed_out", "no worker brought it to an end by its deadline", 4)
-    elif store.record(run, "plan") is not None and store.claim(run, "rescue"):
-        rescue(run)
     return True
 
 

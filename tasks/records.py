@@ -113,6 +113,10 @@ class _Checkpoint(_Record):
     seconds: _Positive = 0.0
 
 
+class _Rescue(_Record):
+    at: _Time
+
+
 class _Stored(_Record):
     id: _Count
     method: str
@@ -185,6 +189,7 @@ _MODELS: dict[str, type[_Record]] = {
     "refinement": _Refinement,
     "checkpoint": _Checkpoint,
     "stored": _Stored,
+    "rescue": _Rescue,
     "outcome": _Outcome,
     "summary": _Summary,
 }

@@ -81,17 +81,27 @@ def _done(
     except (BrokerError, InterruptedTaskError, SupersededError, TurnOverError):
         raise  # nobody's failure: the task is done again
     except Exception as error:  # one method's failure must never cost the others their comparison
+        if _is_end_of_process(error):
+            raise SystemExit from error
         unexpected = not isinstance(error, PairingError)
         detail = traceback.format_exc() if unexpected else ""
         text = f"{type(error).__name__}: {error}" if unexpected else str(error)
+        if isinstance(error, MemoryError):
+            text += "; a worker's process may have more with PAIRING_WORKER_MEMORY_BYTES, or on a larger host"
         store.put_part(run, "failure", part, {"stage": stage, "error": text, "traceback": detail})
     times = {"seconds": time.monotonic() - wall, "cpu": time.process_time() - cpu}
     store.put_part(run, "times", f"{stage}.{part}", times)
 
 
+def _is_end_of_process(error: BaseException | None) -> bool:
+    """Whether an error is what compiled code makes of the exit that a worker tells its process to take."""
+    return error is not None and (isinstance(error, SystemExit) or _is_end_of_process(error.__cause__))
+
+
 def _needless(store: Store, run: str, method: str) -> bool:
-    """Whether a method has failed already, or its run was cancelled."""
-    return _known(store, run, "failure", method) or store.announced(run) == "cancelled"
+    """Whether a method has failed already, or its run was cancelled or has ended without it."""
+    failed = _known(store, run, "failure", method)
+    return failed or store.announced(run) == "cancelled" or store.record(run, "end") is not None
 
 
 def _known(store: Store, run: str, kind: str, part: str) -> bool:
@@ -218,6 +228,11 @@ def _refinement(
         raise MethodError(f"the pairing of '{method}' is not in the store (any more); enqueue the run again")
     check_blocks(record["pairs"], puzzle, f"the pairing of '{method}'")
 
+    def announced() -> str | None:
+        if time.time() > request.deadline_at - RESERVE_SECONDS:  # by its own clock it may have time left: clocks jump
+            return "budget"
+        return store.announced(run)
+
     def save(state: dict[str, Any]) -> None:
         if owns(store, run, attempt, owner):  # whoever has taken over may be further by now
             store.put_checkpoint(run, part, state)
@@ -230,7 +245,7 @@ def _refinement(
         sure=is_sure(record["confidence"]),
         used=used,
         owned=lambda: owns(store, run, attempt, owner),
-        announced=lambda: store.announced(run),
+        announced=announced,
         interrupted=interrupted,
         crowded=crowded,
     )

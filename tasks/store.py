@@ -24,7 +24,7 @@ RUNS = "pairing.runs"
 STOPS = (b"solved_elsewhere", b"cancelled")
 
 KEYS = (
-    *("request", "plan", "summary", "outcome", "end", "stop", "matrices", "claim.published", "claim.rescue"),
+    *("request", "plan", "summary", "outcome", "end", "stop", "matrices", "claim.published", "rescue"),
     *("assignment", "refinement", "progress", "failure", "times", "checkpoint", "attempt", "stored"),
 )
 """Everything that is kept of a run."""

@@ -1,4 +1,9 @@
-"""kombu's Redis transport, but for one thing: what stands in a queue and is no message ends no worker."""
+"""kombu's Redis transport, but for two things that cost it tasks or workers.
+
+A message that was handed out again keeps its delivery tag there. When the worker that had it first finds itself
+superseded and acknowledges it, the note of who has it now goes, and if that worker is lost then, the task is lost with
+it. And what stands in a queue and is no message ends the worker that takes it.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +17,17 @@ logger = logging.getLogger(__name__)
 
 
 class Channel(redis.Channel):
-    """A channel that leaves out what it cannot read; it has been taken off the queue by then."""
+    """A channel with a new tag for every delivery, which leaves out what it cannot read."""
+
+    def _do_restore_message(self, payload: dict[str, Any], *arguments: Any, **options: Any) -> None:
+        payload["properties"]["delivery_tag"] = self._next_delivery_tag()  # type: ignore[no-untyped-call]
+        super()._do_restore_message(payload, *arguments, **options)  # type: ignore[no-untyped-call]
 
     def _brpop_read(self, **options: Any) -> bool:
         try:
             return bool(super()._brpop_read(**options))  # type: ignore[no-untyped-call]
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            # It has been taken off the queue by now.
             logger.error("something in a queue is no message, and was removed: %s", type(error).__name__)
             raise Empty from None
 

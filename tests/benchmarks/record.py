@@ -74,15 +74,15 @@ def markdown_table(figures: Iterable[Figure]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
 
 
-def put_between_marks(file: Path, text: str) -> None:
+def put_between_marks(file: Path, text: str, start_mark: str = START_MARK, end_mark: str = END_MARK) -> None:
     """Replaces what stands between the two marks in a file by ``text``.
 
     Raises:
         InputError: the file lacks the marks.
     """
     content = file.read_text(encoding="utf-8")
-    before, start, rest = content.partition(START_MARK)
-    _, end, after = rest.partition(END_MARK)
+    before, start, rest = content.partition(start_mark)
+    _, end, after = rest.partition(end_mark)
     if not (start and end):
-        raise InputError(f"{file}: has no lines '{START_MARK}' and '{END_MARK}'; put them where the table belongs")
+        raise InputError(f"{file}: has no lines '{start_mark}' and '{end_mark}'; put them where the table belongs")
     file.write_text(f"{before}{start}\n{text}\n{end}{after}", encoding="utf-8")

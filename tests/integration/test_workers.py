@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 import redis
 from celery import Celery
-from kombu import Connection
+from kombu import Connection, Queue
 
-from tasks.backend import Redis
+from tasks.app import app
+from tasks.backend import Memory, Redis
 from tasks.chores import Chore, do_chores
 from tasks.lifecycle import GIVE_UP_SECONDS, RESCUE_SECONDS, finish, register, state_of, sweep
 from tasks.protocol import PROTOCOL
@@ -224,6 +225,34 @@ def test_a_refinement_goes_on_elsewhere_when_its_worker_is_stopped(host: Host) -
     assert host.store.parts("moved", "attempt")["refinement.trace.s0"]["count"] == 1
 
 
+def test_who_had_a_message_before_takes_nothing_from_who_has_it_now(redis_url: str) -> None:
+    prefix = f"test-{secrets.token_hex(6)}:"
+    options = {"global_keyprefix": prefix, "visibility_timeout": 0}
+    with app.connection_for_read(redis_url, transport_options=options) as connection:
+        first, second, third = (Queue("pairing.pool")(connection.channel()) for _ in range(3))
+        first.declare()
+        with connection.Producer() as producer:
+            producer.publish("hello", routing_key="pairing.pool")
+        lost = first.get()
+        second.channel.qos.restore_visible(interval=1)  # its time is over: it is handed out again
+        taken = second.get()
+        lost.ack()
+        second.channel.qos.restore_visible(interval=1)  # the second is lost too
+        again = third.get()
+        assert [message.payload for message in (lost, taken, again)] == ["hello"] * 3
+        again.ack()
+        third.channel.qos.restore_visible(interval=1)
+        assert third.get() is None
+        first.delete()
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_a_broker_behind_tls_stays_so(scheme: str) -> None:
+    with app.connection_for_read(f"{scheme}://broker.example/0") as connection:
+        assert bool(connection.ssl) == (scheme == "rediss")
+        assert connection.transport.Channel.__module__ == "tasks.transport"
+
+
 def test_a_task_of_another_protocol_waits_for_a_worker_of_that(host: Host) -> None:
     host.enqueue("newer")
     with host.worker("--role", "plan"):
@@ -272,6 +301,20 @@ def test_the_sweeper_brings_every_run_to_an_end(host: Host) -> None:
         "queued": "timed_out",
         "ended": "succeeded",
     }
+
+
+def test_what_there_is_of_a_run_is_compared_however_late_somebody_looks() -> None:
+    store, rescued = Store(Memory()), list[str]()
+    request = request_of({"run": "late", "puzzle": f"sha256:{'0' * 64}", "deadline": 10.0, "enqueued_at": 1000.0})
+    register(store, request)
+    store.put_record("late", "plan", {"pool_best": None})
+    late = 1010.0 + 10 * GIVE_UP_SECONDS
+    for _ in range(2):
+        sweep(store, rescued.append, 1000.0, now=late)
+    assert rescued == ["late"]
+    assert state_of(store, "late") == "running"
+    sweep(store, rescued.append, 10_000.0, now=late + GIVE_UP_SECONDS)
+    assert state_of(store, "late") == "timed_out"
 
 
 def test_a_chore_that_fails_stops_no_other() -> None:

@@ -38,10 +38,13 @@ Found = TypeVar("Found")
 _METHODS = '''\
 """Pairing methods that came with another package."""
 
+import ctypes
+import itertools
 import json
 import os
 import signal
 import time
+from collections import deque
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +67,21 @@ def kills_worker(puzzle):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def crashes(puzzle):
+    """Reads where there is nothing."""
+    ctypes.string_at(0)
+
+
+def hangs(puzzle):
+    """Stays inside one C call for hours, holding the interpreter's lock all the while."""
+    deque(itertools.repeat(None, 10**13), maxlen=0)
+
+
+def takes_memory(puzzle):
+    """Asks for two gigabytes."""
+    return weights.trace(puzzle) + np.zeros(2**28)[0]
+
+
 def at_the_gate(puzzle):
     """The pairs that the test tells it, as soon as it does."""
     gate = Path(os.environ["THIRD_PARTY_GATE"])
@@ -71,7 +89,7 @@ def at_the_gate(puzzle):
         time.sleep(0.01)
     return np.eye(puzzle.blocks)[json.loads(gate.read_text())]
 '''
-THIRD_PARTY = ("raises", "wrong_shape", "kills_worker", "at_the_gate")
+THIRD_PARTY = ("raises", "wrong_shape", "kills_worker", "crashes", "hangs", "takes_memory", "at_the_gate")
 """Names of the methods that `third_party_methods` offers."""
 
 

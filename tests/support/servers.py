@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -138,7 +138,7 @@ def run_redis(folder: Path | None = None, port: int | None = None, address: str 
         ServerMissing: there is none on this machine, or it does not start.
     """
     if folder is None:
-        with _folder("pairing-redis-") as own, run_redis(own, port, address) as url:
+        with made_redis() as made, run_redis(made.folder, port or made.port, address) as url:
             yield url
         return
     program = _redis_program(folder)
@@ -160,6 +160,25 @@ def run_redis(folder: Path | None = None, port: int | None = None, address: str 
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     with _running([program, folder / "redis.conf"], folder, lambda: _ping(url)):
         yield url
+
+
+@dataclass(frozen=True)
+class RedisMade:
+    """A Redis server that may be started and ended any number of times, always at the same port and on its data."""
+
+    folder: Path
+    port: int
+
+    def running(self) -> AbstractContextManager[str]:
+        """Runs the server for the block: its URL."""
+        return run_redis(self.folder, self.port)
+
+
+@contextmanager
+def made_redis() -> Iterator[RedisMade]:
+    """A Redis server that is ready to be started; see ``run_redis``."""
+    with _folder("pairing-redis-") as folder:
+        yield RedisMade(folder, free_port())
 
 
 def free_port() -> int:

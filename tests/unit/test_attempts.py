@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from tasks.attempts import (
     take_back_attempt,
 )
 from tasks.backend import Memory
+from tasks.lifecycle import finish
 from tasks.planning import keep, plan
 from tasks.protocol import OtherProtocolError, check_protocol
 from tasks.puzzles import Puzzles, remember
@@ -193,6 +195,41 @@ def test_whoever_lost_its_part_stops_and_stores_nothing(begun: Store, monkeypatc
     assert begun.checkpoint("run1", "cosine.s0") == {"evaluations": 10**6}  # the other's, further than its own
 
 
+def test_a_clock_that_jumps_beyond_the_deadline_ends_it_with_what_there_is(
+    begun: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refinement, "POLL_SECONDS", 0.0)
+    now = time.time
+    asked = iter(range(400))
+
+    def jump() -> bool:
+        if next(asked) == 20:
+            monkeypatch.setattr(time, "time", lambda: now() + 3600.0)
+        return False
+
+    refine(begun, jump)
+    record = begun.part("run1", "refinement", "cosine.s0")
+    assert record
+    assert record["stopped"] == "budget"
+    assert record["cut_by_deadline"]
+    assert record["evaluations"] < 400
+
+
+def test_what_compiled_code_makes_of_the_end_of_its_process_is_no_failure(
+    begun: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_: Any, **__: Any) -> None:
+        try:
+            raise SystemExit(-241)
+        except SystemExit as end:
+            raise SystemError("returned a result with an exception set") from end
+
+    monkeypatch.setattr(stages, "refine", ended)
+    with pytest.raises(SystemExit):
+        refine(begun)
+    assert begun.parts("run1", "failure") == {}
+
+
 def test_what_is_done_is_not_done_again(begun: Store) -> None:
     refine(begun)
     attempts = begun.parts("run1", "attempt")
@@ -201,8 +238,12 @@ def test_what_is_done_is_not_done_again(begun: Store) -> None:
     assert begun.parts("run1", "attempt") == attempts
 
 
-def test_a_cancelled_run_is_not_worked_on(begun: Store) -> None:
-    begun.announce("run1", "cancelled")
+@pytest.mark.parametrize("way", ["cancelled", "ended"])
+def test_a_run_that_needs_nothing_more_is_not_worked_on(begun: Store, way: str) -> None:
+    if way == "cancelled":
+        begun.announce("run1", "cancelled")
+    else:
+        finish(begun, "run1", "timed out", "as asked")
     refine(begun)
     assert begun.part("run1", "refinement", "cosine.s0") is None
     assert begun.part("run1", "attempt", PART) is None

@@ -64,6 +64,14 @@ def test_a_stopped_refinement_leaves_a_checkpoint(calls: int) -> None:
     assert saved
 
 
+def test_the_first_step_is_saved_however_soon_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pairing.refinement.CHECKPOINT_SECONDS", 1000.0)
+    planted: Planted = unreachable(5, 9)
+    found, saved = checkpoints_of(planted.puzzle, planted.pairs, start="random", limits=allowing(500))
+    assert len(saved) == 1
+    assert 0 < json.loads(saved[0])["evaluations"] < found.evaluations
+
+
 def test_consensus_of_one_block() -> None:
     assert similarity(plant(0, blocks=1).puzzle, "consensus").shape == (1, 1)
 

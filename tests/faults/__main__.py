@@ -1,0 +1,73 @@
+"""Does every fault at full length, prints a line for each, and keeps docs/reliability.md's table."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from tests.faults.scenario import Scenario
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+
+
+@click.command()
+@click.option("--seed", type=click.IntRange(min=0), help="what is hit, and when, by chance: repeats a call's damage")
+@click.option("--scenario", "names", multiple=True, metavar="NAME", help="only this one; repeatable")
+@click.option("--list", "listed", is_flag=True, help="do nothing; list the scenarios")
+def main(seed: int | None, names: Sequence[str], listed: bool) -> None:
+    """Do the damage that docs/reliability.md lists, and write there what came of it."""
+    from tests.faults.scenarios import SCENARIOS
+
+    if listed:
+        for scenario in SCENARIOS:
+            click.echo(f"{scenario.name:<20} {scenario.what}")
+        return
+    chosen = [scenario for scenario in SCENARIOS if not names or scenario.name in names]
+    if len(chosen) < len(set(names)):
+        raise click.UsageError("no scenario has such a name; --list shows them")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers end with it
+    seed = secrets.randbelow(10**6) if seed is None else seed
+    click.echo(f"Seed {seed} (--seed {seed} does the same damage again)")
+    held = [done(scenario, seed) for scenario in chosen]
+    sys.exit(0 if all(held) else 1)
+
+
+def done(scenario: Scenario, seed: int) -> bool:
+    """Does a scenario, prints its line and puts its row into the page: whether it held, or could not be done here."""
+    from tests.faults.scenario import Found, Skipped
+    from tests.faults.table import as_row, put_row
+
+    began, verdict, found = time.monotonic(), "held", Found()
+    with tempfile.TemporaryDirectory(prefix="pairing-faults-") as folder:
+        try:
+            found = scenario.work(Path(folder), scenario.full, random.Random(f"{seed} {scenario.name}"))
+        except Skipped as reason:
+            verdict = f"not done: {reason}"
+        except Exception:  # the others are to be done all the same
+            verdict = "NOT HELD"
+            traceback.print_exc()
+            for log in sorted(Path(folder).rglob("worker-*.log")):
+                click.echo(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}", err=True)
+    row = as_row(scenario, found, verdict)
+    click.echo(f"{time.monotonic() - began:6.0f} s  " + "  ".join([*row, found.said]))
+    put_row(PAGE, row)
+    return verdict != "NOT HELD"
+
+
+if __name__ == "__main__":
+    main()

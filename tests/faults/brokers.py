@@ -1,0 +1,112 @@
+"""Damage to Redis and to the network before it."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import redis
+
+from tests.faults.processes import start_workers
+from tests.faults.proxy import forwarding
+from tests.faults.scenario import FULL, Found, Scenario, Size, disturb
+from tests.faults.site import open_site
+
+
+def broker_killed(folder: Path, size: Size, rng: random.Random) -> Found:
+    """SIGKILL to Redis, which is started again on its append-only file."""
+    with open_site(folder, visibility=size.visibility) as site:
+        start_workers(site, size)
+
+        def damage(run: str, flying: dict[str, int]) -> float:
+            before = site.standing(run)
+            site.broker.kill()
+            time.sleep(size.outage)
+            site.broker.start()
+            return site.taken_up(run, before, set(flying))
+
+        return disturb(site, size, rng, damage)
+
+
+def broker_paused(folder: Path, size: Size, rng: random.Random) -> Found:
+    """SIGSTOP to Redis: connections stay, and nothing is answered."""
+    with open_site(folder, visibility=size.visibility) as site:
+        start_workers(site, size)
+
+        def damage(run: str, flying: dict[str, int]) -> float:
+            os.kill(site.broker.pid, signal.SIGSTOP)
+            time.sleep(size.outage)
+            os.kill(site.broker.pid, signal.SIGCONT)
+            return site.taken_up(run, site.standing(run), set(flying))
+
+        return disturb(site, size, rng, damage)
+
+
+def worker_cut_off(folder: Path, size: Size, rng: random.Random) -> Found:
+    """Nothing gets through between Redis and one worker, which has a refinement; then it comes back."""
+    with open_site(folder, visibility=size.visibility) as site, forwarding(site.broker.made.port) as proxy:
+        through = site.broker.url.replace(f":{site.broker.made.port}/", f":{proxy.port}/")
+        far = site.start_worker(processes=size.processes, PAIRING_BROKER_URL=through)
+        start_workers(site, size)
+
+        def damage(run: str, flying: dict[str, int]) -> float:
+            hit = {part for part, pid in flying.items() if pid in far.pids} or set(flying)
+            proxy.open.clear()
+            began = time.monotonic()
+            took = site.taken_up(run, site.standing(run), hit)
+            time.sleep(max(0.0, size.outage - (time.monotonic() - began)))
+            proxy.open.set()
+            return took
+
+        return disturb(site, size, rng, damage)
+
+
+def broker_full(folder: Path, size: Size, rng: random.Random) -> Found:
+    """Redis takes no more (``maxmemory``) while refinements are in flight; then there is room again."""
+    with open_site(folder, visibility=size.visibility) as site:
+        start_workers(site, size)
+
+        def damage(run: str, flying: dict[str, int]) -> float:
+            with redis.Redis.from_url(site.broker.url) as client:
+                client.config_set("maxmemory", 1)
+                time.sleep(size.outage)
+                client.config_set("maxmemory", 0)
+            return site.taken_up(run, site.standing(run), set(flying))
+
+        return disturb(site, size, rng, damage)
+
+
+SCENARIOS = (
+    Scenario(
+        name="broker-killed",
+        what="Redis killed (SIGKILL) and started again, AOF on",
+        holds="the run ends, nothing in flight becomes a failure",
+        work=broker_killed,
+        full=Size(times=3, evaluations=FULL, outage=10.0, between=8.0, visibility=10),
+    ),
+    Scenario(
+        name="broker-paused",
+        what="Redis paused (SIGSTOP)",
+        holds="the same; no winner twice",
+        work=broker_paused,
+        full=Size(times=1, evaluations=FULL, outage=30.0, visibility=10),
+    ),
+    Scenario(
+        name="worker-cut-off",
+        what="one worker cut off from the network",
+        holds="the same; no winner twice",
+        work=worker_cut_off,
+        short=Size(workers=1),
+        full=Size(times=1, evaluations=FULL, outage=60.0, visibility=10, workers=1),
+    ),
+    Scenario(
+        name="broker-full",
+        what="Redis takes no more (maxmemory) in the middle of a run",
+        holds="the run goes on when there is room again",
+        work=broker_full,
+        full=Size(times=2, evaluations=FULL, outage=20.0, between=5.0, visibility=10),
+    ),
+)

@@ -1,0 +1,114 @@
+"""Damage to processes: a worker's child, a whole worker, a service that is restarted."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from tests.faults.scenario import FULL, Found, Scenario, Size, disturb
+from tests.faults.site import PATIENCE, Site, Worker, open_site
+
+TAKEN_UP_SECONDS = 20.0
+"""After the visibility timeout, by which a lost worker's task is worked on elsewhere."""
+
+SOFT_SHUTDOWN_SECONDS = 10.0
+
+
+def child_killed(folder: Path, size: Size, rng: random.Random) -> Found:
+    """SIGKILL to a random child that has a refinement in flight."""
+    with open_site(folder, visibility=size.visibility) as site:
+        start_workers(site, size)
+
+        def damage(run: str, flying: dict[str, int]) -> float:
+            part = rng.choice(sorted(flying))
+            with suppress(ProcessLookupError):
+                os.kill(flying[part], signal.SIGKILL)
+            return site.taken_up(run, site.standing(run), {part})
+
+        return disturb(site, size, rng, damage)
+
+
+def worker_killed(folder: Path, size: Size, rng: random.Random) -> Found:
+    """SIGKILL to all processes of a worker that has a refinement in flight; a new one is started."""
+    with open_site(folder, visibility=size.visibility) as site:
+        start_workers(site, size)
+
+        def damage(run: str, flying: dict[str, int]) -> float:
+            worker = owner(site, flying, rng)
+            hit = {part for part, pid in flying.items() if pid in worker.pids}
+            worker.kill()
+            site.workers.remove(worker)
+            before = site.standing(run)
+            began = time.monotonic()
+            site.start_worker(processes=size.processes)
+            site.taken_up(run, before, hit)
+            took = time.monotonic() - began
+            assert took <= size.visibility + TAKEN_UP_SECONDS
+            return took
+
+        return disturb(site, size, rng, damage)
+
+
+def service_restarted(folder: Path, size: Size, rng: random.Random) -> Found:
+    """SIGTERM to a worker whose unit says REMAP_SIGTERM=SIGQUIT, while it has a refinement; a new one is started."""
+    with open_site(folder, visibility=3600) as site:  # nothing but the worker's own word moves its tasks
+        start_workers(site, size, REMAP_SIGTERM="SIGQUIT")
+
+        def damage(run: str, flying: dict[str, int]) -> float:
+            worker = owner(site, flying, rng)
+            hit = {part for part, pid in flying.items() if pid in worker.pids}
+            before = site.standing(run)
+            began = time.monotonic()
+            worker.process.send_signal(signal.SIGTERM)
+            worker.process.wait(PATIENCE)
+            assert time.monotonic() - began <= SOFT_SHUTDOWN_SECONDS + 5
+            stood = {part: site.store.checkpoint(run, part) for part in hit}
+            site.workers.remove(worker)
+            site.start_worker(processes=size.processes, REMAP_SIGTERM="SIGQUIT")
+            site.taken_up(run, before, hit)
+            assert all(checkpoint and checkpoint["evaluations"] > 0 for checkpoint in stood.values())
+            return time.monotonic() - began
+
+        return disturb(site, size, rng, damage)
+
+
+def start_workers(site: Site, size: Size, **changes: str) -> None:
+    for _ in range(size.workers):
+        site.start_worker(processes=size.processes, **changes)
+
+
+def owner(site: Site, flying: dict[str, int], rng: random.Random) -> Worker:
+    """A worker that has one of the refinements in flight."""
+    return rng.choice([worker for worker in site.workers if worker.pids & set(flying.values())])
+
+
+SCENARIOS = (
+    Scenario(
+        name="child-killed",
+        what="SIGKILL to a worker's child",
+        holds="same solutions, each winner stored once",
+        work=child_killed,
+        short=Size(times=3, evaluations=6000, visibility=10),
+        full=Size(times=50, evaluations=FULL, between=3.0, visibility=10, processes=2),
+    ),
+    Scenario(
+        name="worker-killed",
+        what="SIGKILL to a whole worker; a new one is started",
+        holds="the same; taken up within the visibility timeout + 20 s",
+        work=worker_killed,
+        short=Size(times=1),
+        full=Size(times=10, evaluations=FULL, between=3.0, visibility=10, processes=2),
+    ),
+    Scenario(
+        name="service-restarted",
+        what="SIGTERM to a worker in a refinement (a service's restart)",
+        holds="it stops within the soft shutdown, the refinement resumes elsewhere",
+        work=service_restarted,
+        short=None,
+        full=Size(times=3, evaluations=FULL, between=3.0, visibility=10),
+    ),
+)

@@ -1,0 +1,102 @@
+"""What a scenario is: damage of one kind, done so many times to runs that are under way."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults.site import PATIENCE, Site, undisturbed
+from tests.support.fleet import wait_for
+
+FULL = 36_000
+"""Evaluations of a refinement that takes half a minute of a core, or more."""
+
+
+class Skipped(Exception):
+    """This machine cannot do the damage. The text says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """How large a scenario is."""
+
+    times: int = 1
+    """How often the damage is done."""
+    evaluations: int = 4000
+    """Of every refinement: a thousand take about a second of a core."""
+    outage: float = 2.0
+    """Seconds that something is away."""
+    between: float = 1.0
+    """Seconds between two times, on average."""
+    visibility: int = 3
+    """Seconds after which Redis hands an unfinished task out again."""
+    workers: int = 2
+    processes: int = 1
+    """Of each worker."""
+
+
+@dataclass(kw_only=True)
+class Found:
+    """What happened; that everything held is said by the scenario's having come to its end."""
+
+    times: int = 0
+    runs: int = 0
+    recovery: list[float] = field(default_factory=list)
+    """Seconds from every damage's end until what it had hit was worked on again."""
+    said: str = ""
+    """What people are told, where that is what is looked at."""
+
+
+Work = Callable[[Path, Size, random.Random], Found]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """A line of the table."""
+
+    name: str
+    what: str
+    holds: str
+    work: Work
+    full: Size
+    short: Size | None = Size()
+    """``None`` where another test holds it at every run of the tests."""
+
+
+def disturb(site: Site, size: Size, rng: random.Random, damage: Callable[[str, dict[str, int]], float]) -> Found:
+    """Does the damage so many times to runs of a site, one run after the other; every run ends as if nothing had been.
+
+    ``damage`` is given a run and its refinements in flight (part → process), and gives the seconds to recovery.
+    """
+    found = Found()
+    seeds = max(1, size.workers * size.processes // 2)
+    expected = undisturbed(size.evaluations, seeds)
+    while found.times < size.times:
+        run = site.enqueue(size.evaluations, seeds=seeds).run
+        found.runs += 1
+        while found.times < size.times:
+            flying = flying_in(site, run)
+            if not flying:
+                break
+            found.recovery.append(damage(run, flying))
+            found.times += 1
+            pause(site, run, rng.uniform(0.5, 1.5) * size.between)
+        site.wait_for_end(run)
+        site.check_run(run, expected)
+    return found
+
+
+def flying_in(site: Site, run: str) -> dict[str, int]:
+    """The refinements of a run that are in flight (part → process), waited for; none where it has ended."""
+    wait_for("a task in flight", lambda: site.in_flight(run) or site.ended(run), PATIENCE)
+    return site.in_flight(run)
+
+
+def pause(site: Site, run: str, seconds: float) -> None:
+    """Lets a run go on for so long, or to its end."""
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends and site.ended(run) is None:
+        time.sleep(0.05)
