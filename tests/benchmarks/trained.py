@@ -14,6 +14,8 @@ import numpy as np
 from pairing.network import Network
 from pairing.ordering import start_order
 from pairing.refinement import Limits, refine
+from pairing.signals import similarity
+from pairing.signals.evidence import log_odds
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.command import run
 from tests.benchmarks.networks import trained
@@ -82,11 +84,12 @@ def _misled(sample: Sample) -> tuple[Planted, dict[str, float]]:
 
 
 def _hard(sample: Sample) -> Values:
-    """The run's one hard network, ordered from a random start, by a seed of its own."""
+    """The run's one hard network, ordered from a random start, its evidence with it, by a seed of its own."""
     planted, starts = _misled(sample)
     cpu_began, began = time.process_time(), time.monotonic()
-    limits = Limits(seconds=HARD_SECONDS)
-    found = refine(planted.puzzle, planted.pairs, seed=sample.seed, start="random", limits=limits)
+    evidence = log_odds(similarity(planted.puzzle, "consensus"))
+    options = {"seed": sample.seed, "start": "random", "evidence": evidence}
+    found = refine(planted.puzzle, planted.pairs, limits=Limits(seconds=HARD_SECONDS), **options)
     return {
         "exact": is_answer(planted, found.solution),
         "seconds": time.monotonic() - began,
