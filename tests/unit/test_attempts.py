@@ -132,8 +132,7 @@ def test_a_refinement_takes_turns_with_others_and_ends_the_same(begun: Store, mo
     monkeypatch.setattr(turns, "TURN_SECONDS", 0.001)
     refine(begun)
     undisturbed = found(begun)
-    assert begun.checkpoint("run1", "cosine.s0") is None  # nobody waited
-    begun.backend.remove("pairing.run.run1.refinement", "pairing.run.run1.attempt")
+    begun.backend.remove("pairing.run.run1.refinement", "pairing.run.run1.attempt", "pairing.run.run1.checkpoint")
 
     turns_over = 0
     while begun.part("run1", "refinement", "cosine.s0") is None:
@@ -243,7 +242,7 @@ def test_a_run_that_needs_nothing_more_is_not_worked_on(begun: Store, way: str) 
     if way == "cancelled":
         begun.announce("run1", "cancelled")
     else:
-        finish(begun, "run1", "timed out", "as asked")
+        finish(begun, "run1", "timed_out", "as asked")
     refine(begun)
     assert begun.part("run1", "refinement", "cosine.s0") is None
     assert begun.part("run1", "attempt", PART) is None
