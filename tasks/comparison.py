@@ -20,9 +20,9 @@ from tasks.address import PoolAddress
 from tasks.errors import RecordError, SpoolError
 from tasks.lifecycle import finish
 from tasks.outcome import end_of, exit_status
+from tasks.parts import check_blocks, load
 from tasks.puzzles import Puzzles
 from tasks.request import Request
-from tasks.stages import check_blocks, load
 from tasks.store import Store, part_name
 from tasks.stored_later import note_stored
 from tasks.winners import Candidate, Stored, is_winner, store_winners

@@ -9,115 +9,35 @@ from __future__ import annotations
 import math
 import socket
 import time
-import traceback
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from pairing.assignment import agreement, assign
-from pairing.errors import MethodError, PairingError
+from pairing.errors import MethodError
 from pairing.network import Network, pairs_of
 from pairing.puzzle import Array64, Indices, Puzzle
 from pairing.refinement import Hooks, Limits, Progress, RefinementPaused, refine
 from pairing.signals import similarity as similarity_of
 from pairing.signals.evidence import confidence, log_odds
-from tasks.attempts import InterruptedTaskError, SupersededError, begin_attempt, owns, take_back_attempt
-from tasks.errors import BrokerError, RecordError
+from tasks.attempts import InterruptedTaskError, SupersededError, owns, take_back_attempt
+from tasks.parts import check_blocks, done, known, load, needless
 from tasks.puzzles import Puzzles
-from tasks.request import Request, request_of
+from tasks.request import Request
 from tasks.store import Store, part_name
-from tasks.turns import Turn, TurnOverError, is_sure
+from tasks.turns import Turn, is_sure
 
 RESERVE_SECONDS = 5.0
 """What is kept of a run's deadline for ending refinements and comparing them."""
 
 
-def check_blocks(found: Sized, puzzle: Puzzle, what: str) -> None:
-    """Whether something that was read from the store has one entry a block.
-
-    Raises:
-        RecordError: it has not; the message begins with ``what``.
-    """
-    if len(found) != puzzle.blocks:
-        raise RecordError(
-            f"{what} in the store are of {len(found)} blocks, and the puzzle has {puzzle.blocks}: somebody else has"
-            " changed it. Enqueue the run again"
-        )
-
-
-def load(store: Store, puzzles: Puzzles, run: str) -> tuple[Request, Puzzle]:
-    """The run's request as it was accepted, and its puzzle.
-
-    Raises:
-        PairingError: the store has lost one of them.
-    """
-    record = store.record(run, "request")
-    if record is None:
-        raise PairingError(f"the run {run} is not in the store (any more); enqueue it again")
-    request = request_of(record)
-    return request, puzzles.fetched(store.backend, request.puzzle)
-
-
-def _done(
-    store: Store,
-    run: str,
-    stage: str,
-    part: str,
-    work: Callable[[str], None],
-    *,
-    attempt: str | None = None,
-    progress: Callable[[], int] = lambda: 0,
-) -> None:
-    """Does one part's stage in an attempt of its own; whatever it raises becomes the part's failure.
-
-    Keeps the times that it took. ``work`` is given the name of the attempt's owner. ``attempt`` is the part that
-    attempts are counted for, where several seeds do the same; ``progress`` is where its checkpoint stands.
-    """
-    wall, cpu = time.monotonic(), time.process_time()
-    try:
-        work(begin_attempt(store, run, f"{stage}.{attempt or part}", progress()))
-    except (BrokerError, InterruptedTaskError, SupersededError, TurnOverError):
-        raise  # nobody's failure: the task is done again
-    except Exception as error:  # one method's failure must never cost the others their comparison
-        if _is_end_of_process(error):
-            raise SystemExit from error
-        unexpected = not isinstance(error, PairingError)
-        detail = traceback.format_exc() if unexpected else ""
-        text = f"{type(error).__name__}: {error}" if unexpected else str(error)
-        if isinstance(error, MemoryError):
-            text += "; a worker's process may have more with PAIRING_WORKER_MEMORY_BYTES, or on a larger host"
-        store.put_part(run, "failure", part, {"stage": stage, "error": text, "traceback": detail})
-    times = {"seconds": time.monotonic() - wall, "cpu": time.process_time() - cpu}
-    store.put_part(run, "times", f"{stage}.{part}", times)
-
-
-def _is_end_of_process(error: BaseException | None) -> bool:
-    """Whether an error is what compiled code makes of the exit that a worker tells its process to take."""
-    return error is not None and (isinstance(error, SystemExit) or _is_end_of_process(error.__cause__))
-
-
-def _needless(store: Store, run: str, method: str) -> bool:
-    """Whether a method has failed already, or its run was cancelled or has ended without it."""
-    failed = _known(store, run, "failure", method)
-    return failed or store.announced(run) == "cancelled" or store.record(run, "end") is not None
-
-
-def _known(store: Store, run: str, kind: str, part: str) -> bool:
-    """Whether there is such a record. One that somebody else has spoilt is a failure of that part."""
-    try:
-        return store.part(run, kind, part) is not None
-    except RecordError as error:
-        store.put_part(run, "failure", part, {"stage": kind, "error": str(error), "traceback": ""})
-        return True
-
-
 def similarity(store: Store, puzzles: Puzzles, run: str, method: str, seed: int) -> None:
     """Computes a method's similarity matrix, unless the store has it already."""
-    if not _needless(store, run, method):
+    if not needless(store, run, method):
         attempt = part_name(method, seed)
-        _done(store, run, "similarity", method, lambda _: _similarity(store, puzzles, run, method), attempt=attempt)
+        done(store, run, "similarity", method, lambda _: _similarity(store, puzzles, run, method), attempt=attempt)
 
 
 def _similarity(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
@@ -128,9 +48,9 @@ def _similarity(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
 
 def assignment(store: Store, puzzles: Puzzles, run: str, method: str, seed: int) -> None:
     """Pairs the pieces by a method's similarities, and says how that looks beside the pool's best."""
-    if not _needless(store, run, method) and not _known(store, run, "assignment", method):
+    if not needless(store, run, method) and not known(store, run, "assignment", method):
         attempt = part_name(method, seed)
-        _done(store, run, "assignment", method, lambda _: _assignment(store, puzzles, run, method), attempt=attempt)
+        done(store, run, "assignment", method, lambda _: _assignment(store, puzzles, run, method), attempt=attempt)
 
 
 def _assignment(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
@@ -197,7 +117,7 @@ def refinement(
         BrokerError: the store cannot be reached.
     """
     part = part_name(method, seed)
-    if _needless(store, run, method) or _known(store, run, "refinement", part):
+    if needless(store, run, method) or known(store, run, "refinement", part):
         return
 
     def progress() -> int:
@@ -206,7 +126,7 @@ def refinement(
     def work(owner: str) -> None:
         _refinement(store, puzzles, run, method, seed, store.checkpoint(run, part), owner, interrupted, crowded)
 
-    _done(store, run, "refinement", part, work, progress=progress)
+    done(store, run, "refinement", part, work, progress=progress)
 
 
 def _refinement(

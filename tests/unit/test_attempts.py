@@ -142,6 +142,10 @@ def test_a_refinement_takes_turns_with_others_and_ends_the_same(begun: Store, mo
             turns_over += 1
     assert turns_over > MOST_ATTEMPTS
     assert found(begun) == undisturbed
+    record, times = begun.part("run1", "refinement", "cosine.s0"), begun.part("run1", "times", "refinement.cosine.s0")
+    assert record is not None
+    assert times is not None
+    assert times["seconds"] >= record["seconds"]  # of all turns
 
 
 @pytest.mark.parametrize(
