@@ -55,7 +55,7 @@ def state_of(store: Store, run: str) -> str | None:
 
 
 def sweep(store: Store, rescue: Callable[[str], None], lifetime: float, now: float | None = None) -> list[str]:
-    """Brings every run that is past its deadline to an end; those that it had something to do for.
+    """Brings every run that is past its deadline to an end; those that had none.
 
     ``rescue`` enqueues a run's comparison, once: of whatever there is, where the chord did not fire, and however late
     somebody looks. A run that has no end long after that is recorded as timed out; or forgotten, where it was enqueued
@@ -79,7 +79,7 @@ def _sweep(store: Store, rescue: Callable[[str], None], lifetime: float, now: fl
         if store.put_new_record(run, "rescue", {"at": now}):
             rescue(run)
     elif late < GIVE_UP_SECONDS or (rescued and now - rescued["at"] < GIVE_UP_SECONDS - RESCUE_SECONDS):
-        return False
+        pass  # its comparison may be under way
     elif now - entry["enqueued_at"] >= lifetime:
         store.forget(run)
     else:
