@@ -164,6 +164,7 @@ def _refinement(
     turn = Turn(
         sure=is_sure(record["confidence"]),
         used=used,
+        budget=min(budget, used + left),
         owned=lambda: owns(store, run, attempt, owner),
         announced=announced,
         interrupted=interrupted,

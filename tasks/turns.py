@@ -7,6 +7,7 @@ turns stays small. Methods that are sure of their pairs come before the others, 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ TURN_SECONDS = 5.0
 """The length of the first turn …"""
 SURE_TURN_SECONDS = 20.0
 """… where the method is sure of its pairs."""
+SHORT = 1.5
+"""Who has less left than so many lengths of a turn takes it all at once."""
 CROWD_SECONDS = 1.0
 """How often it is asked whether others wait, once the turn is over."""
 
@@ -47,13 +50,17 @@ class Turn:
     """Whether this process is about to end."""
     crowded: Callable[[], bool]
     """Whether other tasks wait for it."""
+    budget: float = math.inf
+    """Seconds that it may take in all."""
     pause: Exception | None = field(default=None, init=False)
     """Why the refinement was told to pause."""
 
     def __post_init__(self) -> None:
         """The turn begins."""
         first = SURE_TURN_SECONDS if self.sure else TURN_SECONDS
-        self._ends = time.monotonic() + max(first, self.used)
+        length = max(first, self.used)
+        nearly_done = self.budget - self.used < SHORT * length  # the rest is not worth another delivery
+        self._ends = math.inf if nearly_done else time.monotonic() + length
 
     def should_stop(self) -> End | Pause | None:
         """For :class:`pairing.refinement.Hooks`."""

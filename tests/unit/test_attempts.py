@@ -173,6 +173,25 @@ def test_a_turn_is_as_long_as_those_before(
     assert isinstance(turn.pause, TurnOverError)
 
 
+@pytest.mark.parametrize(("used", "budget", "whole"), [(0.0, 5.0, True), (0.0, 60.0, False), (40.0, 60.0, True)])
+def test_who_is_nearly_done_takes_the_rest_at_once(
+    used: float, budget: float, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(turns.time, "monotonic", lambda: now)
+    turn = Turn(
+        sure=False,
+        used=used,
+        budget=budget,
+        owned=lambda: True,
+        announced=lambda: None,
+        interrupted=lambda: False,
+        crowded=lambda: True,
+    )
+    now += max(turns.TURN_SECONDS, used)
+    assert turn.should_stop() == (None if whole else "turn_over")
+
+
 def test_a_method_that_expects_all_its_pairs_to_be_right_is_sure() -> None:
     assert is_sure([1.0, 0.9, 0.999])
     assert not is_sure([1.0, 0.4, 1.0])
