@@ -78,12 +78,13 @@ def _sweep(store: Store, rescue: Callable[[str], None], lifetime: float, now: fl
     if rescued is None and store.record(run, "plan") is not None:
         if store.put_new_record(run, "rescue", {"at": now}):
             rescue(run)
-    elif late < GIVE_UP_SECONDS or (rescued and now - rescued["at"] < GIVE_UP_SECONDS - RESCUE_SECONDS):
-        pass  # its comparison may be under way
-    elif now - entry["enqueued_at"] >= lifetime:
-        store.forget(run)
-    else:
-        finish(store, run, "timed_out", "no worker brought it to an end by its deadline", 4)
+        return True
+    compared_since = entry["deadline_at"] if rescued is None else rescued["at"] - RESCUE_SECONDS
+    if min(late, now - compared_since) >= GIVE_UP_SECONDS:  # before, its comparison may be under way
+        if now - entry["enqueued_at"] >= lifetime:
+            store.forget(run)
+        else:
+            finish(store, run, "timed_out", "no worker brought it to an end by its deadline", 4)
     return True
 
 

@@ -31,13 +31,16 @@ def sweep_here() -> int:
     from tasks.enqueuing import caller_store
     from tasks.environment import checked_settings
     from tasks.flushing import flush_all
+    from tasks.stored_later import note_stored
 
     found = checked_settings()
     flushed = flush_all(address_of(found))
     waiting = [winner for winner in flushed if winner.inserted is None]
     for winner in waiting:
         print(f"{winner.path.name}: waits on: {winner.error}")  # noqa: T201
-    swept = sweep_runs(caller_store(found), found)
+    store = caller_store(found)
+    note_stored(store, flushed)
+    swept = sweep_runs(store, found)
     for run in swept:
         print(f"{run}: is past its deadline")  # noqa: T201
     print(f"{len(swept)} runs seen to, {len(flushed) - len(waiting)} winners stored, {len(waiting)} wait on")  # noqa: T201

@@ -347,7 +347,8 @@ def test_workers_of_one_role_have_names_of_their_own(host: Host) -> None:
 
 
 @pytest.mark.usefixtures("postgres")  # skipped, or failed, without one
-def test_a_run_says_stored_later_until_its_winners_are_read_back(host: Host) -> None:
+@pytest.mark.parametrize("way", [("pool", "flush"), ("sweep",)], ids=" ".join)
+def test_a_run_says_stored_later_until_its_winners_are_read_back(host: Host, way: tuple[str, ...]) -> None:
     with made_postgres() as made:
         pool = {"PAIRING_POOL_URL": made.server.url, "PAIRING_POOL_PASSWORD": made.server.password}
         with host.worker(**pool):
@@ -359,7 +360,7 @@ def test_a_run_says_stored_later_until_its_winners_are_read_back(host: Host) -> 
             assert "stored later: 1 winner" in host.command("status", "kept").output
             with made.running() as server:
                 PostgresPoolDatabase(server, "postgres")  # the shared table
-                assert host.command("pool", "flush", environment=pool).status == 0
+                assert host.command(*way, environment=pool).status == 0
                 after = host.command("results", "kept", "--json").json["pool"]
                 assert after["stored_later"] == []
                 assert after["inserted"] == [{"id": 1, **before["stored_later"][0]}]

@@ -148,6 +148,11 @@ def test_a_refinement_takes_turns_with_others_and_ends_the_same(begun: Store, mo
     assert times["seconds"] >= record["seconds"]  # of all turns
 
 
+def undisturbed_turn(**options: Any) -> Turn:
+    """A turn that nothing but others' waiting ends."""
+    return Turn(owned=lambda: True, announced=lambda: None, interrupted=lambda: False, **options)
+
+
 @pytest.mark.parametrize(
     ("sure", "used", "length"), [(False, 0.0, 5.0), (True, 0.0, 20.0), (False, 7.0, 7.0), (True, 50.0, 50.0)]
 )
@@ -156,14 +161,7 @@ def test_a_turn_is_as_long_as_those_before(
 ) -> None:
     now, crowded = 100.0, False
     monkeypatch.setattr(turns.time, "monotonic", lambda: now)
-    turn = Turn(
-        sure=sure,
-        used=used,
-        owned=lambda: True,
-        announced=lambda: None,
-        interrupted=lambda: False,
-        crowded=lambda: crowded,
-    )
+    turn = undisturbed_turn(sure=sure, used=used, crowded=lambda: crowded)
     now = 100.0 + length
     assert turn.should_stop() is None  # nobody waits
     crowded = True
@@ -179,15 +177,7 @@ def test_who_is_nearly_done_takes_the_rest_at_once(
 ) -> None:
     now = 100.0
     monkeypatch.setattr(turns.time, "monotonic", lambda: now)
-    turn = Turn(
-        sure=False,
-        used=used,
-        budget=budget,
-        owned=lambda: True,
-        announced=lambda: None,
-        interrupted=lambda: False,
-        crowded=lambda: True,
-    )
+    turn = undisturbed_turn(sure=False, used=used, budget=budget, crowded=lambda: True)
     now += max(turns.TURN_SECONDS, used)
     assert turn.should_stop() == (None if whole else "turn_over")
 
