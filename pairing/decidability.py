@@ -56,13 +56,14 @@ def undecidable_exchanges(puzzle: Puzzle, solution: Solution) -> Undecidable:
     """The exchanges of two positions' blocks, inp pieces or out pieces that the data cannot tell from the solution.
 
     Those with V ≤ max(1e-12 of the target's variance, 16·E/n), where V is the mean squared change of the predictions,
-    E the solution's error and n the number of target values. V is taken over all rows, or over 1,024 drawn ones where
+    E the solution's error and n the number of target values. V is taken over all rows, or over 256 drawn ones where
     the second bound is the larger. With more than 64 blocks only positions less than about 2,000/N apart are compared.
+    None where the solution is no better than zeros: its error is no noise then, and tells nothing of exchanges.
     """
+    if not solution.full_mse < np.mean(np.square(puzzle.target_values)):
+        return Undecidable()
     noise = 16 * solution.full_mse / puzzle.target_values.size
     rounding = ROUNDING * puzzle.target_variance
-    if not np.isfinite(noise):
-        return Undecidable()
     order = np.array(solution.inp_sigma, np.int64)
     network = Network(puzzle, pairs_of(solution.inp_sigma, solution.out_sigma))
     rows = np.random.default_rng(0).permutation(puzzle.rows)

@@ -109,7 +109,7 @@ def test_a_single_row_is_enough_where_the_target_is_exact() -> None:
     assert listed(altered(planted, inp_weight=weight, inp_bias=bias, rows_in=rows_in))["blocks"] == [(1, 3)]
 
 
-@pytest.mark.parametrize("size", [0.0, 0.01, 0.1, 1.0, 30.0])
+@pytest.mark.parametrize("size", [0.0, 0.01, 0.1, 1.0])
 @pytest.mark.parametrize("rows", [50, NOISY_ROWS])
 def test_under_noise_the_formula_decides(size: float, rows: int) -> None:
     planted = noisy(plant(6, blocks=6, rows=rows, scale=0.3), size)
@@ -120,8 +120,7 @@ def test_under_noise_the_formula_decides(size: float, rows: int) -> None:
         found = found_of_kind[kind]
         assert {pair for pair, change in changes.items() if change < bound * (1 - clear)} <= set(found)
         assert {pair for pair, change in changes.items() if change <= bound * (1 + clear)} >= set(found)
-        if size in (0.0, 30.0):  # all is clear, or all drowns
-            assert len(found) == (15 if size else 0)
+        assert size or not found
 
 
 def test_an_error_that_is_not_finite_decides_nothing() -> None:
@@ -137,3 +136,11 @@ def test_far_exchanges_of_a_deep_network_are_passed_over() -> None:
 
 def test_a_single_block_has_nothing_to_exchange() -> None:
     assert not undecidable_exchanges(plant(0, blocks=1).puzzle, solution(plant(0, blocks=1)))
+
+
+def test_a_solution_no_better_than_zeros_decides_nothing() -> None:
+    planted = plant(0)
+    zeros = float(np.mean(np.square(planted.puzzle.target_values)))
+    right = solution(planted)
+    assert any(asdict(undecidable_exchanges(planted.puzzle, replace(right, full_mse=zeros * 0.99))).values())
+    assert not undecidable_exchanges(planted.puzzle, replace(right, full_mse=zeros))
