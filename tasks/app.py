@@ -95,7 +95,7 @@ def begin_chores(**_: Any) -> None:
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]
 def end_chores(**_: Any) -> None:
-    """Ends the thread of chores."""
+    """Ends the threads of chores and of the numbers."""
     _ended.set()
 
 

@@ -121,9 +121,9 @@ def _gauge(name: str, text: str, label: str, numbers: dict[str, Any]) -> GaugeMe
 
 
 def serve(collector: Collector, address: str, port: int, ended: threading.Event) -> None:
-    """Gives a collector's numbers at a port, from threads of their own.
+    """Gives a collector's numbers at a port, from threads of their own, until ``ended`` is set.
 
-    Where another worker of this host has the port, this one takes it over when that has ended; until ``ended`` is set.
+    Where another worker of this host has the port, this one takes it over when that has ended.
     """
     registry = CollectorRegistry()
     registry.register(collector)
@@ -131,16 +131,19 @@ def serve(collector: Collector, address: str, port: int, ended: threading.Event)
 
 
 def _serve(registry: CollectorRegistry, address: str, port: int, ended: threading.Event) -> None:
-    said = False
+    said = ""
     while not ended.is_set():
         try:
-            server, _ = start_http_server(port, address, registry)
+            server, thread = start_http_server(port, address, registry)
         except OSError as error:
-            if not said:
-                logger.warning("no numbers at %s:%d as long as that is taken: %s", address, port, error.strerror)
-            said = True
+            if said != str(error):
+                logger.warning("the fleet's numbers are not given at %s:%d yet: %s", address, port, error)
+            said = str(error)
             ended.wait(BUSY_SECONDS)
             continue
-        os.register_at_fork(after_in_child=server.socket.close)  # else a child that outlives the worker keeps the port
+        os.register_at_fork(after_in_child=server.socket.close)  # a child that outlives the worker would keep the port
         logger.info("the fleet's numbers are at http://%s:%d/metrics", address, port)
-        return
+        ended.wait()
+        server.shutdown()
+        server.server_close()
+        thread.join()
