@@ -123,6 +123,10 @@ class Settings(BaseSettings):
     )
     flower_address: str = Field(default="127.0.0.1", description="where Flower listens")
     flower_port: int = Field(default=5556, gt=0, lt=65_536, description="and at which port")
+    metrics_address: str = Field(default="127.0.0.1", description="where workers give Prometheus the fleet's numbers")
+    metrics_port: int = Field(
+        default=0, ge=0, lt=65_536, description="and at which port, for one worker of a host at a time; 0: nowhere"
+    )
     store_lifetime: int = Field(default=86_400, gt=0, description="seconds that a run's state stays in the store")
     stall_seconds: float = Field(
         default=600.0,

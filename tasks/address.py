@@ -31,6 +31,10 @@ class PoolAddress:
         name = puzzle.digest.removeprefix("sha256:")[:16]
         return self.url or f"sqlite:///{self._files / name}.sqlite"
 
+    def urls(self) -> list[str]:
+        """The URLs of all pools that there are here."""
+        return [self.url] if self.url else [f"sqlite:///{file}" for file in sorted(self._files.glob("*.sqlite"))]
+
     def knows(self, url: str) -> bool:
         """Whether a pool's URL is this address's own, or that of a puzzle's file in ``data_dir``.
 

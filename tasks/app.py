@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec, cast
 
@@ -18,7 +18,7 @@ from celery.exceptions import Ignore, Reject
 from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown
 
 from config.settings import settings
-from tasks.chores import Chore, do_chores
+from tasks.chores import do_chores
 from tasks.errors import BrokerError, RecordError
 from tasks.limits import begin_watch, end_watch, limit_memory
 from tasks.protocol import OtherProtocolError, check_protocol
@@ -44,8 +44,6 @@ app = Celery("pairing")
 app.config_from_object("config.celeryconfig")
 app.steps["consumer"].add(StopFile)
 
-SWEEP_SECONDS = 10.0
-FLUSH_SECONDS = 30.0
 _ended = threading.Event()
 
 
@@ -74,36 +72,30 @@ def prepare_process(**_: Any) -> None:
     limit_memory(settings().worker_memory_bytes)
 
 
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def begin_metrics(**_: Any) -> None:
+    """Gives Prometheus the fleet's numbers, where a port is set."""
+    found = settings()
+    if found.metrics_port:
+        from tasks.enqueuing import caller_store
+        from tasks.metrics import FleetCollector, serve
+
+        queues = [queue.name for queue in app.conf.task_queues]
+        collector = FleetCollector(caller_store(found), lambda: waiting(queues), pool_address().spool)
+        serve(collector, found.metrics_address, found.metrics_port, _ended)
+
+
 def begin_chores(**_: Any) -> None:
-    """Sees to runs that nobody else brings to an end, and to winners that wait in the spool."""
-    from tasks.sweeping import sweep_runs
+    """Sees to runs that nobody else brings to an end, to winners that wait in the spool, and to the pool's age."""
+    from tasks.pool_chores import pool_chores
 
-    def see_to_runs() -> None:
-        sweep_runs(store(), settings())
-
-    chores = [Chore("sweeping", SWEEP_SECONDS, see_to_runs), Chore("flushing the spool", FLUSH_SECONDS, _flush)]
+    chores = pool_chores(store(), pool_address(), settings())
     threading.Thread(target=do_chores, args=(chores, _ended), daemon=True).start()
-
-
-def _flush() -> None:
-    """Stores what waits in this host's spool.
-
-    Raises:
-        PairingError: why some of it still waits.
-    """
-    from tasks.flushing import flush_all
-    from tasks.stored_later import note_stored
-
-    results = flush_all(pool_address())
-    note_stored(store(), results)
-    for flushed in results:
-        if flushed.error is not None:
-            raise flushed.error
 
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]
 def end_chores(**_: Any) -> None:
-    """Ends the thread of chores."""
+    """Ends the threads of chores and of the numbers."""
     _ended.set()
 
 
@@ -152,11 +144,16 @@ def puzzles() -> Puzzles:
     return Puzzles(cache_dir=found.cache_dir, cache_bytes=found.cache_bytes, roots=roots)
 
 
-def crowded() -> bool:
-    """Whether refinements wait for a worker, or anything else that a worker of all roles does before them."""
+def waiting(queues: Iterable[str]) -> dict[str, int]:
+    """How many messages wait in each of the queues."""
     with app.connection_or_acquire() as connection:
         channel = connection.default_channel
-        return any(channel.queue_declare(queue=name).message_count for name in app.amqp.queues.consume_from)
+        return {name: int(channel.queue_declare(queue=name).message_count) for name in queues}
+
+
+def crowded() -> bool:
+    """Whether refinements wait for a worker, or anything else that a worker of all roles does before them."""
+    return any(waiting(app.amqp.queues.consume_from).values())
 
 
 def pool_address() -> PoolAddress:

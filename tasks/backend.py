@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -27,6 +27,9 @@ class Backend(Protocol):
 
     def put_field(self, key: str, field: str, value: bytes) -> None:
         """Sets one field of a hash."""
+
+    def add_to_fields(self, key: str, amounts: Mapping[str, int]) -> None:
+        """Adds to fields of a hash that hold whole numbers, 0 where there is none. Atomic."""
 
     def fields(self, key: str) -> dict[str, bytes]:
         """All fields of a hash; empty where there is none."""
@@ -72,6 +75,13 @@ class Memory:
     def put_field(self, key: str, field: str, value: bytes) -> None:
         """See ``Backend``."""
         self._hashes.setdefault(key, {})[field] = value
+
+    def add_to_fields(self, key: str, amounts: Mapping[str, int]) -> None:
+        """See ``Backend``."""
+        with self._lock:
+            fields = self._hashes.setdefault(key, {})
+            for field, amount in amounts.items():
+                fields[field] = str(int(fields.get(field, b"0")) + amount).encode()
 
     def fields(self, key: str) -> dict[str, bytes]:
         """See ``Backend``."""
@@ -145,6 +155,14 @@ class Redis:
         """See ``Backend``."""
         with self._reached() as client, client.pipeline(transaction=True) as pipeline:
             pipeline.hset(self._prefix + key, field, value)
+            pipeline.expire(self._prefix + key, self._lifetime)
+            pipeline.execute()
+
+    def add_to_fields(self, key: str, amounts: Mapping[str, int]) -> None:
+        """See ``Backend``."""
+        with self._reached() as client, client.pipeline(transaction=True) as pipeline:
+            for field, amount in amounts.items():
+                pipeline.hincrby(self._prefix + key, field, amount)
             pipeline.expire(self._prefix + key, self._lifetime)
             pipeline.execute()
 

@@ -41,7 +41,8 @@ def register(store: Store, request: Request) -> None:
 def finish(store: Store, run: str, end: End, error: str | None = None, exit_status: int = 1) -> None:
     """Records how a run ended; the first end stays."""
     record = {"end": end, "error": error, "exit_status": exit_status, "at": time.time()}
-    store.put_new_record(run, "end", record)
+    if store.put_new_record(run, "end", record):
+        store.count({f"ended.{end}": 1})
 
 
 def state_of(store: Store, run: str) -> str | None:

@@ -76,6 +76,7 @@ def done(
             text += "; a worker's process may have more with PAIRING_WORKER_MEMORY_BYTES, or on a larger host"
         store.put_part(run, "failure", part, {"stage": stage, "error": text, "traceback": detail})
     _add_times(store, run, f"{stage}.{part}", wall, cpu)
+    store.count({f"stages.{stage}": 1})
 
 
 def _add_times(store: Store, run: str, name: str, wall: float, cpu: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC
 from typing import Any
 
 import sqlalchemy as sa
@@ -62,6 +63,20 @@ def records(pool: Pool, number: int) -> list[dict[str, Any]]:
     query = sa.select(RESULT).where(RESULT.c.pool_id == number).order_by(RESULT.c.puzzle)
     with pool.transaction("Reading the pool's records") as connection:
         return [_shown(found) for found in connection.execute(query)]
+
+
+def newest_row(pool: Pool) -> float | None:
+    """When the newest row came, whoever inserted it, as a Unix time; None where no row says when it did.
+
+    Raises:
+        PoolError: the pool cannot be read.
+    """
+    query = sa.select(POOL.c.created_at).where(POOL.c.created_at.is_not(None)).order_by(POOL.c.id.desc()).limit(1)
+    with pool.transaction("Reading the pool") as connection:
+        found = connection.scalar(query)
+    if found is None:
+        return None
+    return float((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())  # SQLite's times are UTC
 
 
 def is_sound(found: dict[str, Any]) -> bool:

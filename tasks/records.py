@@ -110,11 +110,16 @@ class _Refinement(_Record):
 
 class _Checkpoint(_Record):
     evaluations: _Count
+    step: _Count = 0
     seconds: _Positive = 0.0
 
 
 class _Rescue(_Record):
     at: _Time
+
+
+class _NewestRow(_Record):
+    at: _Time | None
 
 
 class _Stored(_Record):
@@ -189,6 +194,7 @@ _MODELS: dict[str, type[_Record]] = {
     "refinement": _Refinement,
     "checkpoint": _Checkpoint,
     "stored": _Stored,
+    "newest row": _NewestRow,
     "rescue": _Rescue,
     "outcome": _Outcome,
     "summary": _Summary,

@@ -74,8 +74,9 @@ def run_embedded(
     """
     from tasks.local import embedded_fleet
 
-    # The broker is this run's alone: a prefix that is set for another one would part its workers from us.
-    with embedded_fleet(workers, {**environment, "PAIRING_KEY_PREFIX": ""}) as fleet:
+    # The broker is this run's alone: a prefix that is set for another one would part its workers from us, and at a port
+    # that is set for another fleet's numbers nobody wants this one's.
+    with embedded_fleet(workers, {**environment, "PAIRING_KEY_PREFIX": "", "PAIRING_METRICS_PORT": "0"}) as fleet:
         store = Store(Redis(fleet.broker_url))
         bundle = ship(store.backend, {PACKED: puzzle.pack()}, puzzle.name)
         request = request.model_copy(update={"puzzle": bundle})

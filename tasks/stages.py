@@ -28,6 +28,7 @@ from tasks.puzzles import Puzzles
 from tasks.request import Request
 from tasks.store import Store, part_name
 from tasks.turns import Turn, is_sure
+from tasks.work import Work
 
 RESERVE_SECONDS = 5.0
 """What is kept of a run's deadline for ending refinements and comparing them."""
@@ -153,7 +154,14 @@ def _refinement(
             return "budget"
         return store.announced(run)
 
+    work = Work(store, checkpoint)
+
+    def show(progress: Progress) -> None:
+        work.count(steps=progress.steps, evaluations=progress.evaluations)
+        store.put_part(run, "progress", part, _plain(asdict(progress)))
+
     def save(state: dict[str, Any]) -> None:
+        work.count(steps=state["step"], evaluations=state["evaluations"])
         if owns(store, run, attempt, owner):  # whoever has taken over may be further by now
             store.put_checkpoint(run, part, state)
 
@@ -188,7 +196,7 @@ def _refinement(
             ),
             hooks=Hooks(
                 should_stop=turn.should_stop,
-                progress=lambda progress: _show(store, run, part, progress),
+                progress=show,
                 checkpoint=save,
             ),
             checkpoint=checkpoint,
@@ -223,10 +231,6 @@ def _refinement(
             "history": found.history.to_json(),
         },
     )
-
-
-def _show(store: Store, run: str, part: str, progress: Progress) -> None:
-    store.put_part(run, "progress", part, _plain(asdict(progress)))
 
 
 def _pool_best(store: Store, run: str, puzzle: Puzzle) -> tuple[Indices, Indices] | None:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 RUNS = "pairing.runs"
 
+COUNTS = "pairing.counts"
+
+NEWEST_ROW = "pairing.newest-row"
+
 STOPS = (b"solved_elsewhere", b"cancelled")
 
 KEYS = (
@@ -68,6 +72,30 @@ class Store:
                 f"{key} in the store is no similarity matrix; somebody else has changed it. Enqueue the run again"
             ) from None
         return matrix
+
+    # --- what is counted for those who watch the fleet: see tasks.metrics
+
+    def count(self, amounts: Mapping[str, int]) -> None:
+        """Adds to the fleet's counts, by their names."""
+        with suppress(RecordError):  # somebody else has spoilt it, and no work fails for a count
+            self.backend.add_to_fields(COUNTS, amounts)
+
+    def counts(self) -> dict[str, int]:
+        """The fleet's counts by their names; what is none is left out."""
+        return {name: int(value) for name, value in self.backend.fields(COUNTS).items() if _is_count(value)}
+
+    def put_newest_row(self, at: float | None) -> None:
+        """Keeps when (Unix time) the pool got its newest row; ``None`` for an empty pool."""
+        self.backend.put(NEWEST_ROW, _encoded({"at": at}))
+
+    def newest_row(self) -> dict[str, Any] | None:
+        """``{"at": …}`` as it was kept last, ``None`` where it was not.
+
+        Raises:
+            RecordError: something else is there.
+        """
+        value = self.backend.get(NEWEST_ROW)
+        return None if value is None else decoded("newest row", value, NEWEST_ROW)
 
     # --- one run's records, each a JSON object
 
@@ -173,6 +201,10 @@ def part_name(method: str, seed: int) -> str:
 
 def _encoded(record: dict[str, Any], nan: bool = False) -> bytes:
     return json.dumps(record, allow_nan=nan).encode()
+
+
+def _is_count(value: bytes) -> bool:
+    return value.isdigit() and len(value) < 20
 
 
 def _sound(kind: str, fields: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:

@@ -24,7 +24,7 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-def _start(stack: ExitStack, server: AbstractContextManager[Server]) -> Server:
+def start(stack: ExitStack, server: AbstractContextManager[Server]) -> Server:
     try:
         return stack.enter_context(server)
     except (ServerMissing, BrowserMissing) as error:
@@ -37,7 +37,7 @@ def _start(stack: ExitStack, server: AbstractContextManager[Server]) -> Server:
 def postgres() -> Iterator[Postgres]:
     """A real PostgreSQL: its address, its password, and empty databases on demand."""
     with ExitStack() as stack:
-        yield _start(stack, run_postgres())
+        yield start(stack, run_postgres())
 
 
 @pytest.fixture(scope="session")
@@ -56,14 +56,14 @@ def postgres_password(postgres: Postgres) -> str:
 def redis_url() -> Iterator[str]:
     """A real Redis or Valkey, shared by the session: its address with the password. Use keys of your own."""
     with ExitStack() as stack:
-        yield _start(stack, run_redis())
+        yield start(stack, run_redis())
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """A headless Chromium with one page."""
     with ExitStack() as stack:
-        yield _start(stack, run_browser(tmp_path_factory.mktemp("browser")))
+        yield start(stack, run_browser(tmp_path_factory.mktemp("browser")))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import re
@@ -10,18 +9,17 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.support.bare import bare_python
 from tests.support.documents import example
-from tests.support.fleet import DEMO, Command, Fleet, end_all, running_fleet, wait_for
+from tests.support.fleet import DEMO, Command, Fleet, running_fleet, wait_for
+from tests.support.monitoring import get as ask
+from tests.support.monitoring import running_flower
 from tests.support.servers import free_port
 
 LOGIN = "anna:secret"
@@ -129,34 +127,12 @@ def flower(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         "PAIRING_FLOWER_AUTH": LOGIN,
         "PAIRING_FLOWER_PORT": str(port),
     }
-    with Command(tmp_path_factory.mktemp("flower"), settings).start("flower") as process:
-        address = f"http://127.0.0.1:{port}"
-
-        def answers() -> bool:
-            assert process.poll() is None, process.stderr.read() if process.stderr else ""
-            try:
-                return get(f"{address}/healthcheck", login=None)[0] == 200
-            except urllib.error.URLError:
-                return False
-
-        try:
-            wait_for("Flower", answers)
-            yield address
-        finally:
-            process.terminate()
-            assert end_all([psutil.Process(process.pid)]) == []
+    with running_flower(Command(tmp_path_factory.mktemp("flower"), settings), port) as address:
+        yield address
 
 
 def get(url: str, login: str | None = LOGIN, data: str | None = None) -> tuple[int, str]:
-    """Status and text of what a URL answers."""
-    headers = {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"} if login else {}
-    request = urllib.request.Request(url, None if data is None else data.encode(), headers)
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
+    return ask(url, login, data)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the example needs curl")

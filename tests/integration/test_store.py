@@ -14,7 +14,7 @@ import redis
 from tasks.backend import Backend, Memory, Redis
 from tasks.bundles import PACKED, ship
 from tasks.errors import BrokerError, RecordError
-from tasks.store import KEYS, Store, part_name
+from tasks.store import COUNTS, KEYS, Store, part_name
 
 LIFETIME = 1000  # seconds
 
@@ -120,6 +120,23 @@ def test_one_field_alone(backend: Backend) -> None:
     backend.remove_field("pairing.hash", "a")
     backend.remove_field("pairing.other", "a")
     assert backend.fields("pairing.hash") == {"b": b"2"}
+
+
+def test_fields_are_added_to(backend: Backend) -> None:
+    backend.add_to_fields("pairing.hash", {"a": 2})
+    backend.add_to_fields("pairing.hash", {"a": 3, "b": 2**40})
+    assert backend.fields("pairing.hash") == {"a": b"5", "b": str(2**40).encode()}
+
+
+def test_a_spoilt_count_hinders_nobody(backend: Backend, store: Store) -> None:
+    for name, value in {"a": b"1" * 30, "b": b"x", "c": b"-1", "d": b"", "e": b"7"}.items():
+        backend.put_field(COUNTS, name, value)
+    assert store.counts() == {"e": 7}
+
+
+def test_counting_what_somebody_has_spoilt_fails_no_work(in_redis: Redis) -> None:
+    in_redis.put(COUNTS, b"no hash")
+    Store(in_redis).count({"a": 1})
 
 
 def test_what_was_removed_is_gone(backend: Backend) -> None:

@@ -34,15 +34,15 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
-    def open(self, path: Path, *, width: int = 1000, dark: bool = False, media: str = "screen") -> None:
-        """Opens a file in a window of so many CSS pixels, and waits until it is loaded."""
+    def open(self, page: Path | str, *, width: int = 1000, dark: bool = False, media: str = "screen") -> None:
+        """Opens a file, or an address, in a window of so many CSS pixels, and waits until it is loaded."""
         self.events = []
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", media=media, features=[scheme])
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=width < 600
         )
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=page.resolve().as_uri() if isinstance(page, Path) else page)
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self._take()
 

@@ -102,14 +102,14 @@ class PostgresMade:
     @contextmanager
     def running(self) -> Iterator[Postgres]:
         """Runs the server for the block. It is asked through its socket whether it is up: that is told in its log."""
-        with _running(self.command, self.folder, lambda: self.server.connect(host=str(self.folder)).close()):
+        with running_server(self.command, self.folder, lambda: self.server.connect(host=str(self.folder)).close()):
             yield self.server
 
 
 @contextmanager
 def made_postgres(settings: Mapping[str, object] | None = None) -> Iterator[PostgresMade]:
     """A PostgreSQL server that is ready to be started; see ``run_postgres``."""
-    with _folder("pairing-postgres-") as folder:
+    with server_folder("pairing-postgres-") as folder:
         programs = _postgres_programs(folder)
         password = secrets.token_hex(16)
         _write_secret(folder / "password", password)
@@ -158,7 +158,7 @@ def run_redis(folder: Path | None = None, port: int | None = None, address: str 
     ]
     _write_secret(folder / "redis.conf", "\n".join(lines) + "\n")
     url = f"redis://:{password}@127.0.0.1:{port}/0"
-    with _running([program, folder / "redis.conf"], folder, lambda: _ping(url)):
+    with running_server([program, folder / "redis.conf"], folder, lambda: _ping(url)):
         yield url
 
 
@@ -177,7 +177,7 @@ class RedisMade:
 @contextmanager
 def made_redis() -> Iterator[RedisMade]:
     """A Redis server that is ready to be started; see ``run_redis``."""
-    with _folder("pairing-redis-") as folder:
+    with server_folder("pairing-redis-") as folder:
         yield RedisMade(folder, free_port())
 
 
@@ -269,7 +269,7 @@ def _give_away(path: Path) -> None:
 
 
 @contextmanager
-def _folder(prefix: str) -> Iterator[Path]:
+def server_folder(prefix: str) -> Iterator[Path]:
     """A temporary folder that the server's user owns; a short path, for PostgreSQL's socket.
 
     Not below pytest's own temporary folder, which only the user who runs the tests may enter.
@@ -301,8 +301,12 @@ def _run(command: list[object], folder: Path) -> None:
 
 
 @contextmanager
-def _running(command: list[object], folder: Path, probe: Callable[[], None]) -> Iterator[None]:
-    """Run a server until the end of the block; the block begins when ``probe`` raises no more."""
+def running_server(command: list[object], folder: Path, probe: Callable[[], None]) -> Iterator[None]:
+    """Run a server until the end of the block; the block begins when ``probe`` raises no more.
+
+    Raises:
+        ServerMissing: it ends, or does not answer.
+    """
     log = folder / "log"
     with log.open("ab") as output:
         keeper = subprocess.Popen(
@@ -327,7 +331,7 @@ def _wait_until_up(keeper: subprocess.Popen[bytes], probe: Callable[[], None], l
     while True:
         try:
             return probe()
-        except (psycopg2.OperationalError, redis.RedisError) as error:
+        except (psycopg2.OperationalError, redis.RedisError, OSError) as error:
             ended = keeper.poll() is not None
             if ended or time.monotonic() > deadline:
                 text = log.read_text(encoding="utf-8", errors="replace")[-1000:]
