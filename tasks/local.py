@@ -29,6 +29,20 @@ from tasks.worker import worker_command, worker_environment
 ARGUMENTS = ("--loglevel=INFO", "--without-gossip", "--without-mingle")
 """Celery's arguments for an embedded worker; without mingle it is ready a second earlier."""
 
+# The broker's address is known later. It is on loopback, and nobody else has its password: no TLS, no signatures.
+_ITS_OWN = dict.fromkeys(
+    (
+        "PAIRING_BROKER_URL",
+        "PAIRING_BROKER_CA_FILE",
+        "PAIRING_BROKER_CERTIFICATE_FILE",
+        "PAIRING_BROKER_KEY_FILE",
+        "PAIRING_SIGNING_KEY_FILE",
+        "PAIRING_SIGNING_CERTIFICATE_FILE",
+        "PAIRING_SIGNING_CERTIFICATES",
+    ),
+    "",
+)
+
 _START_SECONDS = 30.0
 _END_SECONDS = 5.0
 _LOG_LINES = 15
@@ -168,7 +182,7 @@ def embedded_fleet(
             f"worker-{number}": worker_command(app, f"embedded{number}@%h", 1, arguments)
             for number in range(1, workers + 1)
         },
-        "environment": worker_environment({**(environment or {}), "PAIRING_BROKER_URL": ""}),  # it is known later
+        "environment": worker_environment({**(environment or {}), **_ITS_OWN}),
     }
     # -I and -S leave out the environment, the working directory and site-packages: a fast, clean start.
     # A session of its own keeps it away from the terminal's Ctrl-C and hang-up.
