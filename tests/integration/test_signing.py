@@ -9,6 +9,7 @@ import re
 import secrets
 import signal
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -195,6 +196,20 @@ def test_a_command_that_is_not_signed_is_refused(fleet: SigningFleet) -> None:
         wait_for("its refusal", lambda n=count: fleet.log.read_text()[said:].count("a message was refused") == n)
     assert fleet.process.poll() is None
     assert len(fleet.log.read_text()[said:].splitlines()) == count
+
+
+@pytest.mark.parametrize("signs", [True, False])
+def test_a_command_of_celery_is_heard_if_it_is_signed(signs: bool, fleet: SigningFleet) -> None:
+    environment = {name: "" for name in fleet.caller.environment if not signs and name.startswith("PAIRING_SIGNING")}
+    said = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "tasks", "inspect", "ping", "--timeout", "5" if signs else "1"],
+        env=fleet.caller.environment | environment,
+        cwd=fleet.caller.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ("pong" in said.stdout) == signs, said.stdout + said.stderr
 
 
 def test_a_caller_that_is_not_accepted_gets_no_run(fleet: SigningFleet, keys: Keys, tmp_path: Path) -> None:

@@ -138,10 +138,25 @@ def test_a_broker_that_is_not_to_be_trusted_is_one_message(
             settings["PAIRING_BROKER_URL"] = broker.replace(PASSWORD, "another-word")
         for words in (("enqueue", DEMO), ("runs",)):
             said = Command(tmp_path, settings)(*words)
-            assert said.status == 1
+            assert said.status == 3
             assert told in said.errors
             assert len(said.errors.splitlines()) == 1
             assert PASSWORD not in said.errors
+
+
+def test_a_broker_may_ask_for_a_certificate(trust: Trust, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        asking = _start(stack, run_tls_redis(trust.server, trust.authority.certificate, asks=True))
+        settings = {"PAIRING_BROKER_URL": asking, "PAIRING_BROKER_CA_FILE": str(trust.authority.certificate)}
+        said = Command(tmp_path, settings)("runs")
+        assert said.status == 3
+        assert "PAIRING_BROKER_CERTIFICATE_FILE" in said.errors
+        ours = {
+            "PAIRING_BROKER_CERTIFICATE_FILE": str(trust.elsewhere.certificate),
+            "PAIRING_BROKER_KEY_FILE": str(trust.elsewhere.key),
+        }
+        said = Command(tmp_path, settings | ours)("enqueue", DEMO)
+        assert said.status == 0, said.errors
 
 
 # --- the pool

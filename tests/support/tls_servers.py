@@ -15,8 +15,8 @@ from tests.support.servers import Postgres, made_postgres, made_redis
 
 
 @contextmanager
-def run_tls_redis(server: Pair, authority: Path) -> Iterator[str]:
-    """A Redis with a password that speaks TLS alone, and asks for no certificate: its ``rediss://`` URL.
+def run_tls_redis(server: Pair, authority: Path, asks: bool = False) -> Iterator[str]:
+    """A Redis with a password that speaks TLS alone, and may ask for a certificate of the authority: its URL.
 
     Raises:
         ServerMissing: there is none on this machine, or one that was built without TLS.
@@ -37,13 +37,15 @@ def run_tls_redis(server: Pair, authority: Path) -> Iterator[str]:
             f"tls-cert-file {certificate}",
             f"tls-key-file {key}",
             f"tls-ca-cert-file {ca}",
-            "tls-auth-clients optional",
+            f"tls-auth-clients {'yes' if asks else 'optional'}",
         ]
         servers._write_secret(made.folder / "redis.conf", "\n".join(lines) + "\n")
         url = f"rediss://:a-secret-word@127.0.0.1:{made.port}/0"
 
+        own = {"ssl_check_hostname": False, "ssl_certfile": str(server.certificate), "ssl_keyfile": str(server.key)}
+
         def ping() -> None:
-            with redis.Redis.from_url(url, ssl_ca_certs=str(ca), ssl_check_hostname=False, socket_timeout=5) as client:
+            with redis.Redis.from_url(url, ssl_ca_certs=str(ca), **own, socket_timeout=5) as client:
                 client.ping()
 
         program = servers._redis_program(made.folder)
