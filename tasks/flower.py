@@ -49,4 +49,4 @@ def become_flower(arguments: Sequence[str]) -> None:
     environment = flower_environment(found)
     serializer_of(found)
     command = [sys.executable, "-m", "celery", "-A", "tasks", "flower", *arguments]
-    os.execve(command[0], command, environment)  # noqa: S606 - our own interpreter, no shell
+    os.execve(command[0], command, environment)  # noqa: S606 - our own interpreter, no shell # nosec B606

@@ -12,7 +12,7 @@ import os
 import secrets
 import select
 import shutil
-import subprocess
+import subprocess  # our own interpreter, without a shell # nosec B404
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -186,7 +186,7 @@ def embedded_fleet(
     }
     # -I and -S leave out the environment, the working directory and site-packages: a fast, clean start.
     # A session of its own keeps it away from the terminal's Ctrl-C and hang-up.
-    guardian = subprocess.Popen(  # noqa: S603 - this interpreter and a file of this package
+    guardian = subprocess.Popen(  # noqa: S603 - this interpreter and a file of this package # nosec B603
         [sys.executable, "-I", "-S", str(Path(guardian_script.__file__))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

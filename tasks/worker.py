@@ -65,7 +65,7 @@ def become_worker(role: str, concurrency: int | None, name: str | None, argument
     queues = ("-Q", ",".join(ROLES[role]))
     given = ("--without-gossip", "--without-mingle", "--loglevel=INFO", *arguments)
     command = worker_command("tasks", f"{name}@{socket.gethostname()}", processes, (*queues, *given))
-    os.execve(command[0], command, worker_environment())  # noqa: S606 - our own interpreter, no shell
+    os.execve(command[0], command, worker_environment())  # noqa: S606 - our own interpreter, no shell # nosec B606
 
 
 def _cores() -> int:
