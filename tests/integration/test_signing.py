@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -26,7 +27,8 @@ from celery.security.serialization import SecureSerializer
 from tasks.backend import Redis
 from tasks.store import Store
 from tests.support.certificates import Pair, signer
-from tests.support.fleet import DEMO, Command, wait_for
+from tests.support.fleet import DEMO, ROOT, Command, clean_environment, wait_for
+from tests.support.servers import free_port
 
 FORGED = {"puzzle": f"sha256:{'0' * 64}"}
 """Arguments of a run that fails at once, and leaves a record that it has, if anybody runs it."""
@@ -219,6 +221,47 @@ def test_a_caller_that_is_not_accepted_gets_no_run(fleet: SigningFleet, keys: Ke
     assert said.status == 0, said.errors
     assert "Unknown certificate" in fleet.refused("not-accepted")
     assert fleet.store.record("not-accepted", "end") is None
+
+
+def test_a_caller_by_name_signs_as_the_page_says(fleet: SigningFleet, keys: Keys, tmp_path: Path) -> None:
+    section = (
+        (ROOT / "docs" / "security.md").read_text(encoding="utf-8").split("### Callers by name")[1].split("\n## ")[0]
+    )
+    script = "\n".join(line.removeprefix("    ") for line in section.splitlines() if line.startswith("    "))
+    script = re.sub('url = ".*"', f"url = {fleet.url!r}", script)
+    script = script.replace("/etc/pairing/signing/caller.pem", str(keys.caller.certificate))
+    script = script.replace("/etc/pairing/signing.key", str(keys.caller.key)).replace("pairing-prod:", fleet.prefix)
+    said = fleet.caller("puzzle", "put", DEMO)
+    script = script.replace("sha256:…", said.output.split()[0])
+    command = [sys.executable, "-c", script]
+    ended = subprocess.run(
+        command, env=clean_environment(), cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert wait_for("its end", lambda: fleet.store.record(ended.stdout.strip(), "end"))["end"] == "succeeded"
+
+
+def test_flower_signs_what_is_sent_through_it(fleet: SigningFleet, tmp_path: Path) -> None:
+    port = free_port()
+    settings = {"PAIRING_FLOWER_AUTH": "a:b", "PAIRING_FLOWER_PORT": str(port)}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/task/send-task/pairing.run",
+        data=json.dumps({"task_id": "through-flower", "kwargs": FORGED}).encode(),
+        headers={"Authorization": f"Basic {base64.b64encode(b'a:b').decode()}"},
+    )
+
+    def sent() -> bool:
+        with suppress(OSError), urllib.request.urlopen(request, timeout=10) as answer:
+            return bool(answer.status == 200)
+        return False
+
+    process = fleet.caller.start("flower", environment=settings)
+    try:
+        wait_for("Flower", sent)
+        assert wait_for("the run", lambda: fleet.store.record("through-flower", "end"))["end"] == "failed"
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize("wrong", ["another's certificate", "not accepted", "expired", "no key"])
