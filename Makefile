@@ -14,13 +14,14 @@ export PIP_ROOT_USER_ACTION := ignore
 # A stamp says that its set-up was finished with pyproject.toml and constraints.txt as they are.
 MAIN_STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
+AUDIT_STAMP := $(VENV)/.installed-audit
 
 # Stamps of an environment whose Python is gone (removed, or replaced by a newer one) say nothing.
 ifeq ($(wildcard $(VENV)/bin/python),)
-$(MAIN_STAMP) $(TEST_STAMP): AGAIN
+$(MAIN_STAMP) $(TEST_STAMP) $(AUDIT_STAMP): AGAIN
 endif
 
-.PHONY: help solve test check check-code check-tests bench bench-full bench-table faults clean AGAIN
+.PHONY: help solve test check check-code check-tests bench bench-full bench-table faults audit clean AGAIN
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -54,6 +55,10 @@ bench-table: $(TEST_STAMP) ## Put the last full run's table into the README
 
 faults: $(TEST_STAMP) ## Do the damage that docs/reliability.md lists, in at most 40 minutes; ARGS='--scenario NAME' for some
 	@$(VENV)/bin/python -m tests.faults $(ARGS)
+
+audit: $(AUDIT_STAMP) ## Look for known holes in what is installed, and for careless code; prints what it finds, and ends with 0
+	@$(VENV)/bin/python -m pip_audit --skip-editable --progress-spinner off || true
+	@$(VENV)/bin/python -m bandit --quiet --recursive pairing tasks config || true
 
 clean: ## Remove the environment and everything else that is made again; results stay
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -110,7 +115,7 @@ $(MAIN_STAMP): pyproject.toml constraints.txt
 	  || { echo "$$NO_PYTHON" >&2; exit 1; }
 	@'$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || { echo "$$NO_VENV" >&2; exit 1; }
 	@test "$$(uname -sm)" != 'Darwin x86_64' || { echo "$$INTEL_MAC" >&2; exit 1; }
-	@rm -f $(TEST_STAMP)
+	@rm -f $(TEST_STAMP) $(AUDIT_STAMP)
 	@{ test -f $@ && test -x $(VENV)/bin/python; } || echo "$$SIZE"
 	@test -x $(VENV)/bin/python || '$(PYTHON)' -m venv --clear $(VENV)
 	@$(INSTALL) .
@@ -118,4 +123,8 @@ $(MAIN_STAMP): pyproject.toml constraints.txt
 
 $(TEST_STAMP): $(MAIN_STAMP)
 	@$(INSTALL) '.[test]'
+	@touch $@
+
+$(AUDIT_STAMP): $(MAIN_STAMP)
+	@$(INSTALL) '.[audit]'
 	@touch $@

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from kombu.entity import Exchange, Queue
 
@@ -12,14 +14,18 @@ _settings = settings()
 
 # --- where
 
-broker_url = _settings.broker_url.get_secret_value()
+broker_url = _settings.broker_address
 result_backend = broker_url
+if broker_url.startswith("rediss:"):  # the URL says it all, but Flower looks here alone
+    broker_use_ssl = {**dict(parse_qsl(urlsplit(broker_url).query)), "ssl_cert_reqs": ssl.CERT_REQUIRED}
 broker_connection_retry_on_startup = True  # a broker that comes up after its workers is no error
 
 # --- what is said: JSON alone crosses the wire, nothing is ever unpickled
 
-task_serializer = result_serializer = "json"
-accept_content = ["json"]
+result_serializer = "json"
+# Signed or not: what workers tell each other to do, and remote control. Results and events are not signed.
+task_serializer = "auth" if _settings.signing_key_file else "json"
+accept_content = [task_serializer]
 result_accept_content = ["json"]
 
 # --- queues: only `pairing.pool` needs the database; `celery` is where callers by name send `pairing.run`
@@ -73,3 +79,4 @@ worker_send_task_events = True  # Flower lives on them
 task_send_sent_event = True
 task_track_started = True
 worker_hijack_root_logger = False
+worker_consumer = "tasks.consumer:Consumer"  # says in one line what it refuses

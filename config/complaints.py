@@ -19,11 +19,15 @@ SET_TWICE = "PAIRING-E004"
 UNKNOWN = "PAIRING-E005"
 BROKER_URL = "PAIRING-E006"
 POOL_URL = "PAIRING-E007"
-POOL_URL_PASSWORD = "PAIRING-E008"  # noqa: S105 - a code, no password
+POOL_URL_PASSWORD = "PAIRING-E008"  # noqa: S105 - a code, no password # nosec B105
 MISSING = "PAIRING-E009"
+ACCESS = "PAIRING-E010"
+EXPOSED_KEY = "PAIRING-E011"
+SIGNING = "PAIRING-E012"
 
 PREFIX = "PAIRING_"
 _FILE = "_FILE"
+_KINDS = {"missing_setting": MISSING, "unreadable": UNREADABLE_FILE, "access": ACCESS, "exposed": EXPOSED_KEY}
 _RANGES = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 
 
@@ -105,8 +109,8 @@ def of_values(
 
 
 def _code(field: str, kind: str) -> str:
-    if kind == "missing_setting":
-        return MISSING
+    if kind in _KINDS:
+        return _KINDS[kind]
     if field == "broker_url":
         return BROKER_URL
     if field == "pool_url":

@@ -9,7 +9,6 @@ existing environment files are accepted for the pool as they are. ``config/env.e
 from __future__ import annotations
 
 import os
-import re
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +25,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from config.access import check_key, check_readable, check_together, is_broker_url, verified
 from config.complaints import PREFIX, SettingsError, of_names, of_values
 
 
@@ -40,22 +40,6 @@ class _FileSource(EnvSettingsSource):
         return None, field_name, False
 
 
-def _is_broker_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        sound = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, an IPv6 address without its end
-        return False
-    options = (option.partition("=")[0] for option in parts.query.split("&") if option)
-    return (
-        sound
-        and re.fullmatch(r"(/\d*)?", parts.path) is not None
-        and not re.search(r"\s|[\x00-\x1f]", url)
-        and not parts.fragment
-        and all(option.startswith("ssl_") for option in options)
-    )
-
-
 class Settings(BaseSettings):
     """All settings, typed. Passwords are ``SecretStr``: they show in no log and no error text."""
 
@@ -65,6 +49,13 @@ class Settings(BaseSettings):
         default=SecretStr("redis://127.0.0.1:6379/0"),
         description="Redis or Valkey: broker, result backend and store",
     )
+    broker_ca_file: str = Field(
+        default="", description="certificate authority (PEM) of the broker behind rediss://; empty: the system's own"
+    )
+    broker_certificate_file: str = Field(
+        default="", description="this host's certificate (PEM), where the broker asks for one"
+    )
+    broker_key_file: str = Field(default="", description="and its key (PEM)")
     key_prefix: str = Field(default="", description="put before every key in a shared Redis")
     pool_url: str = Field(
         default="",
@@ -97,6 +88,12 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("PAIRING_POOL_USER", "CHEROKEE_DB_USER"),
         description="pool database's user",
     )
+    pool_sslmode: str = Field(
+        default="",
+        description="TLS to the pool's PostgreSQL: disable, allow, prefer, require, verify-ca or verify-full; empty:"
+        " verify-full where PAIRING_POOL_CA_FILE is set, else as the URL says, or prefer, which verifies nothing",
+    )
+    pool_ca_file: str = Field(default="", description="certificate authority (PEM) of the pool's PostgreSQL")
     pool_connections_per_minute: int = Field(
         default=20, gt=0, description="new connections to the pool's server that this host may make in a minute"
     )
@@ -126,6 +123,14 @@ class Settings(BaseSettings):
     metrics_address: str = Field(default="127.0.0.1", description="where workers give Prometheus the fleet's numbers")
     metrics_port: int = Field(
         default=0, ge=0, lt=65_536, description="and at which port, for one worker of a host at a time; 0: nowhere"
+    )
+    signing_key_file: str = Field(
+        default="",
+        description="RSA key (PEM) that signs this host's messages; with it, workers accept signed messages alone",
+    )
+    signing_certificate_file: str = Field(default="", description="its certificate (PEM)")
+    signing_certificates: str = Field(
+        default="", description="folder of the certificates whose messages are accepted, and of nothing else"
     )
     store_lifetime: int = Field(default=86_400, gt=0, description="seconds that a run's state stays in the store")
     stall_seconds: float = Field(
@@ -169,12 +174,52 @@ class Settings(BaseSettings):
     @field_validator("broker_url")
     @classmethod
     def _check_broker_url(cls, url: SecretStr) -> SecretStr:
-        if not _is_broker_url(url.get_secret_value()):
+        if not is_broker_url(url.get_secret_value()):
             raise ValueError(
                 "is no address of a Redis; write redis://[[user]:password@]host[:port][/database], rediss:// for TLS,"
-                " and special characters of the password in percent code (%23 for #)"
+                " and special characters of the password in percent code (%23 for #); certificates are always verified"
             )
         return url
+
+    @field_validator("broker_ca_file", "broker_certificate_file", "pool_ca_file", "signing_certificate_file")
+    @classmethod
+    def _check_readable(cls, path: str) -> str:
+        return check_readable(path)
+
+    @field_validator("signing_certificates")
+    @classmethod
+    def _check_folder(cls, path: str) -> str:
+        if path and not Path(path).is_dir():
+            raise PydanticCustomError("unreadable", "names {path}, which is no folder", {"path": path})
+        return check_readable(path)
+
+    @field_validator("broker_key_file", "signing_key_file")
+    @classmethod
+    def _check_key(cls, path: str) -> str:
+        return check_key(path)
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        texts = {name: value for name in type(self).model_fields if isinstance(value := getattr(self, name), str)}
+        check_together(texts, urlsplit(self.broker_url.get_secret_value()).scheme)
+        return self
+
+    @property
+    def broker_address(self) -> str:
+        """The broker's URL, password included, with what TLS needs in its query."""
+        files = {
+            "ssl_ca_certs": self.broker_ca_file,
+            "ssl_certfile": self.broker_certificate_file,
+            "ssl_keyfile": self.broker_key_file,
+        }
+        return verified(self.broker_url.get_secret_value(), files)
+
+    @property
+    def pool_tls(self) -> dict[str, str]:
+        """libpq's options of TLS to the pool's server; empty where the URL decides."""
+        mode = self.pool_sslmode or ("verify-full" if self.pool_ca_file else "")
+        given = {"sslmode": mode, "sslrootcert": self.pool_ca_file}
+        return {name: value for name, value in given.items() if value}
 
     @property
     def pool_address(self) -> str:

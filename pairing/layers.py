@@ -39,7 +39,7 @@ def sort_pieces(pieces: list[Piece], width: int, data_file: Path) -> dict[str, A
     for piece in pieces:
         kind = {(hidden, width): "inp", (width, hidden): "out", (outputs, width): "last"}[piece.weight.shape]
         kinds[kind].append(piece)
-    assert len(kinds["inp"]) == len(kinds["out"]) == blocks  # noqa: S101 - _find_shapes has counted them
+    assert len(kinds["inp"]) == len(kinds["out"]) == blocks  # noqa: S101 - _find_shapes has counted them # nosec B101
     inp, out, (last,) = kinds["inp"], kinds["out"], kinds["last"]
     return {
         "inp_weight": np.stack([p.weight for p in inp]),

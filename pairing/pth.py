@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-import pickletools
+import pickletools  # it reads pickles, and runs nothing of them # nosec B403
 import re
 import warnings
 import zipfile

@@ -65,6 +65,6 @@ def solve(
         if best is None or found.solution.full_mse < best.full_mse:
             best = found.solution
     if best is None:
-        assert failure is not None  # noqa: S101 - there is at least one method
+        assert failure is not None  # noqa: S101 - there is at least one method # nosec B101
         raise failure
     return best

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,8 @@ class PoolAddress:
     url: str = ""
     password: str | None = field(default=None, repr=False)
     data_dir: Path
+    tls: Mapping[str, str] = field(default_factory=dict)
+    """libpq's options ``sslmode`` and ``sslrootcert``. No part of the URL: files may lie elsewhere on other hosts."""
     connections_per_minute: int = 20
     """New connections to a server that all processes on this host may make in a minute."""
 
@@ -74,6 +76,7 @@ def address_of(found: Settings, url: str | None = None) -> PoolAddress:
         url=address,
         password=None if found.pool_password is None else found.pool_password.get_secret_value(),
         data_dir=found.data_dir.resolve(),
+        tls=found.pool_tls,
         connections_per_minute=found.pool_connections_per_minute,
     )
 
@@ -118,7 +121,7 @@ class _Kept:
                     self._pool.close()
                     self._pool = None
                 place = server(checked_url(url))
-                self._pool = open_pool(url, address.password, lambda: address.allowance.take(place))
+                self._pool = open_pool(url, address.password, lambda: address.allowance.take(place), address.tls)
                 self._key = (url, address)
             return self._pool
 

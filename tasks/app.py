@@ -23,6 +23,7 @@ from tasks.errors import BrokerError, RecordError
 from tasks.limits import begin_watch, end_watch, limit_memory
 from tasks.protocol import OtherProtocolError, check_protocol
 from tasks.request import SCHEMA_VERSION, check_part
+from tasks.signing import serializer_of
 from tasks.stop_file import StopFile
 from tasks.transport import use as use_our_transport
 
@@ -40,6 +41,7 @@ HAND_BACK_SECONDS = 1.0
 """Between taking a task that cannot be done here, or not now, and handing it back."""
 
 use_our_transport()
+serializer_of(settings())
 app = Celery("pairing")
 app.config_from_object("config.celeryconfig")
 app.steps["consumer"].add(StopFile)
@@ -130,8 +132,7 @@ def store() -> Store:
     from tasks.store import Store
 
     found = settings()
-    url = found.broker_url.get_secret_value()
-    return Store(Redis(url, found.key_prefix, found.store_lifetime, patience=PATIENCE_SECONDS))
+    return Store(Redis(found.broker_address, found.key_prefix, found.store_lifetime, patience=PATIENCE_SECONDS))
 
 
 @cache

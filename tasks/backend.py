@@ -201,6 +201,7 @@ class Redis:
         from redis.exceptions import (
             AuthenticationError,
             ConnectionError,
+            InvalidResponse,
             OutOfMemoryError,
             ResponseError,
             TimeoutError,
@@ -212,10 +213,8 @@ class Redis:
             raise BrokerError(
                 f"the broker at {self._where} refuses the password; set PAIRING_BROKER_URL to the right one"
             ) from error
-        except (ConnectionError, TimeoutError) as error:
-            raise BrokerError(
-                f"the broker at {self._where} cannot be reached; check that it runs, and PAIRING_BROKER_URL"
-            ) from error
+        except (ConnectionError, TimeoutError, InvalidResponse) as error:
+            raise BrokerError(f"the broker at {self._where} {_trouble(error)}") from error
         except OutOfMemoryError as error:
             raise BrokerError(
                 f"the broker at {self._where} is full; make room (pairing prune) or raise its maxmemory"
@@ -224,3 +223,19 @@ class Redis:
             raise RecordError(
                 f"the broker at {self._where} refuses ({shown(error)}); somebody else may have changed what is there"
             ) from error
+
+
+def _trouble(error: Exception) -> str:
+    """Why a server cannot be reached, and what to do about it."""
+    reason = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in reason or "certificate verify failed" in reason:
+        return (
+            "has a certificate that this host does not trust; check PAIRING_BROKER_CA_FILE, and the host's name in the"
+            " certificate"
+        )
+    if "SSL" in reason:
+        return (
+            "speaks TLS otherwise than this host, or not at all; check PAIRING_BROKER_URL (rediss:// is TLS), and"
+            " PAIRING_BROKER_CERTIFICATE_FILE where it asks for one"
+        )
+    return "cannot be reached; check that it runs, and PAIRING_BROKER_URL (rediss:// where it speaks TLS)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +21,15 @@ _ADVICE = {
     "42501": ("Grant SELECT and INSERT on js_puzzle_pool and USAGE on its sequence to this user.", True),
     "55P03": ("Another session holds the pool's lock: look at pg_stat_activity, then try again.", False),
 }
+
+# What libpq says where it gives no code, because it would not go on or was not let in.
+_NO_TRUST = (
+    "certificate verify failed",
+    "server certificate for",
+    "does not support SSL",
+    "no encryption",
+    "root certificate",
+)
 
 
 class RowError(PoolError):
@@ -63,12 +72,16 @@ _ONE_CONNECTION: dict[str, Any] = {
 }
 
 
-def postgres_engine(url: URL, password: str | None, before_connecting: Callable[[], None]) -> Engine:
+def postgres_engine(
+    url: URL, password: str | None, before_connecting: Callable[[], None], tls: Mapping[str, str]
+) -> Engine:
     """An engine for a server. It gives up on a dead peer, an endless lock and an endless statement.
 
-    ``before_connecting`` is called before each new connection, and may raise to prevent it.
+    ``before_connecting`` is called before each new connection, and may raise to prevent it. ``tls`` holds libpq's
+    options (``sslmode``, ``sslrootcert``), which go before those of the URL.
     """
     arguments = {
+        **tls,
         "connect_timeout": CONNECT_SECONDS,
         "fallback_application_name": "pairing",
         # A peer that vanished (asleep, unplugged) must not hold a worker for a quarter of an hour.
@@ -138,6 +151,13 @@ def explained(doing: str, url: URL, error: SQLAlchemyError) -> PoolError:
         shown = PoolError(
             f"{doing} failed: {place(url)} wants another password for {url.username}. If it was changed, "
             "set PAIRING_POOL_PASSWORD (or CHEROKEE_DB_PASS) to the new one and start again."
+        )
+        shown.permanent = True
+        return shown
+    if state is None and any(sign in reason for sign in _NO_TRUST):
+        shown = PoolError(
+            f"{doing} failed in {place(url)}: {reason} Its certificate or its TLS is not what this host expects: check "
+            "PAIRING_POOL_CA_FILE, PAIRING_POOL_SSLMODE and the host's name in the certificate, then start again."
         )
         shown.permanent = True
         return shown

@@ -13,6 +13,7 @@ from tasks.bundles import DIGEST, puzzle_files, ship
 from tasks.environment import checked_settings
 from tasks.lifecycle import register
 from tasks.request import Request, new_run_id, request_of
+from tasks.signing import serializer_of
 from tasks.store import Store
 
 QUEUE = "pairing.pool"
@@ -31,6 +32,7 @@ def enqueue(puzzle: str | Path, *, methods: str | Sequence[str] = "all", run: st
         BrokerError: the broker cannot be reached, or takes no more.
     """
     found = checked_settings()
+    serializer = serializer_of(found)
     store = caller_store(found)
     names = methods.split(",") if isinstance(methods, str) else list(methods)
     given = {"run": run or new_run_id(), "methods": [name.strip() for name in names], **options}
@@ -39,7 +41,7 @@ def enqueue(puzzle: str | Path, *, methods: str | Sequence[str] = "all", run: st
         return request.run
     if not DIGEST.fullmatch(str(puzzle)):
         request = request.model_copy(update={"puzzle": put_puzzle(store, found, Path(puzzle))})
-    send(found.broker_url.get_secret_value(), found.key_prefix, request)
+    send(found.broker_address, found.key_prefix, request, serializer)
     register(store, request)  # afterwards: a caller that dies in between has enqueued it, and may do so again
     return request.run
 
@@ -57,17 +59,17 @@ def put_puzzle(store: Store, found: Settings, path: Path) -> str:
 
 def caller_store(found: Settings) -> Store:
     """The fleet's store as a caller sees it: one that cannot be reached is an error soon."""
-    return Store(Redis(found.broker_url.get_secret_value(), found.key_prefix, found.store_lifetime))
+    return Store(Redis(found.broker_address, found.key_prefix, found.store_lifetime))
 
 
-def send(url: str, prefix: str, request: Request) -> None:
-    """Publishes a run's first task on the broker at ``url``.
+def send(url: str, prefix: str, request: Request, serializer: str = "json") -> None:
+    """Publishes a run's first task on the broker at ``url``, written with ``serializer``.
 
     Raises:
         BrokerError: the broker cannot be reached, or takes no more.
     """
     arguments = {"kwargs": request.model_dump(exclude={"run"}), "priority": request.message_priority()}
-    send_task(url, prefix, "pairing.run", request.run, **arguments)
+    send_task(url, prefix, "pairing.run", request.run, serializer=serializer, **arguments)
 
 
 def send_task(url: str, prefix: str, name: str, task_id: str, **arguments: Any) -> None:

@@ -10,6 +10,7 @@ from config.complaints import MISSING, WRONG_TYPE, Complaint
 from config.settings import Settings
 from pairing.errors import InputError
 from tasks.environment import checked_settings
+from tasks.signing import serializer_of
 from tasks.worker import worker_environment
 
 
@@ -44,6 +45,8 @@ def become_flower(arguments: Sequence[str]) -> None:
     Raises:
         InputError: a setting is wrong, or nobody is let in.
     """
-    environment = flower_environment(checked_settings())
+    found = checked_settings()
+    environment = flower_environment(found)
+    serializer_of(found)
     command = [sys.executable, "-m", "celery", "-A", "tasks", "flower", *arguments]
-    os.execve(command[0], command, environment)  # noqa: S606 - our own interpreter, no shell
+    os.execve(command[0], command, environment)  # noqa: S606 - our own interpreter, no shell # nosec B606

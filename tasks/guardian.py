@@ -25,7 +25,7 @@ import select
 import shutil
 import signal
 import socket
-import subprocess
+import subprocess  # the commands are the owner's, without a shell # nosec B404
 import sys
 import tempfile
 import time
@@ -150,7 +150,7 @@ class _Guardian:
                     os._exit(1)
 
         with self._log(name).open("wb") as log:
-            self.processes[name] = subprocess.Popen(  # noqa: S603 - the commands are the owner's
+            self.processes[name] = subprocess.Popen(  # noqa: S603 - the commands are the owner's # nosec B603
                 command,
                 stdin=subprocess.PIPE if name == "broker" else subprocess.DEVNULL,
                 stdout=log,

@@ -12,7 +12,7 @@ import os
 import secrets
 import select
 import shutil
-import subprocess
+import subprocess  # our own interpreter, without a shell # nosec B404
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +28,20 @@ from tasks.worker import worker_command, worker_environment
 
 ARGUMENTS = ("--loglevel=INFO", "--without-gossip", "--without-mingle")
 """Celery's arguments for an embedded worker; without mingle it is ready a second earlier."""
+
+# The broker's address is known later. It is on loopback, and nobody else has its password: no TLS, no signatures.
+_ITS_OWN = dict.fromkeys(
+    (
+        "PAIRING_BROKER_URL",
+        "PAIRING_BROKER_CA_FILE",
+        "PAIRING_BROKER_CERTIFICATE_FILE",
+        "PAIRING_BROKER_KEY_FILE",
+        "PAIRING_SIGNING_KEY_FILE",
+        "PAIRING_SIGNING_CERTIFICATE_FILE",
+        "PAIRING_SIGNING_CERTIFICATES",
+    ),
+    "",
+)
 
 _START_SECONDS = 30.0
 _END_SECONDS = 5.0
@@ -168,11 +182,11 @@ def embedded_fleet(
             f"worker-{number}": worker_command(app, f"embedded{number}@%h", 1, arguments)
             for number in range(1, workers + 1)
         },
-        "environment": worker_environment({**(environment or {}), "PAIRING_BROKER_URL": ""}),  # it is known later
+        "environment": worker_environment({**(environment or {}), **_ITS_OWN}),
     }
     # -I and -S leave out the environment, the working directory and site-packages: a fast, clean start.
     # A session of its own keeps it away from the terminal's Ctrl-C and hang-up.
-    guardian = subprocess.Popen(  # noqa: S603 - this interpreter and a file of this package
+    guardian = subprocess.Popen(  # noqa: S603 - this interpreter and a file of this package # nosec B603
         [sys.executable, "-I", "-S", str(Path(guardian_script.__file__))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -60,19 +60,25 @@ __all__ = [
 LOCK_KEY = 0x70616972696E67
 
 
-def open_pool(url: str, password: str | None = None, before_connecting: Callable[[], None] = lambda: None) -> Pool:
+def open_pool(
+    url: str,
+    password: str | None = None,
+    before_connecting: Callable[[], None] = lambda: None,
+    tls: Mapping[str, str] | None = None,
+) -> Pool:
     """Connect to a pool, and create those tables of ours that are missing (in SQLite all tables).
 
     Args:
         url: ``postgresql://user@host:port/name`` or ``sqlite:///file``, without a password.
         password: the database's password, None where it wants none.
         before_connecting: called before each new connection to a server; what it raises prevents the connection.
+        tls: libpq's options ``sslmode`` and ``sslrootcert`` for a server.
 
     Raises:
         InputError: the address is wrong or holds a password.
         PoolError: the database cannot be reached or refuses the password.
     """
-    return Pool(url, password, before_connecting)
+    return Pool(url, password, before_connecting, tls or {})
 
 
 class Pool:
@@ -87,12 +93,14 @@ class Pool:
     keeps_provenance: bool
     reads_provenance: bool
 
-    def __init__(self, url: str, password: str | None, before_connecting: Callable[[], None]) -> None:
+    def __init__(
+        self, url: str, password: str | None, before_connecting: Callable[[], None], tls: Mapping[str, str]
+    ) -> None:
         """Connect, as ``open_pool`` says."""
         self._url = checked_url(url)
         self._sqlite = self._url.get_backend_name() == "sqlite"
         self._engine = (
-            sqlite_engine(self._url) if self._sqlite else postgres_engine(self._url, password, before_connecting)
+            sqlite_engine(self._url) if self._sqlite else postgres_engine(self._url, password, before_connecting, tls)
         )
         self._pid = os.getpid()
         try:

@@ -131,7 +131,7 @@ def verify(puzzle: Path, url: str | None, limit: int, as_json: bool) -> None:
     from tasks.pool_reading import faults, unsound
 
     with _opened(url, puzzle) as (opened, read):
-        assert read is not None  # noqa: S101 - for the type checker: PUZZLE is required
+        assert read is not None  # noqa: S101 - for the type checker: PUZZLE is required # nosec B101
         looked_at = opened.candidates(read.blocks, read.digest, limit)
         useless = unsound(opened)
     wrong = {row.id: found for row in looked_at if (found := faults(read, row))}

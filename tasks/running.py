@@ -101,9 +101,9 @@ def run_embedded(
         return _copied(store, request.run)
 
 
-def rescue(url: str, prefix: str, run: str) -> None:
+def rescue(url: str, prefix: str, run: str, serializer: str = "json") -> None:
     """Enqueues the comparison of whatever there is of a run whose chord did not fire."""
-    send_task(url, prefix, "pairing.comparison", f"{run}.comparison-at-the-deadline", args=[run])
+    send_task(url, prefix, "pairing.comparison", f"{run}.comparison-at-the-deadline", args=[run], serializer=serializer)
 
 
 def _copied(store: Store, run: str) -> Store:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import pwd
 import shlex
-import subprocess
+import subprocess  # systemctl and launchctl, without a shell # nosec B404
 import sys
 import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape  # it writes XML, and reads none # nosec B406
 
 import config
 from pairing.errors import InputError
@@ -20,7 +20,7 @@ from tasks.queues import ROLES
 TEMPLATES = Path(config.__file__).parent
 """The folder with ``systemd/`` and ``launchd/``."""
 
-_UNSEEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - by ProtectHome= and PrivateTmp=
+_UNSEEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - by ProtectHome= and PrivateTmp= # nosec B108
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,7 @@ def running(place: Place) -> list[str]:
     else:
         command = ["launchctl", "list"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 - no shell
+        said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603 - no shell # nosec B603
     except (OSError, subprocess.TimeoutExpired):
         return []
     return [line for line in said.stdout.splitlines() if "pairing" in line]

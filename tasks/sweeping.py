@@ -5,6 +5,7 @@ from __future__ import annotations
 from config.settings import Settings
 from tasks.lifecycle import sweep
 from tasks.running import rescue
+from tasks.signing import serializer_of
 from tasks.store import Store
 
 
@@ -14,8 +15,8 @@ def sweep_runs(store: Store, found: Settings) -> list[str]:
     Raises:
         BrokerError: the broker cannot be reached.
     """
-    url, prefix = found.broker_url.get_secret_value(), found.key_prefix
-    return sweep(store, lambda run: rescue(url, prefix, run), found.store_lifetime)
+    url, prefix, serializer = found.broker_address, found.key_prefix, serializer_of(found)
+    return sweep(store, lambda run: rescue(url, prefix, run, serializer), found.store_lifetime)
 
 
 def sweep_here() -> int:

@@ -56,14 +56,16 @@ def become_worker(role: str, concurrency: int | None, name: str | None, argument
         InputError: a setting is wrong, or a worker of that name runs here.
     """
     from tasks.environment import checked_settings
+    from tasks.signing import serializer_of
 
     found = checked_settings()
+    serializer_of(found)
     processes = concurrency or (1 if role in _ONE_PROCESS else _cores())
     name = _claimed(found.data_dir / "workers", [name] if name else [f"pairing-{role}", *_numbered(f"pairing-{role}")])
     queues = ("-Q", ",".join(ROLES[role]))
     given = ("--without-gossip", "--without-mingle", "--loglevel=INFO", *arguments)
     command = worker_command("tasks", f"{name}@{socket.gethostname()}", processes, (*queues, *given))
-    os.execve(command[0], command, worker_environment())  # noqa: S606 - our own interpreter, no shell
+    os.execve(command[0], command, worker_environment())  # noqa: S606 - our own interpreter, no shell # nosec B606
 
 
 def _cores() -> int:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
+from celery import Celery
+from kombu import Connection
 
 from config import complaints, example
 from config.complaints import SettingsError, of_names
@@ -133,6 +137,90 @@ def test_what_is_wrong_has_a_code(
     assert complained(monkeypatch, environment) == [(code, variable)]
 
 
+@pytest.mark.parametrize(
+    ("environment", "code", "variable"),
+    [
+        ({"PAIRING_BROKER_CA_FILE": "/nowhere"}, complaints.UNREADABLE_FILE, "PAIRING_BROKER_CA_FILE"),
+        ({"PAIRING_BROKER_CA_FILE": __file__}, complaints.ACCESS, "PAIRING_BROKER_CA_FILE"),
+        (
+            {"PAIRING_BROKER_URL": "rediss://host", "PAIRING_BROKER_CERTIFICATE_FILE": __file__},
+            complaints.MISSING,
+            "PAIRING_BROKER_KEY_FILE",
+        ),
+        ({"PAIRING_POOL_SSLMODE": SECRET}, complaints.ACCESS, "PAIRING_POOL_SSLMODE"),
+        ({"PAIRING_POOL_SSLMODE": "verify-full"}, complaints.MISSING, "PAIRING_POOL_CA_FILE"),
+        (
+            {"PAIRING_POOL_SSLMODE": "require", "PAIRING_POOL_CA_FILE": __file__},
+            complaints.ACCESS,
+            "PAIRING_POOL_SSLMODE",
+        ),
+        ({"PAIRING_SIGNING_CERTIFICATE_FILE": __file__}, complaints.MISSING, "PAIRING_SIGNING_KEY_FILE"),
+        ({"PAIRING_SIGNING_CERTIFICATES": __file__}, complaints.UNREADABLE_FILE, "PAIRING_SIGNING_CERTIFICATES"),
+        ({"PAIRING_SIGNING_KEY_FILE": "/nowhere"}, complaints.UNREADABLE_FILE, "PAIRING_SIGNING_KEY_FILE"),
+    ],
+    ids=str,
+)
+def test_wrong_settings_of_access_have_a_code(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], code: str, variable: str
+) -> None:
+    assert complained(monkeypatch, environment) == [(code, variable)]
+
+
+@pytest.mark.parametrize(("mode", "accepted"), [(0o600, True), (0o640, True), (0o644, False)])
+def test_a_key_that_everybody_may_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: int, accepted: bool
+) -> None:
+    key = tmp_path / "key"
+    key.write_text(SECRET)
+    key.chmod(mode)
+    environment = {
+        "PAIRING_SIGNING_KEY_FILE": str(key),
+        "PAIRING_SIGNING_CERTIFICATE_FILE": str(key),
+        "PAIRING_SIGNING_CERTIFICATES": str(tmp_path),
+    }
+    if accepted:
+        assert found(monkeypatch, environment).signing_key_file == str(key)
+    else:
+        assert complained(monkeypatch, environment) == [(complaints.EXPOSED_KEY, "PAIRING_SIGNING_KEY_FILE")]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rediss://host?ssl_cert_reqs=none",
+        "rediss://host?ssl_cert_reqs=CERT_OPTIONAL",
+        "rediss://host?ssl_cert_reqs=required&ssl_cert_reqs=none",
+        "rediss://host?ssl_check_hostname=false",
+        "redis://host?ssl_ca_certs=/ca",
+    ],
+)
+def test_no_address_turns_verification_off(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    assert complained(monkeypatch, {"PAIRING_BROKER_URL": url}) == [(complaints.BROKER_URL, "PAIRING_BROKER_URL")]
+
+
+def test_a_broker_behind_tls_is_verified_by_every_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    authority = tmp_path / "an authority & more"
+    authority.touch()
+    url = f"rediss://:{SECRET}@host:6380/4"
+    address = found(monkeypatch, {"PAIRING_BROKER_URL": url, "PAIRING_BROKER_CA_FILE": str(authority)}).broker_address
+    of_kombu = Connection(address).ssl
+    assert of_kombu == {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": str(authority)}
+    of_celery = Celery(backend=address, set_as_current=False).backend.connparams
+    assert (of_celery["ssl_cert_reqs"], of_celery["ssl_ca_certs"]) == (ssl.CERT_REQUIRED, str(authority))
+    of_redis = redis.Redis.from_url(address).connection_pool.make_connection()
+    assert (of_redis.cert_reqs, of_redis.ca_certs, of_redis.check_hostname) == (ssl.CERT_REQUIRED, str(authority), True)
+    settings.cache_clear()
+    monkeypatch.delenv("PAIRING_BROKER_CA_FILE")
+    assert Connection(found(monkeypatch, {}).broker_address).ssl == {"ssl_cert_reqs": ssl.CERT_REQUIRED}
+
+
+def test_a_pool_with_an_authority_is_verified_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings().pool_tls == {}
+    settings.cache_clear()
+    tls = found(monkeypatch, {"PAIRING_POOL_CA_FILE": __file__}).pool_tls
+    assert tls == {"sslmode": "verify-full", "sslrootcert": __file__}
+
+
 def test_a_wrong_broker_url_has_a_code_of_its_own() -> None:
     assert complaints._code("broker_url", "value_error") == complaints.BROKER_URL
 
@@ -180,8 +268,9 @@ def test_the_example_is_made_of_the_table() -> None:
 def test_the_example_says_every_setting_and_sets_none() -> None:
     lines = example.PATH.read_text(encoding="utf-8").splitlines()
     assert all(not line or line.startswith("#") for line in lines)
-    named = {line[1:].split("=")[0].removesuffix("_FILE") for line in lines if line.startswith("#PAIRING_")}
-    assert named == {names[0] for names in variables().values()}
+    named = [line[1:].split("=")[0] for line in lines if line.startswith("#PAIRING_")]
+    known = [names[0] for names in variables().values()]
+    assert [name if name in known else name.removesuffix("_FILE") for name in named] == known
 
 
 def test_the_examples_defaults_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
