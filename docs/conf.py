@@ -21,6 +21,7 @@ nitpicky = True
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 4
 highlight_language = "none"
+smartquotes = False  # it would make one dash of the two before an option
 
 html_theme = "furo"
 html_title = f"Pairing {release}"

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -36,6 +37,19 @@ def example(document: str, heading: str) -> str:
             break
         block.append(line)
     return textwrap.dedent("\n".join(block))
+
+
+def examples(document: str, title: str) -> list[str]:
+    """The blocks of code below a heading of a page in ``docs``, up to the next heading."""
+    found, here = [], False
+    tokens = _tokens(ROOT / "docs" / document)
+    for before, token in pairwise(tokens):
+        if before.type == "heading_open":
+            here = token.content == title
+        elif here and token.type in ("fence", "code_block"):
+            found.append(token.content)
+    assert found, (document, title)
+    return found
 
 
 def blocks(page: Path) -> list[str]:

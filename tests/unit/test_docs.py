@@ -76,6 +76,10 @@ def test_every_page_is_built_and_says_nothing_but_text(site: Path) -> None:
         assert "<math" in text or "$$" not in page.read_text(encoding="utf-8"), page.name
 
 
+def test_options_keep_their_dashes(site: Path) -> None:
+    assert "The pool is --pool, else" in (site / "commands.html").read_text(encoding="utf-8")
+
+
 def test_nothing_of_the_site_comes_from_elsewhere(site: Path) -> None:
     for path in site.glob("*.html"):
         fetched = re.findall(r"<(?:script|img|link|iframe)\b[^>]*\b(?:src|href)=\"([^\"]+)\"", path.read_text())
