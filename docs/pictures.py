@@ -73,8 +73,8 @@ def evidence(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:  # noqa:
     for axes, method in zip(panels, ("trace", "norm_balance"), strict=True):
         scores = null_units(similarity(puzzle, method))
         edges = np.arange(np.floor(scores.min()), np.ceil(scores.max()) + 0.5, 0.5)
-        axes.hist(scores[~here], edges, color=GREY, label="wrong pairs")
-        axes.hist(scores[here], edges, color=COLOURS[1], alpha=0.85, label="right pairs")
+        axes.hist(scores[~here], edges.tolist(), color=GREY, label="wrong pairs")
+        axes.hist(scores[here], edges.tolist(), color=COLOURS[1], alpha=0.85, label="right pairs")
         x = np.linspace(edges[0], edges[-1], 300)
         expected = 0.5 * np.count_nonzero(~here) * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
         axes.plot(x, expected, color=INK, linewidth=1, label="N(0, 1)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import re
 import runpy
 from collections.abc import Iterator
@@ -13,10 +15,11 @@ import click
 import pytest
 
 from config.settings import variables
+from pairing.solution import permutation_hash
 from tasks.cli import cli
 from tasks.run_options import EXIT_HELP
 from tests.support.documents import PAGES, blocks, built, calls, links, words
-from tests.support.fleet import ROOT
+from tests.support.fleet import DEMO, ROOT
 
 REFERENCE = runpy.run_path(str(ROOT / "docs" / "reference.py"))
 NAMES = [page.name for page in PAGES]
@@ -170,6 +173,24 @@ def test_a_call_that_is_wrong_would_be_noticed() -> None:
         (call,) = calls(text)
         with pytest.raises(click.UsageError):
             _parse(call)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_program_can_be_parsed(page: Path) -> None:
+    for block in blocks(page):
+        if re.match(r"(from|import) \w", block):
+            ast.parse(block)
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md"])
+def test_the_demonstrations_answer_is_the_one_that_is_shown(name: str) -> None:
+    answer = json.loads(DEMO.with_name("demo-puzzle.answer.json").read_text())["permutation"]
+    shown = re.search(
+        r"^ +Permutation: ([\d,]+)\n +Hash: (\w+) \(matches the target hash\)$", (ROOT / name).read_text(), re.MULTILINE
+    )
+    assert shown is not None
+    assert [int(number) for number in shown[1].split(",")] == answer
+    assert shown[2] == permutation_hash(answer)
 
 
 # --- settings, and what is made of the code
