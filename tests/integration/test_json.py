@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
-from tests.support.fleet import DEMO, ROOT, Command, Fleet, running_fleet
+from config.settings import settings
+from tasks.cli import cli
+from tests.support.fleet import DEMO, ROOT, Fleet, running_fleet
 
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+Call = Callable[..., Any]
 ANSWER = DEMO.with_name("demo-puzzle.answer.json")
 
 
@@ -54,52 +58,63 @@ def fleet(redis_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="module")
-def command(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Command:
-    """The command on the fleet's host, after a run with a method that fails."""
+def call(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call]:
+    """Calls the command in this process, on the fleet's host, after a run with a method that fails."""
     folder = tmp_path_factory.mktemp("caller")
-    settings = {"PAIRING_BROKER_URL": fleet.url, "PAIRING_KEY_PREFIX": fleet.prefix}
-    command = Command(folder, settings | {"PAIRING_DATA_DIR": str(fleet.data_dir)})
-    said = command("enqueue", DEMO, "--methods", "trace,raises", "--run", "first", "--wait", "--json")
-    assert said.status == 0, said.errors
-    assert_as_documented(said.json, "## The summary")
-    return command
+    settings_here = {
+        "PAIRING_BROKER_URL": fleet.url,
+        "PAIRING_KEY_PREFIX": fleet.prefix,
+        "PAIRING_DATA_DIR": str(fleet.data_dir),
+        "PAIRING_CACHE_DIR": str(folder / "cache"),
+    }
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in settings_here.items():
+            patched.setenv(name, value)
+        patched.chdir(folder)
+        settings.cache_clear()
+
+        def call(*arguments: object) -> Any:
+            said = CliRunner().invoke(cli, [*map(str, arguments), "--json"])
+            assert said.exit_code == 0, said.output
+            return json.loads(said.stdout)
+
+        summary = call("enqueue", DEMO, "--methods", "trace,raises", "--run", "first", "--wait")
+        assert_as_documented(summary, "## The summary")
+        yield call
+    settings.cache_clear()
 
 
-def test_of_a_run_on_this_machine(tmp_path: Path) -> None:
-    command = Command(tmp_path)
-    said = command("solve", DEMO, "--methods", "trace", "--inline", "--run", "here", "--json")
-    assert_as_documented(said.json, "## The summary")
-    folder = tmp_path / "results" / "here"
-    assert json.loads((folder / "summary.json").read_text()) == said.json
+def test_of_runs(call: Call) -> None:
+    assert_as_documented(call("enqueue", DEMO, "--methods", "svd"), "`pairing enqueue")
+    assert_as_documented(call("runs"), "`pairing runs")
+    assert_as_documented(call("status"), "`pairing runs")
+    assert_as_documented(call("status", "first"), "`pairing status RUN")
+    summary = call("results", "first")
+    assert_as_documented(summary, "## The summary")
+    folder = Path(summary["artefacts"]["summary"]).parent
+    assert json.loads((folder / "summary.json").read_text()) == summary
     assert_as_documented(json.loads((folder / "history.json").read_text()), "## The history")
-    assert_as_documented(command("report", folder, "--json").json, "`pairing report RUN")
+    assert_as_documented(call("watch", "first"), "## The summary")
+    assert_as_documented(call("report", "first"), "`pairing report RUN")
 
 
-def test_of_runs(command: Command) -> None:
-    assert_as_documented(command("enqueue", DEMO, "--methods", "svd", "--json").json, "`pairing enqueue")
-    assert_as_documented(command("runs", "--json").json, "`pairing runs")
-    assert_as_documented(command("status", "--json").json, "`pairing runs")
-    assert_as_documented(command("status", "first", "--json").json, "`pairing status RUN")
-    assert_as_documented(command("results", "first", "--json").json, "## The summary")
-    assert_as_documented(command("watch", "first", "--json").json, "## The summary")
+def test_of_puzzles(call: Call) -> None:
+    assert_as_documented(call("puzzle", "put", DEMO), "`pairing puzzle put")
+    assert_as_documented(call("puzzle", "list"), "`pairing puzzle list")
+    assert_as_documented(call("verify", DEMO, ANSWER), "`pairing verify")
 
 
-def test_of_puzzles(command: Command) -> None:
-    assert_as_documented(command("puzzle", "put", DEMO, "--json").json, "`pairing puzzle put")
-    assert_as_documented(command("puzzle", "list", "--json").json, "`pairing puzzle list")
-    assert_as_documented(command("verify", DEMO, ANSWER, "--json").json, "`pairing verify")
-
-
-def test_of_the_pool(command: Command) -> None:
-    listed = command("pool", "list", "--puzzle", DEMO, "--json").json
+def test_of_the_pool(call: Call) -> None:
+    listed = call("pool", "list", "--puzzle", DEMO)
     assert_as_documented(listed, "`pairing pool list")
     number = listed["rows"][0]["id"]
-    shown = command("pool", "show", number, "--puzzle", DEMO, "--json").json
+    shown = call("pool", "show", number, "--puzzle", DEMO)
     assert_as_documented(shown, "`pairing pool show")
     assert shown["row"]["records"]
-    best = command("pool", "best", DEMO, "--json").json
+    best = call("pool", "best", DEMO)
+    assert best.keys() == {"schema", "best"}
     assert best["best"].keys() == shown["row"].keys()
-    assert_as_documented(command("pool", "verify", DEMO, "--json").json, "`pairing pool verify")
+    assert_as_documented(call("pool", "verify", DEMO), "`pairing pool verify")
 
 
 def test_a_key_that_is_not_documented_would_be_noticed() -> None:

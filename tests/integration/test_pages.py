@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import runpy
-import subprocess
 import sys
 import tomllib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,13 @@ import psutil
 import pytest
 import redis
 import torch
+from click.testing import CliRunner
 
+from config.settings import settings
 from pairing import load_puzzle, solve
+from pairing.signals import methods
 from pairing.training import new_layers, private_torch, train
+from tasks.cli import cli
 from tests.support.documents import calls, examples
 from tests.support.fleet import DEMO, ROOT, Command, end_all, wait_for
 from tests.support.hosts import Host, HostsMissing, hosts
@@ -26,16 +30,19 @@ from tests.support.servers import made_postgres, run_redis
 
 
 @contextmanager
-def worker(command: Command, *arguments: object) -> Iterator[Path]:
-    """A worker, from when it is ready until the block ends: its log."""
-    log = command.folder / f"worker-{'-'.join(map(str, arguments))}.log".replace("/", "_")
+def starting(command: Command, *arguments: object) -> Iterator[Callable[[], Path]]:
+    """Starts a worker, which ends with the block: what waits until it is ready, and gives its log."""
+    log = command.folder / f"worker-{len(list(command.folder.glob('worker-*')))}.log"
+    log.touch()
     with command.start(*arguments, "--logfile", log) as process:
-        try:
-            wait_for(
-                "the worker", lambda: process.poll() is not None or (log.exists() and " ready." in log.read_text())
-            )
+
+        def ready() -> Path:
+            wait_for("the worker", lambda: process.poll() is not None or " ready." in log.read_text())
             assert process.poll() is None, process.stderr.read() if process.stderr else ""
-            yield log
+            return log
+
+        try:
+            yield ready
         finally:
             process.terminate()
             assert end_all([psutil.Process(process.pid)]) == []
@@ -60,39 +67,58 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_method_of_ones_own_solves(package: Path, tmp_path: Path) -> None:
-    command = Command(tmp_path, {"PYTHONPATH": str(package)})
-    assert "push_back" in command("methods").output
-    assert "How much of W_out W_in pushes back" in command("methods").output
-    said = command("solve", DEMO, "--methods", "push_back", "--inline", "--json")
-    assert (said.status, said.json["best"]["method"]) == (0, "push_back"), said.errors
-    program = examples("own-method.md", "Use it")[1]
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=command.environment, cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.split("] [")) == 2
+@pytest.fixture
+def call(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str]]:
+    """Calls the command in this process, where the package is installed; what it says."""
+    monkeypatch.setenv("PAIRING_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("PAIRING_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(package)
+    settings.cache_clear()
+    methods.cache_clear()
+
+    def call(*arguments: object) -> str:
+        said = CliRunner().invoke(cli, list(map(str, arguments)))
+        assert said.exit_code == 0, said.output
+        return said.stdout
+
+    yield call
+    settings.cache_clear()
+    methods.cache_clear()
+    sys.modules.pop("my_methods", None)
+
+
+def test_a_method_of_ones_own_solves(call: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = call("methods").splitlines()[-1]
+    assert listed.split(None, 1)[0] == "push_back"
+    assert listed.endswith("How much of W_out W_in pushes back along what it reads, of all that it does.")
+    said = call("solve", DEMO, "--methods", "push_back", "--inline", "--json", "--out", tmp_path / "results")
+    assert json.loads(said)["best"]["method"] == "push_back"
+    monkeypatch.chdir(ROOT)
+    names: dict[str, Any] = {}
+    exec(examples("own-method.md", "Use it")[1], names)
+    assert len(names["found"].pairs) == names["puzzle"].blocks
 
 
 def test_a_method_of_ones_own_solves_in_a_worker(package: Path, tmp_path: Path, redis_url: str) -> None:
     settings = {"PAIRING_BROKER_URL": redis_url, "PAIRING_KEY_PREFIX": "own-method:", "PYTHONPATH": str(package)}
     command = Command(tmp_path, settings)
-    with worker(command, "worker", "--concurrency", 1):
+    with starting(command, "worker", "--concurrency", 1) as ready:
+        ready()
         caller = Command(tmp_path, {name: value for name, value in settings.items() if name != "PYTHONPATH"})
         said = caller("enqueue", DEMO, "--methods", "push_back", "--wait", "--json")
     assert (said.status, said.json["best"]["method"]) == (0, "push_back"), said.errors
 
 
-def test_a_method_that_cannot_be_loaded_is_named_as_the_page_says(package: Path, tmp_path: Path) -> None:
+def test_a_method_that_cannot_be_loaded_is_named_as_the_page_says(
+    call: Callable[..., str], package: Path, tmp_path: Path
+) -> None:
     (package / "my_methods.py").unlink()
     (message,) = examples("own-method.md", "When it fails")
-    command = Command(tmp_path, {"PYTHONPATH": str(package)})
-    said = command("solve", DEMO, "--methods", "push_back,trace", "--no-stop-when-solved", "--inline", "--json")
-    assert said.status == 0, said.errors
-    errors = {method["method"]: method["error"] for method in said.json["methods"]}
+    options = ("--no-stop-when-solved", "--inline", "--json", "--out", tmp_path / "results")
+    said = call("solve", DEMO, "--methods", "push_back,trace", *options)
+    errors = {method["method"]: method["error"] for method in json.loads(said)["methods"]}
     assert errors == {"trace": None, "push_back": message.strip()}
-    assert "push_back" in command("methods").output
-    assert "cannot be loaded from my_methods:push_back" in command("methods").output
+    assert call("methods").splitlines()[-1].endswith("  cannot be loaded from my_methods:push_back")
 
 
 # --- another network
@@ -160,12 +186,11 @@ def test_the_tutorials_fleet_of_two_hosts(tmp_path: Path) -> None:
             said = commands[one](*typed(one, init))
             assert said.status == 0, said.errors
         plan, others = examples("tutorial.md", "The workers")
-        with one.inside():
-            stack.enter_context(worker(commands[one], *typed(one, plan)))
-        logs = []
-        for line in others.splitlines():
-            with two.inside():
-                logs.append(stack.enter_context(worker(commands[two], *typed(two, line))))
+        workers = []
+        for host, line in ((one, plan), *((two, line) for line in others.splitlines())):
+            with host.inside():
+                workers.append(stack.enter_context(starting(commands[host], *typed(host, line))))
+        logs = [ready() for ready in workers]
         enqueue, looks, best = examples("tutorial.md", "A run")
         with two.inside():
             said = commands[two](*typed(two, enqueue))
@@ -174,7 +199,7 @@ def test_the_tutorials_fleet_of_two_hosts(tmp_path: Path) -> None:
             for line in looks.splitlines():
                 assert commands[two](*typed(two, line)).status == 0
         assert (folders[two] / "results" / "first" / "report.html").exists()
-        assert "first.trace.s0.refinement" in logs[1].read_text()
+        assert "first.trace.s0.refinement" in logs[2].read_text()
         with one.inside():
             said = commands[one](*typed(one, best))
         assert "matches" in said.output, said.errors
@@ -196,17 +221,16 @@ def test_redis_passwords_are_rotated_without_a_gap(tmp_path: Path) -> None:
 
         before = Command(tmp_path, {"PAIRING_BROKER_URL": url})
         after = Command(tmp_path, {"PAIRING_BROKER_URL": new_url})
-        with worker(before, "worker", "--concurrency", 1):
-            acl(add)
-            for command in (before, after):
-                said = command("enqueue", DEMO, "--methods", "trace", "--wait")
-                assert said.status == 0, said.errors
-        with worker(after, "worker", "--concurrency", 1):
+        acl(add)
+        with starting(after, "worker", "--concurrency", 1) as ready:
+            ready()
+            said = before("enqueue", DEMO, "--methods", "trace", "--run", "between", "--wait")
+            assert said.status == 0, said.errors
             acl(remove)
-            assert after("enqueue", DEMO, "--methods", "trace", "--wait").status == 0
-        refused = before("runs")
-        assert refused.status == 3
-        assert old not in refused.errors
+            refused = before("runs")
+            assert refused.status == 3
+            assert old not in refused.errors
+            assert after("enqueue", DEMO, "--methods", "trace", "--run", "afterwards", "--wait").status == 0
 
 
 # --- pictures
