@@ -16,17 +16,18 @@ import psutil
 import pytest
 import redis
 import torch
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from config.settings import settings
 from pairing import load_puzzle, solve
 from pairing.signals import methods
 from pairing.training import new_layers, private_torch, train
 from tasks.cli import cli
+from tasks.errors import PoolError
 from tests.support.documents import calls, examples
 from tests.support.fleet import DEMO, ROOT, Command, end_all, wait_for
 from tests.support.hosts import Host, HostsMissing, hosts
-from tests.support.servers import made_postgres, run_redis
+from tests.support.servers import Postgres, made_postgres, run_redis
 
 
 @contextmanager
@@ -231,6 +232,34 @@ def test_redis_passwords_are_rotated_without_a_gap(tmp_path: Path) -> None:
             assert refused.status == 3
             assert old not in refused.errors
             assert after("enqueue", DEMO, "--methods", "trace", "--run", "afterwards", "--wait").status == 0
+
+
+def test_a_password_of_postgresql_is_rotated_in_its_file(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = examples("tutorial.md", "Redis and PostgreSQL, on host one")[1].splitlines()[0]
+    (alter,) = examples("operating.md", "PostgreSQL")
+    secret = tmp_path / "password"
+    with ExitStack() as stack:
+        postgres.execute(create)
+        stack.callback(postgres.execute, "DROP ROLE fleet")
+        name = stack.enter_context(postgres.database())
+        postgres.execute(f"ALTER DATABASE {name} OWNER TO fleet")
+        monkeypatch.setenv("PAIRING_POOL_URL", f"postgresql://fleet@127.0.0.1:{postgres.port}/{name}")
+        monkeypatch.setenv("PAIRING_POOL_PASSWORD_FILE", str(secret))
+        monkeypatch.setenv("PAIRING_DATA_DIR", str(tmp_path))
+        stack.callback(settings.cache_clear)
+
+        def asked(password: str) -> Result:
+            secret.write_text(password)
+            settings.cache_clear()
+            return CliRunner().invoke(cli, ["pool", "init", "--shared-table"])
+
+        assert asked("POOL-PASSWORD").exit_code == 0
+        postgres.execute(alter)
+        assert asked("POOL-PASSWORD").exit_code == 0  # the connection that is kept goes on
+        assert asked("new-password").exit_code == 0
+        assert isinstance(asked("POOL-PASSWORD").exception, PoolError)  # which needs a new one
 
 
 # --- pictures
