@@ -21,13 +21,17 @@ ifeq ($(wildcard $(VENV)/bin/python),)
 $(MAIN_STAMP) $(TEST_STAMP) $(AUDIT_STAMP): AGAIN
 endif
 
-.PHONY: help solve test check check-code check-tests bench bench-full bench-table faults audit clean AGAIN
+.PHONY: help solve docs test check check-code check-tests bench bench-full bench-table faults audit clean AGAIN
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 solve: $(MAIN_STAMP) ## Solve a puzzle: PUZZLE=folder (default: the demonstration), ARGS='further options'
 	@$(VENV)/bin/pairing solve "$(PUZZLE)" $(ARGS)
+
+docs: $(TEST_STAMP) ## Build the documentation: docs/_build/index.html
+	@$(VENV)/bin/python -m sphinx -q -W --keep-going -d docs/_build/.doctrees docs docs/_build
+	@echo docs/_build/index.html
 
 test: $(TEST_STAMP) ## Run the whole test suite
 	@$(VENV)/bin/python -m pytest $(ARGS)
@@ -61,7 +65,7 @@ audit: $(AUDIT_STAMP) ## Look for known holes in what is installed, and for care
 	@$(VENV)/bin/python -m bandit --quiet --recursive pairing tasks config || true
 
 clean: ## Remove the environment and everything else that is made again; results stay
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- the environment

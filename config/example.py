@@ -27,16 +27,20 @@ def example() -> str:
     """The text of ``env.example``: every setting with its description, commented out."""
     parts = [_HEAD]
     for name, field in Settings.model_fields.items():
-        first, *others = variables()[name]
+        _, *others = variables()[name]
         description = f"{field.description or ''}{f' ({others[0]} is accepted too)' if others else ''}"
-        secret = SecretStr in (field.annotation, *getattr(field.annotation, "__args__", ()))
-        default = "" if field.default is PydanticUndefined or field.default is None else field.default
-        value = default.get_secret_value() if isinstance(default, SecretStr) else default
-        assignment = f"#{first}_FILE=" if secret and not value else f"#{first}={value}"
-        parts.append(
-            "\n".join([*textwrap.wrap(description, 110, initial_indent="# ", subsequent_indent="# "), assignment])
-        )
+        lines = textwrap.wrap(description, 110, initial_indent="# ", subsequent_indent="# ")
+        parts.append("\n".join([*lines, f"#{assignment_of(name)}"]))
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def assignment_of(name: str) -> str:
+    """``VARIABLE=default`` of a setting; ``VARIABLE_FILE=`` of a secret, which has none."""
+    field, variable = Settings.model_fields[name], variables()[name][0]
+    secret = SecretStr in (field.annotation, *getattr(field.annotation, "__args__", ()))
+    default = "" if field.default is PydanticUndefined or field.default is None else field.default
+    value = default.get_secret_value() if isinstance(default, SecretStr) else default
+    return f"{variable}_FILE=" if secret and not value else f"{variable}={value}"
 
 
 if __name__ == "__main__":
