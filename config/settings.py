@@ -12,7 +12,7 @@ import os
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from platformdirs import user_cache_path, user_data_path
@@ -123,6 +123,12 @@ class Settings(BaseSettings):
     )
     flower_address: str = Field(default="127.0.0.1", description="where Flower listens")
     flower_port: int = Field(default=5556, gt=0, lt=65_536, description="and at which port")
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="what a line of a worker's log is: text or json"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least that workers log: debug, info, warning or error"
+    )
     store_lifetime: int = Field(default=86_400, gt=0, description="seconds that a run's state stays in the store")
     stall_seconds: float = Field(
         default=600.0,

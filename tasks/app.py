@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, ParamSpec, cast
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
-from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown
+from celery.signals import setup_logging, worker_init, worker_process_init, worker_ready, worker_shutdown
 
 from config.settings import settings
 from tasks.chores import Chore, do_chores
 from tasks.errors import BrokerError, RecordError
 from tasks.limits import begin_watch, end_watch, limit_memory
+from tasks.logs import set_up as set_up_log
 from tasks.protocol import OtherProtocolError, check_protocol
 from tasks.request import SCHEMA_VERSION, check_part
 from tasks.stop_file import StopFile
@@ -47,6 +48,13 @@ app.steps["consumer"].add(StopFile)
 SWEEP_SECONDS = 10.0
 FLUSH_SECONDS = 30.0
 _ended = threading.Event()
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def log_events(loglevel: int, logfile: str | None, **_: Any) -> None:
+    """Has the worker log a line an event; what anything prints becomes one too."""
+    set_up_log(loglevel, logfile, settings().log_format)
+    app.log.redirect_stdouts("WARNING")
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]

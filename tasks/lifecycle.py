@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +11,8 @@ from typing import Any, Literal
 from tasks.errors import RecordError
 from tasks.request import Request
 from tasks.store import Store
+
+logger = logging.getLogger(__name__)
 
 End = Literal["succeeded", "failed", "cancelled", "timed_out"]
 
@@ -41,7 +44,9 @@ def register(store: Store, request: Request) -> None:
 def finish(store: Store, run: str, end: End, error: str | None = None, exit_status: int = 1) -> None:
     """Records how a run ended; the first end stays."""
     record = {"end": end, "error": error, "exit_status": exit_status, "at": time.time()}
-    store.put_new_record(run, "end", record)
+    if store.put_new_record(run, "end", record):
+        level = logging.INFO if end == "succeeded" else logging.WARNING
+        logger.log(level, "the run %s%s", end.replace("_", " "), f": {error}" if error else "", extra={"run": run})
 
 
 def state_of(store: Store, run: str) -> str | None:

@@ -21,7 +21,8 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 def worker_command(app: str, name: str, concurrency: int, arguments: Sequence[str] = ()) -> list[str]:
     """The command of a worker of that name (``…@%h``) with so many processes."""
     fixed = ["--pool=prefork", f"--concurrency={concurrency}", "--hostname", name]
-    return [sys.executable, "-m", "celery", "-A", app, "worker", *fixed, *arguments]
+    # Quiet: it logs what it is, and shows no banner of many lines.
+    return [sys.executable, "-m", "celery", "--quiet", "-A", app, "worker", *fixed, *arguments]
 
 
 def worker_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -61,7 +62,7 @@ def become_worker(role: str, concurrency: int | None, name: str | None, argument
     processes = concurrency or (1 if role in _ONE_PROCESS else _cores())
     name = _claimed(found.data_dir / "workers", [name] if name else [f"pairing-{role}", *_numbered(f"pairing-{role}")])
     queues = ("-Q", ",".join(ROLES[role]))
-    given = ("--without-gossip", "--without-mingle", "--loglevel=INFO", *arguments)
+    given = ("--without-gossip", "--without-mingle", f"--loglevel={found.log_level}", *arguments)
     command = worker_command("tasks", f"{name}@{socket.gethostname()}", processes, (*queues, *given))
     os.execve(command[0], command, worker_environment())  # noqa: S606 - our own interpreter, no shell
 
