@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import shutil
@@ -13,6 +14,7 @@ from typing import Any
 
 import celery
 import numpy
+from celery.signals import worker_ready
 from celery.worker.control import inspect_command
 from pydantic import BaseModel, ConfigDict
 
@@ -21,6 +23,8 @@ from pairing.version import __version__
 from tasks.code import LOADED, code_digest
 from tasks.protocol import PROTOCOL
 from tasks.worker import THREAD_SETTINGS, cores
+
+logger = logging.getLogger(__name__)
 
 QUESTION = "pairing_about"
 """The name of the command."""
@@ -90,6 +94,14 @@ def about(state: Any, **_: Any) -> dict[str, Any]:
         spaces=spaces({"data": found.data_dir, "cache": found.cache_dir}),
         waiting=waiting(found),
     ).model_dump()
+
+
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def say_what_this_is(sender: Any, **_: Any) -> None:
+    """Logs which code a worker runs, and what it reads."""
+    queues = ",".join(sorted(sender.app.amqp.queues.consume_from))
+    what = (__version__, LOADED[:12], PROTOCOL, sender.controller.concurrency, queues)
+    logger.info("this is version %s (code %s, protocol %d) with %d processes, for the queues %s", *what)
 
 
 def spaces(folders: Mapping[str, Path]) -> dict[str, Space]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import multiprocessing
 import os
 import sys
@@ -16,16 +15,15 @@ from typing import TYPE_CHECKING, Any, ParamSpec, cast
 
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
-from celery.signals import setup_logging, worker_init, worker_process_init, worker_ready, worker_shutdown
+from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown
 
+import tasks.code  # a digest of the code as it is at this moment
+import tasks.logs  # tells Celery how to log # noqa: F401
 from config.settings import settings
-from pairing.version import __version__
 from tasks.chores import Chore, do_chores
-from tasks.code import LOADED
 from tasks.errors import BrokerError, RecordError
 from tasks.limits import begin_watch, end_watch, limit_memory
-from tasks.logs import set_up as set_up_log
-from tasks.protocol import PROTOCOL, OtherProtocolError, check_protocol
+from tasks.protocol import OtherProtocolError, check_protocol
 from tasks.request import SCHEMA_VERSION, check_part
 from tasks.stop_file import StopFile
 from tasks.transport import use as use_our_transport
@@ -48,18 +46,9 @@ app = Celery("pairing")
 app.config_from_object("config.celeryconfig")
 app.steps["consumer"].add(StopFile)
 
-logger = logging.getLogger(__name__)
-
 SWEEP_SECONDS = 10.0
 FLUSH_SECONDS = 30.0
 _ended = threading.Event()
-
-
-@setup_logging.connect  # type: ignore[untyped-decorator]
-def log_events(loglevel: int, logfile: str | None, **_: Any) -> None:
-    """Has the worker log a line an event; what anything prints becomes one too."""
-    set_up_log(loglevel, logfile, settings().log_format)
-    app.log.redirect_stdouts("WARNING")
 
 
 @worker_init.connect  # type: ignore[untyped-decorator]
@@ -80,14 +69,6 @@ def prepare_worker(sender: Any, **_: Any) -> None:
         import tasks.planning  # noqa: F401
 
         worker_ready.connect(begin_chores)
-
-
-@worker_ready.connect  # type: ignore[untyped-decorator]
-def say_what_this_is(sender: Any, **_: Any) -> None:
-    """Logs which code the worker runs, and what it reads."""
-    queues = ",".join(sorted(sender.app.amqp.queues.consume_from))
-    what = (__version__, LOADED[:12], PROTOCOL, sender.controller.concurrency, queues)
-    logger.info("this is version %s (code %s, protocol %d) with %d processes, for the queues %s", *what)
 
 
 @worker_process_init.connect  # type: ignore[untyped-decorator]

@@ -13,11 +13,15 @@ import re
 import sys
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
-from typing import Literal
+from typing import Any, Literal
 
+import celery.apps.worker as worker_program
+from celery import current_app
 from celery._state import get_current_task
+from celery.signals import celeryd_init, setup_logging
 from celery.utils.log import get_multiprocessing_logger
 
+from config.settings import settings
 from pairing.errors import one_line
 from tasks.request import RUN_ID
 
@@ -74,7 +78,7 @@ class EventFormatter(logging.Formatter):
         fields = {**part, **({"traceback": raised} if raised else {})}
         said = "".join(f" {name}={_word(str(value))}" for name, value in fields.items())
         head = f"[{self.formatTime(record)}: {record.levelname}/{record.processName}]"
-        return f"{head} {one_line(record.getMessage())}{said}"
+        return f"{head} {one_line(_said(record))}{said}"
 
     def _json(self, record: logging.LogRecord, part: dict[str, str | int], raised: str) -> str:
         event = {
@@ -82,11 +86,15 @@ class EventFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "process": record.processName,
-            "event": record.getMessage(),
+            "event": _said(record),
             **part,
             **({"traceback": raised} if raised else {}),
         }
         return json.dumps(event)
+
+
+def _said(record: logging.LogRecord) -> str:
+    return record.getMessage().rstrip("\n")  # warnings end with one
 
 
 def _word(text: str) -> str:
@@ -107,3 +115,24 @@ def set_up(level: int, file: str | None, kind: Format) -> None:
     for logger, least in ((logging.getLogger(), level), (get_multiprocessing_logger(), logging.ERROR)):
         logger.handlers = [handler]
         logger.setLevel(least)
+    logging.captureWarnings(True)
+    worker_program.safe_say = lambda text, _=None: _say(handler, str(text))
+
+
+def _say(handler: logging.StreamHandler[Any], text: str) -> None:
+    """An event of Celery's signal handlers, which may have interrupted a line that is being logged: past the locks."""
+    record = logging.LogRecord(worker_program.__name__, logging.INFO, "", 0, text, None, None)
+    os.write(handler.stream.fileno(), f"{handler.format(record)}\n".encode(errors="backslashreplace"))
+
+
+@celeryd_init.connect  # type: ignore[untyped-decorator]
+def log_early_events(**_: Any) -> None:
+    """What a worker says before it knows its level and its file are events too."""
+    set_up(logging.INFO, None, settings().log_format)
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def log_events(loglevel: int, logfile: str | None, **_: Any) -> None:
+    """Has a worker log events; what anything prints becomes one too."""
+    set_up(loglevel, logfile, settings().log_format)
+    current_app.log.redirect_stdouts("WARNING")

@@ -77,7 +77,7 @@ def done(
         text = f"{type(error).__name__}: {error}" if unexpected else str(error)
         if isinstance(error, MemoryError):
             text += "; a worker's process may have more with PAIRING_WORKER_MEMORY_BYTES, or on a larger host"
-        logger.warning("%s failed: %s", stage, text, exc_info=unexpected)
+        logger.warning("%s failed: %s", stage, text, exc_info=unexpected or error.__cause__ is not None)
         store.put_part(run, "failure", part, {"stage": stage, "error": text, "traceback": detail})
     _add_times(store, run, f"{stage}.{part}", wall, cpu)
 

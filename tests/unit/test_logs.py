@@ -53,7 +53,7 @@ def test_an_event_is_one_line_whatever_is_in_it(text: str) -> None:
 @given(st.text(), st.text())
 def test_json_gives_everything_back(text: str, run: str) -> None:
     found = json.loads(line(record_of("%s", text, level=logging.WARNING, run=run, method="trace", seed=3), "json"))
-    assert (found["event"], found["run"], found["method"], found["seed"]) == (text, run, "trace", 3)
+    assert (found["event"], found["run"], found["method"], found["seed"]) == (text.rstrip("\n"), run, "trace", 3)
     assert (found["level"], found["logger"], found["process"]) == ("warning", "tasks.x", "MainProcess")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", found["time"])
 

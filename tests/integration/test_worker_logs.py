@@ -15,14 +15,19 @@ import redis
 from tasks.backend import Redis
 from tasks.store import Store
 from tests.integration.test_workers import Host
-from tests.support.fleet import Command, third_party_methods
+from tests.support.fleet import Command, clean_environment, third_party_methods
 
 
 @pytest.fixture
 def host(redis_url: str, tmp_path: Path) -> Iterator[Host]:
     prefix = f"test-{secrets.token_hex(6)}:"
-    package = str(third_party_methods(tmp_path))
-    environment = {"PAIRING_BROKER_URL": redis_url, "PAIRING_KEY_PREFIX": prefix, "PYTHONPATH": package}
+    environment = clean_environment(
+        PAIRING_BROKER_URL=redis_url,
+        PAIRING_KEY_PREFIX=prefix,
+        PAIRING_DATA_DIR=str(tmp_path / "data"),
+        PAIRING_CACHE_DIR=str(tmp_path / "cache"),
+        PYTHONPATH=str(third_party_methods(tmp_path)),
+    )
     yield Host(Command(tmp_path, environment), Store(Redis(redis_url, prefix)))
     with redis.Redis.from_url(redis_url) as client:
         for key in client.scan_iter(f"{prefix}*"):
@@ -40,7 +45,7 @@ def test_a_worker_logs_events_and_nothing_else(host: Host) -> None:
 
     (refined,) = said("refined: solved")
     assert (refined["run"], refined["method"], refined["seed"]) == ("logged", "trace", 0)
-    (failed,) = said("similarity failed: RuntimeError: as asked")
+    (failed,) = said("similarity failed: method 'raises' failed: RuntimeError: as asked")
     assert (failed["level"], failed["run"], failed["method"]) == ("warning", "logged", "raises")
     assert "third_party_methods.py" in failed["traceback"]
     (stored,) = said("stored in the pool: row 1")
