@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from platformdirs import user_cache_path, user_data_path
@@ -131,6 +131,12 @@ class Settings(BaseSettings):
     signing_certificate_file: str = Field(default="", description="its certificate (PEM)")
     signing_certificates: str = Field(
         default="", description="folder of the certificates whose messages are accepted, and of nothing else"
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="what a line of a worker's log is: text or json"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least that workers log: debug, info, warning or error"
     )
     store_lifetime: int = Field(default=86_400, gt=0, description="seconds that a run's state stays in the store")
     stall_seconds: float = Field(

@@ -28,7 +28,14 @@ class MethodError(PairingError):
     """One method could not give its similarity matrix; the other methods are not affected."""
 
 
+def one_line(text: str) -> str:
+    """A text whose line breaks and control characters are escaped, as in Python, so that it stays one line."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def shown(text: object) -> str:
     """What an untrusted file calls something, on one line and not longer than a line: for an error's text."""
-    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[:200])
+    line = one_line(str(text)[:200])
     return line if len(line) <= 100 else f"{line[:100]}…"

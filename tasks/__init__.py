@@ -10,6 +10,7 @@ first asked for.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from tasks.steering import wait
 
 __all__ = ["enqueue", "wait"]
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # only workers show what is logged
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,8 @@ from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
 from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown
 
+import tasks.code  # a digest of the code as it is at this moment
+import tasks.logs  # tells Celery how to log # noqa: F401
 from config.settings import settings
 from tasks.chores import do_chores
 from tasks.errors import BrokerError, RecordError
@@ -57,6 +59,7 @@ def prepare_worker(sender: Any, **_: Any) -> None:
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+    import tasks.about  # what it answers to `pairing doctor`
     import tasks.stages
 
     interrupt_softly(sender)

@@ -6,12 +6,15 @@ So the store counts, and it knows whose attempt is the newest: older ones stop.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import socket
 
 from pairing.errors import MethodError
 from tasks.store import Store
+
+logger = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 3
 
@@ -38,6 +41,8 @@ def begin_attempt(store: Store, run: str, part: str, progress: int) -> str:
             f"{MOST_ATTEMPTS} attempts were lost without progress, the last one on {before['owner'] if before else ''}:"
             " the process was killed, crashed or ran out of memory; look at that worker's log"
         )
+    if before is not None and count > 1:
+        logger.warning("attempt %d of %d; the one before was lost: %s", count, MOST_ATTEMPTS, before["owner"])
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     store.put_part(run, "attempt", part, {"count": count, "progress": progress, "owner": owner})
     return owner

@@ -12,6 +12,7 @@ import click
 
 from pairing.errors import InputError, PairingError
 from pairing.version import __version__
+from tasks.doctor_cli import doctor
 from tasks.fleet_cli import COMMANDS
 from tasks.pool_cli import pool_commands
 from tasks.run_options import ACTIVATION_HELP, EXIT_HELP, run_options
@@ -162,7 +163,7 @@ def make_puzzle(out: Path, lr: float, **recipe: Any) -> None:
     )
 
 
-for command in (*COMMANDS, *SERVICE_COMMANDS):
+for command in (*COMMANDS, doctor, *SERVICE_COMMANDS):
     cli.add_command(command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +11,8 @@ from typing import Any, Literal
 from tasks.errors import RecordError
 from tasks.request import Request
 from tasks.store import Store
+
+logger = logging.getLogger(__name__)
 
 End = Literal["succeeded", "failed", "cancelled", "timed_out"]
 
@@ -43,6 +46,8 @@ def finish(store: Store, run: str, end: End, error: str | None = None, exit_stat
     record = {"end": end, "error": error, "exit_status": exit_status, "at": time.time()}
     if store.put_new_record(run, "end", record):
         store.count({f"ended.{end}": 1})
+        level = logging.INFO if end == "succeeded" else logging.WARNING
+        logger.log(level, "the run %s%s", end.replace("_", " "), f": {error}" if error else "", extra={"run": run})
 
 
 def state_of(store: Store, run: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import traceback
 from collections.abc import Callable, Sized
@@ -15,6 +16,8 @@ from tasks.puzzles import Puzzles
 from tasks.request import Request, request_of
 from tasks.store import Store
 from tasks.turns import TurnOverError
+
+logger = logging.getLogger(__name__)
 
 
 def check_blocks(found: Sized, puzzle: Puzzle, what: str) -> None:
@@ -74,6 +77,7 @@ def done(
         text = f"{type(error).__name__}: {error}" if unexpected else str(error)
         if isinstance(error, MemoryError):
             text += "; a worker's process may have more with PAIRING_WORKER_MEMORY_BYTES, or on a larger host"
+        logger.warning("%s failed: %s", stage, text, exc_info=unexpected or error.__cause__ is not None)
         store.put_part(run, "failure", part, {"stage": stage, "error": text, "traceback": detail})
     _add_times(store, run, f"{stage}.{part}", wall, cpu)
     store.count({f"stages.{stage}": 1})

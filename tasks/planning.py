@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -19,6 +20,8 @@ from tasks.protocol import PROTOCOL
 from tasks.puzzles import Puzzles, remember
 from tasks.request import MOST_PARTS, Request, request_of
 from tasks.store import Store
+
+logger = logging.getLogger(__name__)
 
 
 def accept(store: Store, puzzles: Puzzles, request: Request) -> Request:
@@ -79,7 +82,9 @@ def plan(store: Store, address: PoolAddress, request: Request, puzzle: Puzzle) -
             record["pool_best"] = pool_best(pool, puzzle)
     except PoolError as error:
         record["pool_error"] = str(error)
+        logger.warning("planned without the pool: %s", error)
     store.put_record(request.run, "plan", record)
+    logger.info("planned: %d blocks, %d refinements", puzzle.blocks, len(request.parts))
 
 
 def pool_best(pool: Pool, puzzle: Puzzle) -> dict[str, Any] | None:

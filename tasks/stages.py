@@ -6,6 +6,7 @@ are not affected.
 
 from __future__ import annotations
 
+import logging
 import math
 import socket
 import time
@@ -29,6 +30,8 @@ from tasks.request import Request
 from tasks.store import Store, part_name
 from tasks.turns import Turn, is_sure
 from tasks.work import Work
+
+logger = logging.getLogger(__name__)
 
 RESERVE_SECONDS = 5.0
 """What is kept of a run's deadline for ending refinements and comparing them."""
@@ -165,6 +168,8 @@ def _refinement(
         if owns(store, run, attempt, owner):  # whoever has taken over may be further by now
             store.put_checkpoint(run, part, state)
 
+    if checkpoint is not None:
+        logger.info("refinement goes on from its checkpoint: %d evaluations", checkpoint["evaluations"])
     best = _pool_best(store, run, puzzle)
     left = max(0.0, request.deadline_at - RESERVE_SECONDS - time.time())
     budget = math.inf if request.compare else request.budget
@@ -231,6 +236,8 @@ def _refinement(
             "history": found.history.to_json(),
         },
     )
+    error, work, seconds = found.solution.full_mse, found.evaluations, found.seconds
+    logger.info("refined: %s, error %.3g, %d evaluations, %.1f s", found.stopped, error, work, seconds)
 
 
 def _pool_best(store: Store, run: str, puzzle: Puzzle) -> tuple[Indices, Indices] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,8 @@ from tasks.address import PoolAddress, open_run_pool
 from tasks.errors import PoolError
 from tasks.pool import Provenance, Winner
 from tasks.spool import Flushed, flush_spool, spool_winner
+
+logger = logging.getLogger(__name__)
 
 RELATIVE_GAIN = 1e-6
 VARIANCE_GAIN = 1e-12
@@ -76,6 +79,7 @@ def store_winners(address: PoolAddress, puzzle: Puzzle, run: str, note: str, can
                 if result.best is None or found.solution.full_mse < result.best:
                     result.best = found.solution.full_mse
                 if inserted.new:
+                    logger.info("stored in the pool: row %d", inserted.id, extra=_part(found, run))
                     entry = {"id": inserted.id, "method": found.method, "full_mse": found.solution.full_mse}
                     result.inserted.append(entry)
                     result.unrecorded |= not pool.keeps_provenance
@@ -84,8 +88,13 @@ def store_winners(address: PoolAddress, puzzle: Puzzle, run: str, note: str, can
         result.error = str(error)
         for found in waiting:
             spool_winner(address.spool, url, *_row(found, puzzle, run, note))
+            logger.warning("waits in the spool: %s", error, extra=_part(found, run))
             result.stored_later.append({"method": found.method, "full_mse": found.solution.full_mse})
     return result
+
+
+def _part(found: Candidate, run: str) -> dict[str, str | int]:
+    return {"run": run, "method": found.method, "seed": found.seed}
 
 
 def _row(found: Candidate, puzzle: Puzzle, run: str, note: str) -> tuple[Winner, Provenance]:

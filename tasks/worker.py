@@ -15,13 +15,15 @@ from tasks.queues import ROLES
 _ONE_PROCESS = ("plan", "pool")
 # What the `celery` command reads beside its CELERY_*; other programs' environments hold them too.
 _OF_CELERY = ("BROKER_URL", "RESULT_BACKEND", "LOADER", "CONFIG_MODULE")
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+"""The variables that say how many threads the numeric libraries use in a process; more than one is slower."""
 
 
 def worker_command(app: str, name: str, concurrency: int, arguments: Sequence[str] = ()) -> list[str]:
     """The command of a worker of that name (``…@%h``) with so many processes."""
     fixed = ["--pool=prefork", f"--concurrency={concurrency}", "--hostname", name]
-    return [sys.executable, "-m", "celery", "-A", app, "worker", *fixed, *arguments]
+    # Quiet: it logs what it is, and shows no banner of many lines.
+    return [sys.executable, "-m", "celery", "--quiet", "-A", app, "worker", *fixed, *arguments]
 
 
 def worker_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -43,7 +45,7 @@ def worker_environment(changes: Mapping[str, str] | None = None) -> dict[str, st
     own = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     path = dict.fromkeys([*(os.path.abspath(entry) for entry in sys.path), own, os.getcwd()])
     imports = {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(path)}
-    return {**inherited, **imports, **_ONE_THREAD, **changes}
+    return {**inherited, **imports, **dict.fromkeys(THREAD_SETTINGS, "1"), **changes}
 
 
 def become_worker(role: str, concurrency: int | None, name: str | None, arguments: Sequence[str]) -> None:
@@ -60,15 +62,15 @@ def become_worker(role: str, concurrency: int | None, name: str | None, argument
 
     found = checked_settings()
     serializer_of(found)
-    processes = concurrency or (1 if role in _ONE_PROCESS else _cores())
+    processes = concurrency or (1 if role in _ONE_PROCESS else cores())
     name = _claimed(found.data_dir / "workers", [name] if name else [f"pairing-{role}", *_numbered(f"pairing-{role}")])
     queues = ("-Q", ",".join(ROLES[role]))
-    given = ("--without-gossip", "--without-mingle", "--loglevel=INFO", *arguments)
+    given = ("--without-gossip", "--without-mingle", f"--loglevel={found.log_level}", *arguments)
     command = worker_command("tasks", f"{name}@{socket.gethostname()}", processes, (*queues, *given))
     os.execve(command[0], command, worker_environment())  # noqa: S606 - our own interpreter, no shell # nosec B606
 
 
-def _cores() -> int:
+def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -1,0 +1,416 @@
+"""`pairing doctor` with real servers and real workers: each check where all is well, and where it is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+from urllib.parse import quote
+
+import pytest
+import redis
+
+from config.settings import Settings
+from tasks.asking import ask
+from tasks.backend import Redis
+from tasks.doctor import examine
+from tasks.pool import open_pool
+from tasks.store import Store
+from tests.integration.test_workers import Host
+from tests.support.fleet import ROOT, Command, Ended, clean_environment, wait_for
+from tests.support.pools import PostgresPoolDatabase
+from tests.support.servers import Postgres, free_port, run_redis
+
+CHECKS = {
+    *("broker", "backend", "append only file", "eviction policy", "database", "rights on the pool"),
+    *("clock", "threads", "versions", "queue lengths", "stop files", "disk"),
+}
+PASSWORD = "pl4nted+Secr3t/word%with#all@that:is&special"
+
+
+@dataclass
+class Site:
+    """A fleet in which all is well: its host, its broker of its own, and its pool, used with the least rights."""
+
+    host: Host
+    client: Any
+    pool: PostgresPoolDatabase
+    role: str
+    stop: Path
+
+    def doctor(self, **environment: str) -> dict[str, list[tuple[str, str, str]]]:
+        """Of each check: its lines' states, findings and advice; looked at in this process, with less patience."""
+        with (
+            patch.dict(os.environ, {**self.host.command.environment, **environment}, clear=True),
+            patch("tasks.asking.ANSWER_SECONDS", 0.5),
+        ):
+            findings = examine(ask(Settings(), self.host.command.folder / "results"))
+        return lines_of([asdict(finding) for finding in findings])
+
+    def said(self, *arguments: str, **environment: str) -> Ended:
+        """What the command says."""
+        said = self.host.command("doctor", *arguments, environment=environment)
+        assert said.errors == ""
+        return said
+
+
+def lines_of(findings: list[dict[str, str]]) -> dict[str, list[tuple[str, str, str]]]:
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    for finding in findings:
+        found.setdefault(finding["name"], []).append((finding["state"], finding["found"], finding["advice"]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    with ExitStack() as stack:
+        url = stack.enter_context(run_redis())
+        pool = PostgresPoolDatabase(postgres, stack.enter_context(postgres.database()))
+        open_pool(pool.url, pool.password).close()
+        role = pool.become_guest()
+        pool.execute(f"GRANT SELECT, INSERT ON pairing_run, pairing_result TO {role}")
+        pool.execute(f"GRANT SELECT ON pairing_migration TO {role}")
+        environment = {
+            "PAIRING_BROKER_URL": url,
+            "PAIRING_KEY_PREFIX": "doctor:",
+            "PAIRING_POOL_URL": pool.url,
+            "PAIRING_POOL_PASSWORD": str(pool.password),
+            "PAIRING_STOP_FILES": str(folder / "stop"),
+        }
+        host = Host(Command(folder, environment), Store(Redis(url, "doctor:")))
+        client = stack.enter_context(redis.Redis.from_url(url))
+        stack.enter_context(host.worker("--concurrency", "1"))
+        yield Site(host, client, pool, role, folder / "stop")
+
+
+def states(lines: list[tuple[str, str, str]]) -> list[str]:
+    return [state for state, _, _ in lines]
+
+
+# --- all is well
+
+
+def test_a_fleet_in_which_all_is_well(site: Site) -> None:
+    said = site.said("--json")
+    assert (said.status, said.json["schema"], said.json["well"]) == (0, 1, True), said.json
+    found = lines_of(said.json["findings"])
+    assert set(found) == CHECKS
+    assert {state for lines in found.values() for state in states(lines)} == {"ok"}, found
+    (version,) = found["versions"]
+    assert version[1].startswith(f"pairing-all@{socket.gethostname()}: ")
+    assert "database" in found["clock"][0][1]
+    assert "pairing-all@" in found["clock"][0][1]
+
+
+def test_every_line_can_be_read_without_colour(site: Site) -> None:
+    said = site.said()
+    assert said.status == 0
+    lines = said.output.splitlines()
+    assert len(lines) == len(CHECKS)
+    assert all(line.startswith("ok ") and line.isprintable() for line in lines)
+
+
+def test_nothing_is_changed(site: Site) -> None:
+    def everything() -> tuple[object, ...]:
+        tables = "SELECT relname, n_tup_ins FROM pg_stat_user_tables ORDER BY 1"
+        files = sorted(site.host.command.folder.rglob("*"))
+        return set(site.client.scan_iter("*")), site.pool.execute(tables), files
+
+    before = everything()
+    site.said()
+    assert everything() == before
+
+
+# --- the broker
+
+
+@contextmanager
+def configured(client: Any, **options: object) -> Iterator[None]:
+    before = {name: client.config_get(name)[name] for name in options}
+    try:
+        for name, value in options.items():
+            client.config_set(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            client.config_set(name, value)
+
+
+def test_without_the_append_only_file_runs_are_lost(site: Site) -> None:
+    with configured(site.client, appendonly="no"):
+        ((state, found, advice),) = site.doctor()["append only file"]
+    assert (state, "appendonly yes" in advice) == ("wrong", True), found
+
+
+def test_a_broker_that_forgets_is_wrong(site: Site) -> None:
+    with configured(site.client, **{"maxmemory-policy": "allkeys-lru"}):
+        ((state, found, advice),) = site.doctor()["eviction policy"]
+    assert (state, "allkeys-lru" in found, "noeviction" in advice) == ("wrong", True, True)
+
+
+def test_a_broker_that_is_nearly_full_is_said(site: Site) -> None:
+    with configured(site.client, maxmemory=int(site.client.info()["used_memory"] * 1.08)):
+        ((state, _, advice),) = site.doctor()["eviction policy"]
+    assert (state in ("warning", "wrong"), "prune" in advice) == (True, True)
+
+
+def test_a_user_who_may_not_write_or_look(site: Site) -> None:
+    url = broker_url(site, "reader", "readers-password")
+    site.client.acl_setuser("reader", enabled=True, passwords=["+readers-password"], keys=["*"], categories=["+@read"])
+    site.client.execute_command("ACL", "SETUSER", "reader", "+@connection", "+time", "+acl|whoami", "+acl|dryrun")
+    found = site.doctor(PAIRING_BROKER_URL=url)
+    assert states(found["broker"]) == ["warning"]
+    site.client.execute_command("ACL", "SETUSER", "reader", "+info")
+    found = site.doctor(PAIRING_BROKER_URL=url)
+    assert (states(found["broker"]), states(found["backend"])) == (["ok"], ["wrong"])
+    assert "set" in found["backend"][0][1]
+
+
+def broker_url(site: Site, user: str, password: str) -> str:
+    place = site.host.command.environment["PAIRING_BROKER_URL"].rpartition("@")[2]
+    return f"redis://{user}:{quote(password, safe='')}@{place}"
+
+
+NEEDS_BROKER = ("backend", "append only file", "eviction policy", "threads", "versions", "queue lengths")
+
+
+@pytest.mark.parametrize("way", ["away", "refusing"])
+def test_a_broker_that_is_away_costs_what_depends_on_it_and_nothing_else(site: Site, way: str) -> None:
+    place = f"127.0.0.1:{free_port()}/0"
+    url = f"redis://:{quote(PASSWORD, safe='')}@{place}" if way == "away" else broker_url(site, "", PASSWORD)
+    environment = {"PAIRING_BROKER_URL": url}
+    found = site.doctor(**environment)
+    assert states(found["broker"]) == ["wrong"]
+    assert ("password" in found["broker"][0][1]) == (way == "refusing")
+    for name in NEEDS_BROKER:
+        assert found[name] == [("not asked", "the broker is away", "")]
+    for name in ("database", "rights on the pool", "clock", "stop files", "disk"):
+        assert states(found[name]) == ["ok"]
+    said = site.said(**environment)
+    assert said.status == 1
+    assert_not_told(PASSWORD, said)
+
+
+def assert_not_told(secret: str, said: Ended) -> None:
+    assert said.output
+    for form in (secret, quote(secret, safe=""), secret[:12]):
+        assert form not in said.output + said.errors
+
+
+# --- the pool
+
+
+def test_a_missing_right_is_named(site: Site) -> None:
+    for right, on in (("INSERT", "js_puzzle_pool"), ("USAGE", "SEQUENCE js_puzzle_pool_id_seq")):
+        site.pool.execute(f"REVOKE {right} ON {on} FROM {site.role}")
+        ((state, found, advice),) = site.doctor()["rights on the pool"]
+        site.pool.execute(f"GRANT {right} ON {on} TO {site.role}")
+        assert (state, right in found, "GRANT" in advice) == ("wrong", True, True)
+        assert on.removeprefix("SEQUENCE ") in found
+
+
+def test_more_rights_than_needed_are_remarked(site: Site) -> None:
+    site.pool.execute(f"GRANT UPDATE, DELETE ON js_puzzle_pool TO {site.role}")
+    ((state, found, _),) = site.doctor()["rights on the pool"]
+    site.pool.execute(f"REVOKE UPDATE, DELETE ON js_puzzle_pool FROM {site.role}")
+    assert (state, "UPDATE, DELETE" in found) == ("warning", True)
+
+
+def test_a_pool_that_keeps_no_records_is_remarked(site: Site) -> None:
+    site.pool.execute(f"REVOKE INSERT ON pairing_result FROM {site.role}")
+    ((state, _, advice),) = site.doctor()["rights on the pool"]
+    site.pool.execute(f"GRANT INSERT ON pairing_result TO {site.role}")
+    assert (state, "pairing pool init" in advice) == ("warning", True)
+
+
+def test_a_database_without_the_table(site: Site, postgres: Postgres) -> None:
+    with postgres.database() as name:
+        url = f"postgresql://{site.role}@127.0.0.1:{postgres.port}/{name}"
+        found = site.doctor(PAIRING_POOL_URL=url)
+    assert states(found["database"]) == ["wrong"]
+    assert "js_puzzle_pool" in found["database"][0][1]
+    assert states(found["rights on the pool"]) == ["not asked"]
+
+
+@pytest.mark.parametrize("way", ["away", "refusing"])
+def test_a_database_that_is_away_costs_nothing_else(site: Site, way: str) -> None:
+    port = free_port() if way == "away" else site.pool.server.port
+    url = f"postgresql://{site.role}@127.0.0.1:{port}/{site.pool.name}"
+    environment = {"PAIRING_POOL_URL": url, "PAIRING_POOL_PASSWORD": PASSWORD}
+    found = site.doctor(**environment)
+    assert states(found["database"]) == ["wrong"]
+    assert ("PAIRING_POOL_PASSWORD" in found["database"][0][1]) == (way == "refusing")
+    assert found["rights on the pool"] == [("not asked", "the database is away", "")]
+    assert all(states(found[name]) == ["ok"] for name in CHECKS - {"database", "rights on the pool"})
+    assert_not_told(PASSWORD, site.said(**environment))
+
+
+def test_pools_of_one_file(site: Site, tmp_path: Path) -> None:
+    file = site.doctor(PAIRING_POOL_URL=f"sqlite:///{tmp_path}/pool.sqlite", PAIRING_POOL_PASSWORD="")
+    assert (states(file["database"]), states(file["rights on the pool"])) == (["ok"], ["ok"])
+    assert not (tmp_path / "pool.sqlite").exists()
+    none = site.doctor(PAIRING_POOL_URL="", PAIRING_POOL_PASSWORD="")
+    assert (states(none["database"]), states(none["rights on the pool"])) == (["warning"], ["ok"])
+
+
+def test_servers_that_accept_and_say_nothing_are_given_up(site: Site) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hole:
+        port, kept = hole.getsockname()[1], []
+        accepting = threading.Thread(target=lambda: _accept(hole, kept), daemon=True)
+        accepting.start()
+        urls = {
+            "PAIRING_BROKER_URL": f"redis://127.0.0.1:{port}/0",
+            "PAIRING_POOL_URL": f"postgresql://u@127.0.0.1:{port}/n",
+        }
+        said = site.said("--json", **urls)
+    found = lines_of(said.json["findings"])
+    assert said.status == 1
+    assert (states(found["broker"]), states(found["database"])) == (["wrong"], ["wrong"])
+    assert states(found["disk"]) == ["ok"]
+
+
+def _accept(hole: socket.socket, kept: list[socket.socket]) -> None:
+    with suppress(OSError):  # closed
+        while True:
+            kept.append(hole.accept()[0])
+
+
+# --- the settings
+
+
+def test_wrong_settings_are_lines_too(site: Site) -> None:
+    said = site.said(PAIRING_STOP_FILE="x", PAIRING_POOL_URL=f"postgresql://u:{PASSWORD}@h/n")
+    assert said.status == 1
+    assert "PAIRING-E005 PAIRING_STOP_FILE: " in said.output
+    assert_not_told(PASSWORD, said)
+
+
+# --- the workers
+
+
+def test_a_stop_file_and_what_waits_behind_it(site: Site) -> None:
+    site.stop.touch()
+    try:
+        reads = "nobody reads celery, pairing.numbers, pairing.pool, pairing.refine"
+        found = wait_for("the worker to stop", lambda: _if(site.doctor(), "queue lengths", reads))
+        assert states(found["queue lengths"]) == ["warning"]
+        assert states(found["stop files"]) == ["warning", "warning"]  # here, and as the worker sees it
+        assert all(str(site.stop) in said for _, said, _ in found["stop files"])
+        site.host.enqueue("waiting", "--priority", "urgent")
+        ((state, said, advice),) = site.doctor()["queue lengths"]
+        assert (state, "pairing.pool 1" in said, "stop file" in advice) == ("wrong", True, True)
+    finally:
+        site.stop.unlink()
+    assert site.host.wait_for_end("waiting") == "succeeded"
+    found = wait_for("the worker to go on", lambda: _if(site.doctor(), "queue lengths", "pairing.pool 0"))
+    assert states(found["queue lengths"]) == ["ok"]
+
+
+def _if(found: dict[str, Any], name: str, text: str) -> dict[str, Any] | None:
+    return found if text in found[name][0][1] else None
+
+
+def test_where_no_worker_answers_that_is_wrong(site: Site) -> None:
+    with without_workers(site) as environment:
+        ((state, said, advice),) = site.doctor(**environment)["versions"]
+    assert (state, said, "pairing worker" in advice) == ("wrong", "no worker answers", True)
+
+
+@contextmanager
+def without_workers(site: Site) -> Iterator[dict[str, str]]:
+    """A prefix that no worker has."""
+    prefix = f"test-{secrets.token_hex(6)}:"
+    yield {"PAIRING_KEY_PREFIX": prefix}
+    for key in site.client.scan_iter(f"{prefix}*"):
+        site.client.delete(key)
+
+
+@contextmanager
+def installed_elsewhere(site: Site, folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A worker of another installation in ``folder``, of another protocol, and started by hand."""
+    for package in ("pairing", "tasks", "config"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    append(folder / "tasks" / "protocol.py", "PROTOCOL = 2")
+    own = {**site.host.command.environment, **environment, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "2"}
+    log = folder / "log"
+    command = ["-m", "celery", "--quiet", "-A", "tasks", "worker", "--pool=threads", "-c", "999", "--loglevel=INFO"]
+    with log.open("wb") as output:
+        worker = subprocess.Popen(
+            [sys.executable, *command], cwd=folder, env=own, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        wait_for("the worker", lambda: b" ready." in log.read_bytes() or worker.poll() is not None)
+        assert worker.poll() is None, log.read_text()
+        yield
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def append(file: Path, text: str) -> None:
+    file.write_text(file.read_text(encoding="utf-8") + text + "\n", encoding="utf-8")
+
+
+def test_stale_code_another_protocol_and_threads_stand_out(site: Site, tmp_path: Path) -> None:
+    with without_workers(site) as environment, installed_elsewhere(site, tmp_path, environment):
+        found = site.doctor(**environment)
+        assert states(found["versions"]) == ["wrong"]
+        assert "protocol 2" in found["versions"][0][1]
+        assert "speaks another protocol" in found["versions"][0][1]
+        assert states(found["threads"]) == ["warning", "warning"]
+        assert "OMP_NUM_THREADS=2" in found["threads"][0][1]
+        assert "999 processes" in found["threads"][1][1]
+        append(tmp_path / "tasks" / "limits.py", "# upgraded")
+        ((state, said, advice),) = site.doctor(**environment)["versions"]
+    assert (state, "STALE" in said, advice) == ("wrong", True, "restart it")
+
+
+OLDER = """
+import sys
+from celery import Celery
+app = Celery("older", broker=sys.argv[1])
+app.conf.broker_transport_options = {"global_keyprefix": sys.argv[2]}
+app.worker_main(["worker", "--pool=solo", "-n", "older@%h", "--without-gossip", "--without-mingle", "-l", "INFO"])
+"""
+"""A worker from before there was the question."""
+
+
+def test_a_worker_that_does_not_understand_is_stale(site: Site, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    url = site.host.command.environment["PAIRING_BROKER_URL"]
+    with without_workers(site) as environment, log.open("wb") as output:
+        prefix = environment["PAIRING_KEY_PREFIX"]
+        words = [sys.executable, "-c", OLDER, url, prefix]
+        worker = subprocess.Popen(words, cwd=tmp_path, env=clean_environment(), stdout=output, stderr=output)
+        try:
+            wait_for("the worker", lambda: b" ready." in log.read_bytes() or worker.poll() is not None)
+            found = site.doctor(**environment)
+        finally:
+            worker.kill()
+            worker.wait()
+    assert states(found["versions"]) == ["wrong"]
+    assert "STALE" in found["versions"][0][1]
+    assert found["threads"] == [("not asked", "no worker understands the question", "")]
+
+
+def test_winners_that_wait_are_said(site: Site) -> None:
+    spool = site.host.command.data_dir / "spool"
+    spool.mkdir(exist_ok=True)
+    winner = spool / "damaged.json"
+    winner.write_text(json.dumps({}))
+    lines = site.doctor()["disk"]
+    winner.unlink()
+    assert states(lines) == ["warning", "warning"]  # here, and as the worker sees it
+    assert all("1 winners wait in the spool" in said for _, said, _ in lines)

@@ -1,0 +1,65 @@
+"""What a real worker logs: nothing but events, a line each, and which part of which run they are of."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tasks.backend import Redis
+from tasks.store import Store
+from tests.integration.test_workers import Host
+from tests.support.fleet import Command, clean_environment, third_party_methods
+
+
+@pytest.fixture
+def host(redis_url: str, tmp_path: Path) -> Iterator[Host]:
+    prefix = f"test-{secrets.token_hex(6)}:"
+    environment = clean_environment(
+        PAIRING_BROKER_URL=redis_url,
+        PAIRING_KEY_PREFIX=prefix,
+        PAIRING_DATA_DIR=str(tmp_path / "data"),
+        PAIRING_CACHE_DIR=str(tmp_path / "cache"),
+        PYTHONPATH=str(third_party_methods(tmp_path)),
+    )
+    yield Host(Command(tmp_path, environment), Store(Redis(redis_url, prefix)))
+    with redis.Redis.from_url(redis_url) as client:
+        for key in client.scan_iter(f"{prefix}*"):
+            client.delete(key)
+
+
+def test_a_worker_logs_events_and_nothing_else(host: Host) -> None:
+    with host.worker("--concurrency", "1", PAIRING_LOG_FORMAT="json") as log:
+        host.enqueue("logged", "--methods", "trace,raises")
+        assert host.wait_for_end("logged") == "succeeded"
+    events: list[dict[str, Any]] = [json.loads(line) for line in log.read_text().splitlines()]
+
+    def said(text: str) -> list[dict[str, Any]]:
+        return [event for event in events if re.match(text, event["event"])]
+
+    (refined,) = said("refined: solved")
+    assert (refined["run"], refined["method"], refined["seed"]) == ("logged", "trace", 0)
+    (failed,) = said("similarity failed: method 'raises' failed: RuntimeError: as asked")
+    assert (failed["level"], failed["run"], failed["method"]) == ("warning", "logged", "raises")
+    assert "third_party_methods.py" in failed["traceback"]
+    (stored,) = said("stored in the pool: row 1")
+    assert (stored["run"], stored["method"], stored["seed"]) == ("logged", "trace", 0)
+    (ended,) = said("the run succeeded")
+    assert ended["run"] == "logged"
+    received = said(r"Task pairing\.refinement\[logged\.trace\.s0\.refinement\] received")
+    assert [event["method"] for event in received] == ["trace"]
+    (started,) = said("this is version")
+    assert "run" not in started
+
+
+def test_a_level_leaves_out_what_is_less(host: Host) -> None:
+    with host.worker("--concurrency", "1", "--loglevel=INFO", PAIRING_LOG_LEVEL="error") as log:
+        pass
+    assert " ready." in log.read_text()  # the command's own argument overrules the setting
+    assert re.fullmatch(r"(\[[^\n]+: [A-Z]+/[^\n]+\] [^\n]+\n)+", log.read_text())
