@@ -80,15 +80,16 @@ class Facts:
 def ask(found: Settings, results: Path) -> Facts:
     """Asks all of them, at the same time where that is possible, for at most ten seconds."""
     from tasks.address import address_of
+    from tasks.signing import serializer_of
 
-    url, prefix = found.broker_url.get_secret_value(), found.key_prefix
+    url, prefix = found.broker_address, found.key_prefix
     ends = time.monotonic() + PATIENCE_SECONDS
     pool = _begun(lambda: pool_state(address_of(found), CONNECT_SECONDS), "the pool")
     broker = _begun(lambda: ask_broker(url, prefix), "the broker")(ends)
     if isinstance(broker, Unknown):
         workers: Mapping[str, Answer] | Unknown = Unknown("the broker is away")
     else:
-        workers = _begun(lambda: ask_workers(url, prefix), "the workers")(ends)
+        workers = _begun(lambda: ask_workers(url, prefix, serializer_of(found)), "the workers")(ends)
     return Facts(settings=found, results=results, broker=broker, workers=workers, pool=pool(ends))
 
 
@@ -190,12 +191,10 @@ def _refusal(client: Any, prefix: str) -> str | None:
 # --- the workers
 
 
-def ask_workers(url: str, prefix: str) -> dict[str, Answer]:
-    """The answers of all workers on the broker at ``url``, by their names."""
+def ask_workers(url: str, prefix: str, serializer: str) -> dict[str, Answer]:
+    """The answers of all workers on the broker at ``url``, by their names; asked and answered in ``serializer``."""
     from kombu.connection import Connection
     from kombu.pidbox import Mailbox
-
-    from config import celeryconfig
 
     options = {
         "global_keyprefix": prefix,
@@ -210,7 +209,7 @@ def ask_workers(url: str, prefix: str) -> dict[str, Answer]:
         for name, said in reply.items() if isinstance(reply, dict) else ():
             answers[str(name)] = _answer(said, asked, time.time())
 
-    said = {"accept": celeryconfig.accept_content, "serializer": celeryconfig.task_serializer}
+    said = {"accept": [serializer], "serializer": serializer}
     with Connection(url, transport_options=options) as connection:  # type: ignore[no-untyped-call]
         # An app would publish by a connection to wherever CELERY_BROKER_URL in a user's environment says.
         mailbox: Any = Mailbox("celery", type="fanout", connection=connection, **said)  # type: ignore[no-untyped-call]

@@ -85,7 +85,7 @@ def _sqlite(url: URL) -> PoolState:
 
 
 def _postgres(url: URL, address: PoolAddress, seconds: float) -> PoolState:
-    engine = postgres_engine(url, address.password, lambda: None)
+    engine = postgres_engine(url, address.password, lambda: None, address.tls)
     try:
         with engine.connect() as connection, closing(connection.begin()):
             connection.execute(sa.text(f"SET LOCAL statement_timeout = {int(seconds * 1000)}"))

@@ -236,8 +236,8 @@ def _refinement(
             "history": found.history.to_json(),
         },
     )
-    error, work, seconds = found.solution.full_mse, found.evaluations, found.seconds
-    logger.info("refined: %s, error %.3g, %d evaluations, %.1f s", found.stopped, error, work, seconds)
+    said = found.stopped, found.solution.full_mse, found.evaluations, found.seconds
+    logger.info("refined: %s, error %.3g, %d evaluations, %.1f s", *said)
 
 
 def _pool_best(store: Store, run: str, puzzle: Puzzle) -> tuple[Indices, Indices] | None:
