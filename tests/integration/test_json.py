@@ -73,9 +73,9 @@ def call(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cal
         patched.chdir(folder)
         settings.cache_clear()
 
-        def call(*arguments: object) -> Any:
+        def call(*arguments: object, exit_statuses: tuple[int, ...] = (0,)) -> Any:
             said = CliRunner().invoke(cli, [*map(str, arguments), "--json"])
-            assert said.exit_code == 0, said.output
+            assert said.exit_code in exit_statuses, said.output
             return json.loads(said.stdout)
 
         summary = call("enqueue", DEMO, "--methods", "trace,raises", "--run", "first", "--wait")
@@ -102,6 +102,10 @@ def test_of_puzzles(call: Call) -> None:
     assert_as_documented(call("puzzle", "put", DEMO), "`pairing puzzle put")
     assert_as_documented(call("puzzle", "list"), "`pairing puzzle list")
     assert_as_documented(call("verify", DEMO, ANSWER), "`pairing verify")
+
+
+def test_of_the_fleet(call: Call) -> None:
+    assert_as_documented(call("doctor", exit_statuses=(0, 1)), "`pairing doctor")
 
 
 def test_of_the_pool(call: Call) -> None:

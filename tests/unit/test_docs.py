@@ -27,8 +27,8 @@ TYPED = [page for page in PAGES if page.name != "commands.md"]
 """Pages with calls of the command; those of commands.md are click's own."""
 MISTYPED = {"PAIRING_STOP_FILE"}
 """Shown as what a person gets wrong."""
-OPTIONS_OF_OTHERS = {"--constraint", "--seed"}
-"""Of pip, and of ``make faults``."""
+OPTIONS_OF_OTHERS = {"--constraint", "--logfile", "--seed"}
+"""Of pip, of Celery's worker, and of ``make faults``."""
 
 
 @pytest.fixture(scope="module")
