@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import _start
+from tests.conftest import start
 from tests.support.certificates import Pair, authority, signed
 from tests.support.fleet import DEMO, Command, wait_for
 from tests.support.servers import Postgres, free_port
@@ -47,7 +47,7 @@ def trust(tmp_path_factory: pytest.TempPathFactory) -> Trust:
 @pytest.fixture(scope="module")
 def broker(trust: Trust) -> Iterator[str]:
     with ExitStack() as stack:
-        yield _start(stack, run_tls_redis(trust.server, trust.authority.certificate))
+        yield start(stack, run_tls_redis(trust.server, trust.authority.certificate))
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def test_a_broker_that_is_not_to_be_trusted_is_one_message(
             del settings["PAIRING_BROKER_CA_FILE"]
         elif wrong == "another host's certificate":
             redis = run_tls_redis(trust.elsewhere, trust.authority.certificate)
-            settings["PAIRING_BROKER_URL"] = _start(stack, redis)
+            settings["PAIRING_BROKER_URL"] = start(stack, redis)
         elif wrong == "no TLS here":
             settings = {"PAIRING_BROKER_URL": broker.replace("rediss:", "redis:")}
         else:
@@ -146,7 +146,7 @@ def test_a_broker_that_is_not_to_be_trusted_is_one_message(
 
 def test_a_broker_may_ask_for_a_certificate(trust: Trust, tmp_path: Path) -> None:
     with ExitStack() as stack:
-        asking = _start(stack, run_tls_redis(trust.server, trust.authority.certificate, asks=True))
+        asking = start(stack, run_tls_redis(trust.server, trust.authority.certificate, asks=True))
         settings = {"PAIRING_BROKER_URL": asking, "PAIRING_BROKER_CA_FILE": str(trust.authority.certificate)}
         said = Command(tmp_path, settings)("runs")
         assert said.status == 3
@@ -165,7 +165,7 @@ def test_a_broker_may_ask_for_a_certificate(trust: Trust, tmp_path: Path) -> Non
 @pytest.fixture(scope="module")
 def database(trust: Trust) -> Iterator[Postgres]:
     with ExitStack() as stack:
-        yield _start(stack, run_tls_postgres(trust.server))
+        yield start(stack, run_tls_postgres(trust.server))
 
 
 def pool_command(database: Postgres, folder: Path, **settings: str) -> Command:

@@ -112,7 +112,7 @@ def made_postgres(settings: Mapping[str, object] | None = None) -> Iterator[Post
     with server_folder("pairing-postgres-") as folder:
         programs = _postgres_programs(folder)
         password = secrets.token_hex(16)
-        _write_secret(folder / "password", password)
+        write_secret(folder / "password", password)
         make = [programs / "initdb", "--pgdata", folder / "data", "--username", "pairing"]
         make += ["--encoding", "UTF8", "--no-locale", "--no-sync"]
         make += ["--auth", "scram-sha-256", "--pwfile", folder / "password"]
@@ -141,11 +141,11 @@ def run_redis(folder: Path | None = None, port: int | None = None, address: str 
         with made_redis() as made, run_redis(made.folder, port or made.port, address) as url:
             yield url
         return
-    program = _redis_program(folder)
+    program = redis_program(folder)
     port = port or free_port()
     secret = folder / "password"
     if not secret.exists():
-        _write_secret(secret, secrets.token_hex(16))
+        write_secret(secret, secrets.token_hex(16))
     password = secret.read_text(encoding="utf-8")
     lines = [
         f"port {port}",
@@ -156,7 +156,7 @@ def run_redis(folder: Path | None = None, port: int | None = None, address: str 
         "maxmemory-policy noeviction",
         'save ""',
     ]
-    _write_secret(folder / "redis.conf", "\n".join(lines) + "\n")
+    write_secret(folder / "redis.conf", "\n".join(lines) + "\n")
     url = f"redis://:{password}@127.0.0.1:{port}/0"
     with running_server([program, folder / "redis.conf"], folder, lambda: _ping(url)):
         yield url
@@ -218,7 +218,7 @@ def _postgres_programs(folder: Path) -> Path:
     return copy / package.name / wheel.name / "bin"
 
 
-def _redis_program(folder: Path) -> Path:
+def redis_program(folder: Path) -> Path:
     """``redis-server`` or ``valkey-server``: in the path, or in the wheel."""
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     if found:
@@ -282,7 +282,7 @@ def server_folder(prefix: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_secret(path: Path, text: str) -> None:
+def write_secret(path: Path, text: str) -> None:
     path.touch(mode=0o600)
     path.write_text(text, encoding="utf-8")
     _give_away(path)

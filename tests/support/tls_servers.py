@@ -24,7 +24,7 @@ def run_tls_redis(server: Pair, authority: Path, asks: bool = False) -> Iterator
     with made_redis() as made:
         key, certificate = _given(server, made.folder)
         ca = made.folder / "authority.pem"
-        servers._write_secret(ca, authority.read_text(encoding="ascii"))
+        servers.write_secret(ca, authority.read_text(encoding="ascii"))
         lines = [
             "port 0",
             f"tls-port {made.port}",
@@ -39,7 +39,7 @@ def run_tls_redis(server: Pair, authority: Path, asks: bool = False) -> Iterator
             f"tls-ca-cert-file {ca}",
             f"tls-auth-clients {'yes' if asks else 'optional'}",
         ]
-        servers._write_secret(made.folder / "redis.conf", "\n".join(lines) + "\n")
+        servers.write_secret(made.folder / "redis.conf", "\n".join(lines) + "\n")
         url = f"rediss://:a-secret-word@127.0.0.1:{made.port}/0"
 
         own = {"ssl_check_hostname": False, "ssl_certfile": str(server.certificate), "ssl_keyfile": str(server.key)}
@@ -48,8 +48,8 @@ def run_tls_redis(server: Pair, authority: Path, asks: bool = False) -> Iterator
             with redis.Redis.from_url(url, ssl_ca_certs=str(ca), **own, socket_timeout=5) as client:
                 client.ping()
 
-        program = servers._redis_program(made.folder)
-        with servers._running([program, made.folder / "redis.conf"], made.folder, ping):
+        program = servers.redis_program(made.folder)
+        with servers.running_server([program, made.folder / "redis.conf"], made.folder, ping):
             yield url
 
 
@@ -74,5 +74,5 @@ def _given(pair: Pair, folder: Path) -> tuple[Path, Path]:
     """Copies of a key and its certificate that the server's user owns."""
     copies = (folder / "server.key", folder / "server.pem")
     for source, copy in zip((pair.key, pair.certificate), copies, strict=True):
-        servers._write_secret(copy, source.read_text(encoding="ascii"))
+        servers.write_secret(copy, source.read_text(encoding="ascii"))
     return copies
