@@ -186,12 +186,17 @@ def test_the_tutorials_fleet_of_two_hosts(tmp_path: Path) -> None:
         with one.inside():
             said = commands[one](*typed(one, init))
             assert said.status == 0, said.errors
-        plan, others = examples("tutorial.md", "The workers")
+        plan, others, examination = examples("tutorial.md", "The workers")
         workers = []
         for host, line in ((one, plan), *((two, line) for line in others.splitlines())):
             with host.inside():
                 workers.append(stack.enter_context(starting(commands[host], *typed(host, line))))
         logs = [ready() for ready in workers]
+        for host in (one, two):
+            with host.inside():
+                said = commands[host](*typed(host, examination))
+            assert said.status == 0, said.output
+            assert "pairing-plan@" in said.output
         enqueue, looks, best = examples("tutorial.md", "A run")
         with two.inside():
             said = commands[two](*typed(two, enqueue))
