@@ -6,12 +6,13 @@ the middle of a step. It returns when it has converged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 
 from pairing.climbing import Descent, descent_rows, rounding_of
 from pairing.puzzle import Indices
+from pairing.relocation import relocations
 from pairing.repair import repair_step
 from pairing.state import Phase, Search
 
@@ -23,7 +24,13 @@ CLASSIC_TEMPERATURE = 2.0
 CLASSIC_COOLING = 0.99985
 
 KICK_REACH = 12
-KICK_TEMPERATURE = 0.05
+KICK_TEMPERATURE = 0.03
+SETTLED = 6
+"""Every so many steps without a new best a block is relocated …"""
+RELOCATION_VALUES = 256
+"""… by its price on so many rows, times outputs …"""
+RELOCATIONS = 2
+"""… and of the most promising ones so many are tried, until one is better."""
 PATIENCE: dict[Phase, int] = {"order": 40, "repair": 20, "best": 30}
 """Steps without a new best after which a phase has stalled …"""
 DOUBT = 12
@@ -64,20 +71,22 @@ def surrogate(search: Search) -> Iterator[bool]:
     """Iterated local search on the commutator surrogate, with the repair of wrong pairs where that leads nowhere.
 
     Every step kicks the order (a fresh one it does not), descends on fresh rows, and accepts by the logarithm of the
-    error (temperature 0.05), both orders measured on the same rows. Where the pairs are in doubt and 12 kicks have
-    found no new best, the search begins again from its first order, which is not yet bent to make up for wrong pairs:
-    now a step is one of :mod:`pairing.repair`, and a kick only where that changes nothing. When that stalls too, the
-    best order is kicked with its pairs, and then the search begins anew, from the first pairs and a random order.
-    Where the weights are sure of the pairs, it begins anew after 40 kicks without a new best, and repairs every third
-    time. Converged when the last restart of doubtful pairs has stalled; never where the evaluations are limited, so
-    that all methods get the same number.
+    error (temperature 0.03), both orders measured on the yardstick. Where that has found no new best for a while, a
+    block is put elsewhere (:mod:`pairing.relocation`), unless the pairs are in doubt.
+
+    Where they are, and 12 kicks have found no new best, the search begins again from its first order, which is not yet
+    bent to make up for wrong pairs: now a step is one of :mod:`pairing.repair`, and a kick only where that changes
+    nothing. When that stalls too, the best order is kicked with its pairs, and then the search begins anew, from the
+    first pairs and a random order. Where the weights are sure of the pairs, it begins anew after 40 steps without a new
+    best, and repairs every third time. Converged when the last restart of doubtful pairs has stalled; never where the
+    evaluations are limited, so that all methods get the same number.
     """
     state = search.state
     blocks = search.network.puzzle.blocks
     restarts = max(LEAST_RESTARTS, RESTARTS_TIMES_BLOCKS // blocks)  # they are cheap where blocks are few
     while search.limited or search.sure or state.restarts <= restarts:
         repaired = state.phase == "repair" and not np.isnan(state.error) and (yield from repair_step(search))
-        if not repaired:
+        if not (repaired or (_is_settled(search) and (yield from _relocation_step(search)))):
             yield from _kick_step(search)
         state.step += 1
         state.stalled += 1
@@ -102,22 +111,57 @@ def _turn(search: Search) -> None:
     state.error, state.stalled = float("nan"), 0
 
 
-def _kick_step(search: Search) -> Iterator[bool]:
+def _is_settled(search: Search) -> bool:
+    """Whether kicks have found no new best for a while, with pairs that are not in doubt."""
+    state = search.state
+    trusted = search.sure or not search.repair or state.phase == "best"
+    return trusted and state.stalled % SETTLED == SETTLED - 1
+
+
+def _relocation_step(search: Search) -> Generator[bool, None, bool]:
+    """Descends from the most promising relocations of a block, and accepts the better; whether there was any."""
     state, network = search.state, search.present
-    rounding = rounding_of(search)
-    fresh = bool(np.isnan(state.error))
+    rows = search.fresh_sample(max(1, RELOCATION_VALUES // search.network.puzzle.outputs))
+    model = search.linearise(network, state.order, rows)
+    orders = relocations(network, state.order, model, rows, state.rng)[:RELOCATIONS]
+    yield False
+    best, best_error = None, np.inf
+    for order in orders:
+        way = Descent(search, network, order, search.fresh_sample(descent_rows(len(order), state.rng)))
+        for _ in way.steps():
+            yield False
+        if (error := _judged(search, way)) < best_error:
+            best, best_error = way, error
+        if best_error < state.error:
+            break
+    if best is not None:
+        _accept(search, best, best_error)
+    return best is not None
+
+
+def _kick_step(search: Search) -> Iterator[bool]:
+    state = search.state
     rows = search.fresh_sample(descent_rows(len(state.order), state.rng))
-    way = Descent(search, network, state.order if fresh else kicked(state.order, state.rng), rows)
+    begin = state.order if np.isnan(state.error) else kicked(state.order, state.rng)
+    way = Descent(search, search.present, begin, rows)
     for _ in way.steps():
         yield False
-    before = np.inf if fresh else search.error(network, state.order, rows)
+    _accept(search, way, _judged(search, way))
+
+
+def _judged(search: Search, way: Descent) -> float:
+    """The error of a descent's end on rows that it was not fitted to; at rounding no other rows tell more."""
+    rounding = rounding_of(search)
+    return way.error if way.error <= rounding else search.error(way.network, way.order, search.yardstick)
+
+
+def _accept(search: Search, way: Descent, error: float) -> None:
+    """Goes on from a descent's end, if its error is less than the present order's, or little more (Metropolis)."""
+    state, rounding = search.state, rounding_of(search)
     chance = KICK_TEMPERATURE * state.rng.exponential()
-    if np.log(max(way.error, rounding)) < np.log(max(before, rounding)) + chance:
-        state.order, state.error = way.order, way.error
-        if way.error <= rounding:  # no sample tells more; all rows will
-            search.note(way.error)
-        elif way.error <= 2 * state.best_error:
-            search.note(search.error(network, way.order, search.yardstick))
+    if np.isnan(state.error) or np.log(max(error, rounding)) < np.log(max(state.error, rounding)) + chance:
+        state.order, state.error = way.order, error
+        search.note(error)
 
 
 def kicked(order: Indices, rng: np.random.Generator) -> Indices:

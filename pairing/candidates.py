@@ -12,21 +12,30 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pairing.forward import chunks, columns_of, layers_of
-from pairing.puzzle import Array64, Indices, Puzzle
+from pairing.puzzle import Array32, Array64, Indices, Puzzle
 
 
-@np.errstate(over="ignore", invalid="ignore")  # a wrong order may overflow: that is an infinite error
 def candidate_errors(puzzle: Puzzle, inp_sigmas: ArrayLike, out_sigmas: ArrayLike, rows: Indices) -> Array64:
     """(C,) float64: each candidate's mean squared error on the data rows ``rows`` (S,), over all outputs.
 
     ``inp_sigmas`` and ``out_sigmas`` are (C, N): every line is one candidate's sigma, and any order and pairing is
     allowed. An error that overflows is infinite.
     """
+    with np.errstate(over="ignore", invalid="ignore"):
+        residuals = candidate_residuals(puzzle, inp_sigmas, out_sigmas, rows)
+        errors: Array64 = np.square(residuals, dtype=np.float64).mean(axis=1)
+    errors[~np.isfinite(errors)] = np.inf
+    return errors
+
+
+@np.errstate(over="ignore", invalid="ignore")  # a wrong order may overflow
+def candidate_residuals(puzzle: Puzzle, inp_sigmas: ArrayLike, out_sigmas: ArrayLike, rows: Indices) -> Array32:
+    """(C, o·S) float32: target − output of each candidate, the outputs one after the other; see the errors."""
     inp, out = np.asarray(inp_sigmas, np.int64), np.asarray(out_sigmas, np.int64)
     order, shared = _forks(inp * puzzle.blocks + out)
     paths = [list(zip(*sigmas, strict=True)) for sigmas in zip(inp[order].tolist(), out[order].tolist(), strict=True)]
     kept_at = _kept(shared)
-    layers, squares = layers_of(puzzle), np.zeros(len(inp))
+    layers, residuals = layers_of(puzzle), np.empty((len(inp), puzzle.outputs, len(rows)), np.float32)
     for chunk in chunks(len(rows)):
         states = columns_of(puzzle.rows_in[rows[chunk]])
         targets = puzzle.target_values[rows[chunk]].T
@@ -37,10 +46,8 @@ def candidate_errors(puzzle: Puzzle, inp_sigmas: ArrayLike, out_sigmas: ArrayLik
                 advance(states, path[start:stop])
                 kept[stop] = states.copy()
             advance(states, path[stops[-1] if stops else fork :])
-            squares[candidate] += np.sum(np.square(targets - layers.last @ states))
-    errors: Array64 = squares / (len(rows) * puzzle.outputs)
-    errors[~np.isfinite(errors)] = np.inf
-    return errors
+            residuals[candidate, :, chunk] = targets - layers.last @ states
+    return residuals.reshape(len(inp), -1)
 
 
 def _forks(blocks: Indices) -> tuple[Indices, list[int]]:

@@ -3,9 +3,7 @@
 Let the blocks at positions p and q exchange their out pieces (or their inp pieces). A row's output changes, to first
 order, by ``E_pq = g_{p+1}·(f'_p − f_p) + g_{q+1}·(f'_q − f_q)``, with f' the new branches at the present states and g
 the output's gradient. With wrong pairs the order is wrong too, since it was bent to make up for them. So inversions
-are a nuisance: each of the N(N−1)/2 changes D (:mod:`pairing.surrogate`) is taken as present with a random
-coefficient of variance τ², and what no change explains as noise of variance σ². With ``K = (σ² I + τ² Σ D Dᵀ)⁻¹`` an
-exchange's log-likelihood ratio is ``E·K r − E·K E / 2`` (generalised least squares, Aitken 1935).
+are a nuisance, and with K of :mod:`pairing.whitening` an exchange's log-likelihood ratio is ``E·K r − E·K E / 2``.
 """
 
 from __future__ import annotations
@@ -21,13 +19,8 @@ from pairing.activations import activation_of
 from pairing.network import Network
 from pairing.puzzle import Array32, Array64, Indices
 from pairing.surrogate import Trajectory, commutators, trajectory
+from pairing.whitening import whitened, whitening_root
 
-INVERSION_VARIANCE = 0.03
-"""τ²: that much of all pairs of blocks may be in the wrong order."""
-NOISE = 0.1
-"""σ² as a part of the residual's variance."""
-CONDITION = 1e-4
-"""Least noise, as a part of what inversions explain on average: float32 has no root of a matrix nearer to singular."""
 SCREENING = 5
 """All exchanges are screened on one in so many of the rows."""
 KEPT = 64
@@ -97,9 +90,9 @@ def price_exchanges(network: Network, order: Indices, rows: Indices, evidence: A
     priced = _gains(way.along, np.array([way.effect(exchanges[k]) for k in kept]))
     if priced is None:
         return None
-    gains, whitened = priced[0] + prior[kept], priced[1]
+    gains, white = priced[0] + prior[kept], priced[1]
     best = np.argsort(-gains, kind="stable")
-    return Prices([exchanges[k] for k in kept[best]], gains[best], whitened[:, best])
+    return Prices([exchanges[k] for k in kept[best]], gains[best], white[:, best])
 
 
 def _prior(network: Network, order: Indices, evidence: Array64 | None) -> Array64:
@@ -114,19 +107,13 @@ def _prior(network: Network, order: Indices, evidence: Array64 | None) -> Array6
 
 def _gains(way: Trajectory, effects: Array32) -> tuple[Array64, Array32] | None:
     """The log-likelihood ratios of exchanges with effects (m, n), and the whitened effects (n, m)."""
-    from scipy.linalg import cholesky, solve_triangular
-
     changes = commutators(way)
     if not (np.isfinite(changes).all() and np.isfinite(effects).all() and way.error > 0):
         return None
-    covariance = np.float32(INVERSION_VARIANCE) * (changes.T @ changes)
-    least = CONDITION * float(np.trace(covariance)) / len(covariance)
-    covariance[np.diag_indices_from(covariance)] += np.float32(max(NOISE * way.error, least))
-    root = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
-    whitened = np.asarray(solve_triangular(root, effects.T, lower=True, check_finite=False), np.float32)
-    residual = solve_triangular(root, way.residual, lower=True, check_finite=False)
-    gains = whitened.T @ residual - np.einsum("nk,nk->k", whitened, whitened) / 2
-    return gains.astype(np.float64), whitened
+    root = whitening_root(changes, way.error)
+    white, residual = whitened(root, effects.T), whitened(root, way.residual)
+    gains = white.T @ residual - np.einsum("nk,nk->k", white, white) / 2
+    return gains.astype(np.float64), white
 
 
 class _Way:

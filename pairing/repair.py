@@ -62,8 +62,9 @@ def repair_step(search: Search) -> Generator[bool, None, bool]:
     chance = TEMPERATURE * state.rng.exponential()
     if best is None or np.log(max(best_error, rounding)) >= np.log(max(before, rounding)) + chance:
         return False
-    state.pairs, state.order, state.error = best.network.pairs, best.order, best.error
-    search.note(search.error(best.network, best.order, search.yardstick))
+    state.pairs, state.order = best.network.pairs, best.order
+    state.error = search.error(best.network, best.order, search.yardstick)
+    search.note(state.error)
     return True
 
 
