@@ -133,6 +133,7 @@ class Redis:
         )
         self._prefix, self._lifetime = prefix, lifetime
         at = self._client.connection_pool.connection_kwargs
+        self._encrypted = url.startswith("rediss:")
         self._where = f"{at.get('host', at.get('path', ''))}:{at.get('port', '')}, database {at.get('db', 0)}"
 
     def get(self, key: str) -> bytes | None:
@@ -214,7 +215,7 @@ class Redis:
                 f"the broker at {self._where} refuses the password; set PAIRING_BROKER_URL to the right one"
             ) from error
         except (ConnectionError, TimeoutError, InvalidResponse) as error:
-            raise BrokerError(f"the broker at {self._where} {_trouble(error)}") from error
+            raise BrokerError(f"the broker at {self._where} {_trouble(error, self._encrypted)}") from error
         except OutOfMemoryError as error:
             raise BrokerError(
                 f"the broker at {self._where} is full; make room (pairing prune) or raise its maxmemory"
@@ -225,8 +226,8 @@ class Redis:
             ) from error
 
 
-def _trouble(error: Exception) -> str:
-    """Why a server cannot be reached, and what to do about it."""
+def _trouble(error: Exception, encrypted: bool) -> str:
+    """Why a server cannot be reached, with TLS or without, and what to do about it."""
     reason = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in reason or "certificate verify failed" in reason:
         return (
@@ -237,5 +238,10 @@ def _trouble(error: Exception) -> str:
         return (
             "speaks TLS otherwise than this host, or not at all; check PAIRING_BROKER_URL (rediss:// is TLS), and"
             " PAIRING_BROKER_CERTIFICATE_FILE where it asks for one"
+        )
+    if encrypted:  # one that asks for a certificate may close the connection before its reason is read
+        return (
+            "cannot be reached; check that it runs, PAIRING_BROKER_URL, and PAIRING_BROKER_CERTIFICATE_FILE where it"
+            " asks for one"
         )
     return "cannot be reached; check that it runs, and PAIRING_BROKER_URL (rediss:// where it speaks TLS)"

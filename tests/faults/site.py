@@ -19,6 +19,7 @@ import psutil
 import redis
 
 from pairing.puzzle import Puzzle
+from tasks.attempts import MOST_ATTEMPTS
 from tasks.backend import Redis
 from tasks.bundles import PACKED, ship
 from tasks.enqueuing import send
@@ -156,13 +157,17 @@ class Site:
         return wait_for(f"the end of {run}", lambda: self.ended(run), seconds)
 
     def in_flight(self, run: str) -> dict[str, int]:
-        """Refinements under way that have saved or shown something: part → process."""
+        """Refinements under way that have saved or shown something, and may be lost: part → process.
+
+        A third loss without progress is the method's end, and so not what is undisturbed elsewhere.
+        """
         refined, progress = self.store.parts(run, "refinement"), self.store.parts(run, "progress")
         found = {}
         for name, attempt in self.store.parts(run, "attempt").items():
             stage, _, part = name.partition(".")
             pid = int(attempt["owner"].split(":")[1])
-            if stage == "refinement" and part in progress and part not in refined and alive(pid):
+            may_be_lost = attempt["count"] < MOST_ATTEMPTS
+            if stage == "refinement" and may_be_lost and part in progress and part not in refined and alive(pid):
                 found[part] = pid
         return found
 
