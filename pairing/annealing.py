@@ -10,11 +10,12 @@ from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 
-from pairing.climbing import Descent, descent_rows, rounding_of
+from pairing.climbing import LARGE, Descent, descent_rows, rounding_of
 from pairing.puzzle import Indices
 from pairing.relocation import relocations
 from pairing.repair import repair_step
 from pairing.state import Phase, Search
+from pairing.window import search as search_window
 
 Annealer = Callable[[Search], Iterator[bool]]
 
@@ -25,6 +26,12 @@ CLASSIC_COOLING = 0.99985
 
 KICK_REACH = 12
 KICK_TEMPERATURE = 0.03
+WINDOW_ROWS = 13
+"""Rows per block for a search near an order (about as many as pairs that it may turn) …"""
+MOST_WINDOW_ROWS = 2048
+"""… but in large networks not more than so many."""
+WINDOW_KICKS = 10
+"""Kicks per block inside one surrogate."""
 SETTLED = 6
 """Every so many steps without a new best a block is relocated …"""
 RELOCATION_VALUES = 256
@@ -70,9 +77,10 @@ def classic(search: Search) -> Iterator[bool]:
 def surrogate(search: Search) -> Iterator[bool]:
     """Iterated local search on the commutator surrogate, with the repair of wrong pairs where that leads nowhere.
 
-    Every step kicks the order (a fresh one it does not), descends on fresh rows, and accepts by the logarithm of the
-    error (temperature 0.03), both orders measured on the yardstick. Where that has found no new best for a while, a
-    block is put elsewhere (:mod:`pairing.relocation`), unless the pairs are in doubt.
+    A step kicks the order (a fresh one it does not) and descends on fresh rows; every second one, and in large networks
+    every one, kicks it hundreds of times inside one surrogate instead (:mod:`pairing.window`). Its end is accepted by
+    the logarithm of the error (temperature 0.03), both orders measured on the yardstick. Where that has found no new
+    best for a while, a block is put elsewhere (:mod:`pairing.relocation`), unless the pairs are in doubt.
 
     Where they are, and 12 kicks have found no new best, the search begins again from its first order, which is not yet
     bent to make up for wrong pairs: now a step is one of :mod:`pairing.repair`, and a kick only where that changes
@@ -87,7 +95,7 @@ def surrogate(search: Search) -> Iterator[bool]:
     while search.limited or search.sure or state.restarts <= restarts:
         repaired = state.phase == "repair" and not np.isnan(state.error) and (yield from repair_step(search))
         if not (repaired or (_is_settled(search) and (yield from _relocation_step(search)))):
-            yield from _kick_step(search)
+            yield from (_window_step if _is_near(search) else _kick_step)(search)
         state.step += 1
         state.stalled += 1
         patience = DOUBT if state.phase == "order" and search.repair and not search.sure else PATIENCE[state.phase]
@@ -118,6 +126,30 @@ def _is_settled(search: Search) -> bool:
     return trusted and state.stalled % SETTLED == SETTLED - 1
 
 
+def _is_near(search: Search) -> bool:
+    """Whether the next step looks near the present order: every second one, and in large networks every one."""
+    state, blocks = search.state, search.network.puzzle.blocks
+    known = blocks > 1 and not np.isnan(state.error) and state.phase != "repair"
+    return known and (blocks > LARGE or state.step % 2 == 1)
+
+
+def _window_step(search: Search) -> Iterator[bool]:
+    """Goes on from the best order that is found inside the surrogate near the present one."""
+    state, network = search.state, search.present
+    blocks = len(state.order)
+    window = search.window(network, state.order, search.fresh_sample(min(WINDOW_ROWS * blocks, MOST_WINDOW_ROWS)))
+    yield False
+    if not window.finite:
+        yield from _kick_step(search)
+        return
+    best, descended = search_window(window, WINDOW_KICKS * blocks, state.rng)
+    for positions in (best, descended):  # the form may promise more than there is, and less so after fewer moves
+        order = state.order[positions]
+        error = search.error(network, order, search.yardstick)
+        if _accept(search, order, error):
+            return
+
+
 def _relocation_step(search: Search) -> Generator[bool, None, bool]:
     """Descends from the most promising relocations of a block, and accepts the better; whether there was any."""
     state, network = search.state, search.present
@@ -135,7 +167,7 @@ def _relocation_step(search: Search) -> Generator[bool, None, bool]:
         if best_error < state.error:
             break
     if best is not None:
-        _accept(search, best, best_error)
+        _accept(search, best.order, best_error)
     return best is not None
 
 
@@ -146,7 +178,7 @@ def _kick_step(search: Search) -> Iterator[bool]:
     way = Descent(search, search.present, begin, rows)
     for _ in way.steps():
         yield False
-    _accept(search, way, _judged(search, way))
+    _accept(search, way.order, _judged(search, way))
 
 
 def _judged(search: Search, way: Descent) -> float:
@@ -155,13 +187,15 @@ def _judged(search: Search, way: Descent) -> float:
     return way.error if way.error <= rounding else search.error(way.network, way.order, search.yardstick)
 
 
-def _accept(search: Search, way: Descent, error: float) -> None:
-    """Goes on from a descent's end, if its error is less than the present order's, or little more (Metropolis)."""
+def _accept(search: Search, order: Indices, error: float) -> bool:
+    """Goes on from an order, if its error is less than the present one's, or little more (Metropolis); whether so."""
     state, rounding = search.state, rounding_of(search)
     chance = KICK_TEMPERATURE * state.rng.exponential()
-    if np.isnan(state.error) or np.log(max(error, rounding)) < np.log(max(state.error, rounding)) + chance:
-        state.order, state.error = way.order, error
+    accepted = np.isnan(state.error) or np.log(max(error, rounding)) < np.log(max(state.error, rounding)) + chance
+    if accepted:
+        state.order, state.error = order, error
         search.note(error)
+    return bool(accepted)
 
 
 def kicked(order: Indices, rng: np.random.Generator) -> Indices:

@@ -13,6 +13,7 @@ from pairing.network import Network
 from pairing.puzzle import Array64, Indices
 from pairing.signals.evidence import marginals
 from pairing.surrogate import Surrogate, linearise
+from pairing.window import Window, window_at
 
 YARDSTICK_ROWS = 1024
 """Rows of the fixed sample by which a refinement tells which of its orders is best (all rows where there are fewer)."""
@@ -169,6 +170,15 @@ class Search:
         """
         self._count()
         return linearise(network, order, rows)
+
+    def window(self, network: Network, order: Indices, rows: Indices) -> Window:
+        """The surrogate's form near ``order``, from ``rows``; counts as one evaluation.
+
+        Raises:
+            EvaluationsSpent: the allowance is used up; nothing was computed.
+        """
+        self._count()
+        return window_at(network, order, rows)
 
     def price_exchanges(self, rows: Indices) -> Prices | None:
         """What exchanges of pieces would gain at the present pairs and order; counts as one evaluation.

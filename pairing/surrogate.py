@@ -120,34 +120,38 @@ def _backward(network: Network, order: Indices, before: Array32) -> Array32:
     return through.reshape(count, -1, puzzle.width)
 
 
-def commutators(way: Trajectory) -> Array32:
-    """(P, o·S) float32: D of every pair of positions for every row."""
+def commutators(way: Trajectory, reach: int | None = None) -> Array32:
+    """(P, o·S) float32: D of every pair of positions for every row; of those at most ``reach`` apart, if given."""
     count, samples, _ = way.branches.shape
-    changes = np.empty((count * (count - 1) // 2, way.through.shape[1]), np.float32)
+    reach = count - 1 if reach is None else min(reach, count - 1)
+    changes = np.empty((reach * count - reach * (reach + 1) // 2, way.through.shape[1]), np.float32)
     for start in range(0, samples, CHUNK_ROWS):
         end = min(samples, start + CHUNK_ROWS)
         branches = way.branches[:, start:end].transpose(1, 2, 0)  # (s, d, N)
         for offset in range(0, way.through.shape[1], samples):  # the outputs
             through = way.through[:, offset + start : offset + end].transpose(1, 0, 2)  # (s, N, d)
-            _antisymmetric(np.matmul(through, branches), changes[:, offset + start : offset + end])
+            _antisymmetric(np.matmul(through, branches), changes[:, offset + start : offset + end], reach)
     return changes
 
 
 @njit(cache=True)
-def _antisymmetric(products, changes):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _antisymmetric(products, changes, reach):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Writes products[s, a, b] − products[s, b, a], u_a · f_b − u_b · f_a, to changes[pair, s]."""
     samples, count, _ = products.shape
     pair = 0
     for first in range(count):
-        for second in range(first + 1, count):
+        for second in range(first + 1, min(first + reach + 1, count)):
             for s in range(samples):
                 changes[pair, s] = products[s, first, second] - products[s, second, first]
             pair += 1
 
 
-def pair_index(count: int) -> Indices:
-    """(N, N) int64: the index of the pair of two positions, either way round; 0 on the diagonal."""
+def pair_index(count: int, reach: int | None = None) -> Indices:
+    """(N, N) int64: the index of two positions' pair, either way round; 0 on the diagonal and out of ``reach``."""
     index = np.zeros((count, count), np.int64)
     first, second = np.triu_indices(count, 1)
+    if reach is not None:
+        near = second - first <= reach
+        first, second = first[near], second[near]
     index[first, second] = index[second, first] = np.arange(len(first))
     return index

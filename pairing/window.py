@@ -1,0 +1,188 @@
+"""Iterated local search inside one surrogate: hundreds of kicks for the price of one linearisation.
+
+Where few pairs are inverted, the surrogate's quadratic form is nearly exact. A descent ends in the first order that no
+insertion betters, but the form has better orders nearby. Its matrix over all pairs would have N⁴/4 entries; here pairs
+of positions more than ``reach`` apart stay as they are, so that about N·reach pairs are left, P, the matrix has P²
+entries, and turning a pair round costs one of its rows. With fewer unknowns, fewer rows of data tell them apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from pairing.network import Network
+from pairing.puzzle import Array32, Indices
+from pairing.surrogate import commutators, pair_index, trajectory
+
+REACH = 16
+"""Places that a window looks to either side of a block."""
+LONGEST = 3
+"""Blocks in a kick's segment, at most …"""
+FARTHEST = 8
+"""… and places by which it is moved, at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """The surrogate's form over the P pairs of positions at most ``reach`` apart: ``error − 2·slopes·z + zᵀ·matrix·z``.
+
+    z is 1 for a pair that is inverted, 0 for any other.
+    """
+
+    error: float
+    """The exact error of the linearised order on the window's rows."""
+    slopes: Array32
+    """(P,) float32: mean residual·D."""
+    matrix: Array32
+    """(P, P) float32: mean D·Dᵀ."""
+    index: Indices
+    """(N, N) int64: the index of the pair of two positions, either way round; 0 on the diagonal and out of reach."""
+    reach: int
+
+    @property
+    def finite(self) -> bool:
+        """Whether it can be searched."""
+        return bool(np.isfinite(self.slopes).all() and np.isfinite(self.matrix).all())
+
+
+def window_at(network: Network, order: Indices, rows: Indices, reach: int = REACH) -> Window:
+    """The form at ``order`` (N,), from the data rows ``rows`` (S,)."""
+    reach = max(1, min(reach, len(order) - 1))
+    way = trajectory(network, order, rows)
+    changes = commutators(way, reach)
+    values = np.float32(len(way.residual))
+    matrix = changes @ changes.T
+    matrix /= values
+    return Window(way.error, changes @ way.residual / values, matrix, pair_index(len(order), reach), reach)
+
+
+def search(window: Window, kicks: int, rng: np.random.Generator) -> tuple[Indices, Indices]:
+    """The best order of positions (N,) int64 after a descent and ``kicks`` kicks, and that of the descent alone.
+
+    A kick moves a segment of one to three blocks by up to eight places; the descent after it has to better the best.
+    Gains below a millionth of the window's error do not count.
+    """
+    count = len(window.index)
+    lengths = rng.integers(1, min(LONGEST, count) + 1, kicks)
+    starts = rng.integers(0, count - lengths + 1)
+    shifts = rng.integers(1, FARTHEST + 1, kicks) * rng.choice([-1, 1], kicks)
+    moves = np.column_stack([lengths, starts, shifts])
+    form = window.matrix, _crossings(window), window.index, window.reach
+    order, slopes, inverted = np.arange(count), window.slopes.copy(), np.zeros(len(window.slopes), np.bool_)
+    least = 1e-6 * window.error
+    _descend((order, slopes, inverted), form, least)
+    best, descended = order.copy(), order.copy()
+    _kick_all((order, slopes, inverted), (best, slopes.copy(), inverted.copy()), form, moves, least)
+    return best, descended
+
+
+def _crossings(window: Window) -> Array32:
+    """(N, 2·reach + 1, 2·reach + 1) float32: mean D_ab·D_ac of each block a and its neighbours b, c; D_ba = −D_ab."""
+    count, reach = len(window.index), window.reach
+    crossings = np.zeros((count, 2 * reach + 1, 2 * reach + 1), np.float32)
+    for block in range(count if len(window.slopes) else 0):
+        low, high = max(0, block - reach), min(count, block + reach + 1)
+        mine = window.index[block, low:high]
+        signs = np.sign(np.arange(low, high) - block).astype(np.float32)
+        inside = slice(low - block + reach, high - block + reach)
+        crossings[block, inside, inside] = window.matrix[np.ix_(mine, mine)] * np.outer(signs, signs)
+    return crossings
+
+
+# Below, ``at`` is where a search stands: (order (N,) int64, the form's slopes there (P,) float32, inverted (P,) bool).
+
+
+@njit(cache=True, fastmath=True)
+def _kick_all(present, best, form, kicks, least):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Kicks and descends from the best, and keeps what is better."""
+    for kick in range(len(kicks)):
+        length, start, shift = kicks[kick, 0], kicks[kick, 1], kicks[kick, 2]
+        change = _kick(present, form, length, start, shift) + _descend(present, form, least)
+        if change < -least / 10:
+            _copy(present, best)
+        else:
+            _copy(best, present)
+
+
+@njit(cache=True)
+def _copy(source, target):  # type: ignore[no-untyped-def]  # pragma: no cover
+    for k in range(len(source[0])):
+        target[0][k] = source[0][k]
+    for pair in range(len(source[1])):
+        target[1][pair], target[2][pair] = source[1][pair], source[2][pair]
+
+
+@njit(cache=True, fastmath=True)
+def _kick(at, form, length, start, shift):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Moves a segment by some places, or fewer where its blocks would pass others out of reach: the error's change."""
+    order, reach = at[0], form[3]
+    change = 0.0
+    step = 1 if shift > 0 else -1
+    for k in range(length):
+        taken = start + length - 1 - k if shift > 0 else start + k
+        put = taken
+        while put != taken + shift and 0 <= put + step < len(order) and abs(order[put + step] - order[taken]) <= reach:
+            put += step
+        change += _insert(at, form, taken, put)
+    return change
+
+
+@njit(cache=True, fastmath=True)
+def _descend(at, form, least):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Makes the best insertion until none gains more than ``least``: the error's change."""
+    change = 0.0
+    while True:
+        gain, taken, put = _best_insertion(at, form)
+        if gain <= least:
+            return change
+        change += _insert(at, form, taken, put)
+
+
+@njit(cache=True, fastmath=True)
+def _insert(at, form, taken, put):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Puts a block elsewhere, one neighbour after the other: the error's change."""
+    order, slopes, inverted = at
+    matrix, _, index, _ = form
+    block, step, change = order[taken], 1 if put > taken else -1, 0.0
+    while taken != put:
+        other = order[taken + step]
+        pair = index[block, other]
+        sign = np.float32(-1.0 if inverted[pair] else 1.0)
+        change += matrix[pair, pair] - 2 * sign * slopes[pair]
+        inverted[pair] = not inverted[pair]
+        for k in range(len(slopes)):
+            slopes[k] -= sign * matrix[pair, k]
+        order[taken] = other
+        taken += step
+    order[put] = block
+    return change
+
+
+@njit(cache=True, fastmath=True)
+def _best_insertion(at, form):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """(gain, position taken from, position put at) of the best insertion whose block passes none out of reach."""
+    order, slopes, _ = at
+    _, crossings, index, reach = form
+    gain, best_taken, best_put = 0.0, 0, 0
+    passed = np.empty(len(order), np.int64)
+    for taken in range(len(order)):
+        block = order[taken]
+        for step in (1, -1):
+            change, length, put = 0.0, 0, taken + step
+            while 0 <= put < len(order) and abs(order[put] - block) <= reach:
+                other = order[put] - block + reach
+                cross = 0.0
+                for k in range(length):
+                    cross += crossings[block, other, passed[k]]
+                pair = index[block, order[put]]
+                slope = slopes[pair] if block < order[put] else -slopes[pair]
+                change += 2 * (cross - step * slope) + crossings[block, other, other]
+                passed[length] = other
+                length += 1
+                if -change > gain:
+                    gain, best_taken, best_put = -change, taken, put
+                put += step
+    return gain, best_taken, best_put
