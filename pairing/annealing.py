@@ -32,11 +32,11 @@ MOST_WINDOW_ROWS = 2048
 """… but in large networks not more than so many."""
 WINDOW_KICKS = 10
 """Kicks per block inside one surrogate."""
-SETTLED = 6
+SETTLED = 4
 """Every so many steps without a new best a block is relocated …"""
-RELOCATION_VALUES = 256
+RELOCATION_VALUES = 128
 """… by its price on so many rows, times outputs …"""
-RELOCATIONS = 2
+RELOCATIONS = 5
 """… and of the most promising ones so many are tried, until one is better."""
 PATIENCE: dict[Phase, int] = {"order": 40, "repair": 20, "best": 30}
 """Steps without a new best after which a phase has stalled …"""
