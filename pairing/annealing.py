@@ -80,11 +80,11 @@ def surrogate(search: Search) -> Iterator[bool]:
     A step kicks the order (a fresh one it does not) and descends on fresh rows; every second one, and in large networks
     every one, kicks it hundreds of times inside one surrogate instead (:mod:`pairing.window`). Its end is accepted by
     the logarithm of the error (temperature 0.03), both orders measured on the yardstick. Where that has found no new
-    best for a while, a block is put elsewhere (:mod:`pairing.relocation`), unless the pairs are in doubt.
+    best for a while, a block is put elsewhere (:mod:`pairing.relocation`).
 
     Where they are, and 12 kicks have found no new best, the search begins again from its first order, which is not yet
-    bent to make up for wrong pairs: now a step is one of :mod:`pairing.repair`, and a kick only where that changes
-    nothing. When that stalls too, the best order is kicked with its pairs, and then the search begins anew, from the
+    bent to make up for wrong pairs: now a step is one of :mod:`pairing.repair`, and a kick or a relocation only where
+    that changes nothing. When that stalls too, the best order is kicked with its pairs, and then the search begins anew, from the
     first pairs and a random order. Where the weights are sure of the pairs, it begins anew after 40 steps without a new
     best, and repairs every third time. Converged when the last restart of doubtful pairs has stalled; never where the
     evaluations are limited, so that all methods get the same number.
@@ -120,9 +120,9 @@ def _turn(search: Search) -> None:
 
 
 def _is_settled(search: Search) -> bool:
-    """Whether kicks have found no new best for a while, with pairs that are not in doubt."""
+    """Whether nothing has found a new best for a while, and wrong pairs have been looked for or are not likely."""
     state = search.state
-    trusted = search.sure or not search.repair or state.phase == "best"
+    trusted = search.sure or not search.repair or state.phase != "order"
     return trusted and state.stalled % SETTLED == SETTLED - 1
 
 
