@@ -80,14 +80,14 @@ def surrogate(search: Search) -> Iterator[bool]:
     A step kicks the order (a fresh one it does not) and descends on fresh rows; every second one, and in large networks
     every one, kicks it hundreds of times inside one surrogate instead (:mod:`pairing.window`). Its end is accepted by
     the logarithm of the error (temperature 0.03), both orders measured on the yardstick. Where that has found no new
-    best for a while, a block is put elsewhere (:mod:`pairing.relocation`).
+    best for a while, a block is put elsewhere (:mod:`pairing.relocation`), unless wrong pairs are to be looked for first.
 
-    Where they are, and 12 kicks have found no new best, the search begins again from its first order, which is not yet
-    bent to make up for wrong pairs: now a step is one of :mod:`pairing.repair`, and a kick or a relocation only where
-    that changes nothing. When that stalls too, the best order is kicked with its pairs, and then the search begins anew, from the
-    first pairs and a random order. Where the weights are sure of the pairs, it begins anew after 40 steps without a new
-    best, and repairs every third time. Converged when the last restart of doubtful pairs has stalled; never where the
-    evaluations are limited, so that all methods get the same number.
+    Where the pairs are in doubt, and 12 steps have found no new best, the search begins again from its first order,
+    which is not yet bent to make up for wrong pairs: now a step is one of :mod:`pairing.repair`, and one of the others
+    only where that changes nothing. When that stalls too, the best order is kicked with its pairs, and then the search
+    begins anew, from the first pairs and a random order. Where the weights are sure of the pairs, it begins anew after
+    40 steps without a new best, and repairs every third time. Converged when the last restart of doubtful pairs has
+    stalled; never where the evaluations are limited, so that all methods get the same number.
     """
     state = search.state
     blocks = search.network.puzzle.blocks
