@@ -80,7 +80,7 @@ def surrogate(search: Search) -> Iterator[bool]:
     A step kicks the order (a fresh one it does not) and descends on fresh rows; every second one, and in large networks
     every one, kicks it hundreds of times inside one surrogate instead (:mod:`pairing.window`). Its end is accepted by
     the logarithm of the error (temperature 0.03), both orders measured on the yardstick. Where that has found no new
-    best for a while, a block is put elsewhere (:mod:`pairing.relocation`), unless wrong pairs are to be looked for first.
+    best for a while, a block is put elsewhere (:mod:`pairing.relocation`) unless wrong pairs come first.
 
     Where the pairs are in doubt, and 12 steps have found no new best, the search begins again from its first order,
     which is not yet bent to make up for wrong pairs: now a step is one of :mod:`pairing.repair`, and one of the others
