@@ -165,6 +165,7 @@ def test_what_is_forged_is_refused_and_the_worker_goes_on(fleet: SigningFleet, k
     fleet.push("trusted", [[], FORGED, {}], **trusted)
     fleet.push("sound", keys.body(keys.caller, FORGED))
     assert wait_for("what is sound", lambda: fleet.store.record("sound", "end"))["end"] == "failed"
+    wait_for("the task's end", lambda: "Task pairing.run[sound] raised" in fleet.log.read_text())
     for name in ("unsigned", "unsigned-data", "stranger", "changed", "trusted"):
         fleet.refused(name)
         assert fleet.store.record(name, "end") is None, name
@@ -197,9 +198,7 @@ def test_a_command_that_is_not_signed_is_refused(fleet: SigningFleet) -> None:
         count = number + 1
         wait_for("its refusal", lambda n=count: fleet.log.read_text()[said:].count("a message was refused") == n)
     assert fleet.process.poll() is None
-    refusals = [line for line in fleet.log.read_text()[said:].splitlines() if "refused" in line]
-    assert len(refusals) == count
-    assert "Traceback" not in fleet.log.read_text()[said:]  # each was one line
+    assert len(fleet.log.read_text()[said:].splitlines()) == count
 
 
 @pytest.mark.parametrize("signs", [True, False])
