@@ -97,11 +97,12 @@ def test_a_folder_that_is_none_is_said_before_anything_is_sent(command: Command)
 
 def test_python_enqueues_without_anything_heavy(fleet: Fleet, command: Command) -> None:
     program = (
-        "import sys\n"
+        "import sys, time\n"
         "from tasks import enqueue\n"
         f"print(enqueue({str(DEMO)!r}, methods=['trace', 'cosine'], seeds=2, priority='urgent'))\n"
         "heavy = {'torch', 'scipy', 'pandas', 'numba', 'numpy', 'sqlalchemy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
+        "assert time.process_time() < 1, time.process_time()\n"
     )
     called = subprocess.run(
         [sys.executable, "-c", program],
@@ -258,10 +259,13 @@ def test_a_broker_that_is_not_there_is_exit_status_3(command: Command) -> None:
 
 def test_prune_removes_what_has_ended_and_nothing_else(fleet: Fleet, command: Command) -> None:
     command("enqueue", DEMO, "--methods", "trace", "--wait", "--run", "to-be-pruned")
+    puzzle = fleet.store.record("to-be-pruned", "request")["puzzle"]
     assert command("prune").status == 0
     assert command("status", "to-be-pruned").status == 0  # it ended only now
+    assert fleet.store.similarity(puzzle, "trace") is not None
     assert command("prune", "--older-than", "0").status == 0
     assert command("status", "to-be-pruned").status == 2
     left = [entry["run"] for entry in fleet.store.run_entries()]
     assert "to-be-pruned" not in left
     assert not fleet.store.backend.fields("pairing.run.to-be-pruned.refinement")
+    assert fleet.store.similarity(puzzle, "trace") is None
