@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from pairing import load_puzzle
+from pairing.signals import choose_methods
 from tests.support.fleet import DEMO, Command, Fleet, running_fleet, variant, wait_for
 
 
@@ -121,6 +123,7 @@ def test_python_enqueues_without_anything_heavy(fleet: Fleet, command: Command) 
 def test_the_example_is_the_script_that_the_fleet_had(fleet: Fleet, command: Command) -> None:
     puzzle = command.folder / "track2_permutation"
     shutil.copytree(DEMO, puzzle)
+    assert command("enqueue", DEMO, "--methods", "trace", "--wait").status == 0  # the pool has a best one
     script = DEMO.parent / "weight_pairing_solver.py"
     called = subprocess.run(
         [sys.executable, script],
@@ -131,10 +134,20 @@ def test_the_example_is_the_script_that_the_fleet_had(fleet: Fleet, command: Com
         check=False,
     )
     assert called.returncode == 0, called.stderr
-    for line in ("similarity: total", "top pairs:", "refined from", "comparison", "inserted:", "solved"):
-        assert line in called.stdout, line
+    _, *methods = called.stdout.split("comparison (least error first)")[0].strip().split("\n\n")
+    assert [text.split("\n")[0] for text in methods[:4]] == ["svd", "activation", "transpose", "cosine"]
+    assert sorted(text.split("\n")[0] for text in methods) == choose_methods("all")
+    for text in methods:
+        name, similarity, top, pool, order, refined = text.split("\n")
+        assert re.fullmatch(r"  similarity: total \S+, mean \S+", similarity)
+        assert len(re.findall(r"\d+-\d+ \(\S+\)", top)) == 5
+        assert re.fullmatch(r"  as the pool best: \d+ of 12 pairs", pool)
+        assert re.fullmatch(r"  the pool best's order with these pairs: error \S+", order)
+        assert re.fullmatch(r"  refined from '\w+': error \S+ -> \S+", refined)
+        assert re.search(rf"^  \d+\. {name} ", called.stdout, re.M)
+    assert called.stdout.endswith("\nsolved\n")
     with np.load(command.folder / "results" / "weight_pairing_matrices.npz") as matrices:
-        assert {"svd", "activation", "transpose", "cosine", "trace"} <= set(matrices)
+        assert sorted(matrices) == choose_methods("all")
 
 
 CALLER = """
