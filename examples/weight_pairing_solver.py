@@ -1,4 +1,4 @@
-"""Compare the old fleet's four methods and the new ones on a puzzle, through a fleet of Pairing workers.
+"""Compare the old fleet's four methods and all new ones on a puzzle, through a fleet of Pairing workers.
 
     python weight_pairing_solver.py [PUZZLE]
 
@@ -13,23 +13,25 @@ from pathlib import Path
 from tasks import enqueue, wait
 
 OLD = ["svd", "activation", "transpose", "cosine"]
-NEW = ["trace", "consensus", "norm_balance", "aligned_cosine"]
 
 
 def main(puzzle: Path) -> int:
     """Enqueues, waits, prints and writes; 0 if the puzzle is solved, else 1."""
-    run = enqueue(puzzle, methods=OLD + NEW, compare=True, deadline=1800.0, note="weight_pairing_solver.py")
-    print(f"run {run}: {len(OLD + NEW)} methods on {puzzle}", flush=True)
+    run = enqueue(puzzle, methods="all", compare=True, deadline=1800.0, note="weight_pairing_solver.py")
+    print(f"run {run}: all methods on {puzzle}", flush=True)
     summary, matrices = wait(run)
+    pool = summary["pool"]
 
-    for record in sorted(summary["methods"], key=lambda record: (OLD + NEW).index(record["method"])):
+    for record in sorted(summary["methods"], key=lambda record: [*OLD, record["method"]].index(record["method"])):
         print(f"\n{record['method']}")
         if not record["ok"]:
             print(f"  failed: {record['error']}")
             continue
         print(f"  similarity: total {record['total_similarity']:.4f}, mean {record['mean_similarity']:.4f}")
         print(f"  top pairs: {', '.join(f'{i}-{j} ({value:.4f})' for i, j, value in record['top_pairs'])}")
-        if record["pairs_matching_pool_best"] is not None:
+        if pool["best_before"] is None:
+            print("  as the pool best: the pool had none")
+        else:
             print(f"  as the pool best: {record['pairs_matching_pool_best']} of {summary['blocks']} pairs")
             print(f"  the pool best's order with these pairs: error {shown(record['pool_order_mse'])}")
         print(f"  refined from '{record['start']}': error {shown(record['start_mse'])} -> {shown(record['full_mse'])}")
@@ -37,7 +39,6 @@ def main(puzzle: Path) -> int:
     print("\ncomparison (least error first)")
     for rank, record in enumerate(summary["methods"], 1):
         print(f"  {rank}. {record['method']:<16} {shown(record['full_mse']) if record['ok'] else 'failed'}")
-    pool = summary["pool"]
     print(f"pool best: {shown(pool['best_before'])} before, {shown(pool['best_after'])} now")
     print(f"inserted: {len(pool['inserted'])}, to be stored later: {len(pool['stored_later'])}")
 

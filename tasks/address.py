@@ -89,6 +89,18 @@ def open_run_pool(address: PoolAddress, puzzle: Puzzle) -> Iterator[Pool]:
 
 
 @contextmanager
+def open_to_read(address: PoolAddress, url: str) -> Iterator[Pool]:
+    """The pool at ``url``, open for the block, with nothing in it changed.
+
+    Raises:
+        PoolError: it cannot be reached, or this host may not connect to it again yet.
+    """
+    place = server(checked_url(url))
+    with open_pool(url, address.password, lambda: address.allowance.take(place), address.tls, read_only=True) as pool:
+        yield pool
+
+
+@contextmanager
 def open_known_pool(address: PoolAddress, url: str) -> Iterator[Pool]:
     """The open pool at ``url``, which the address knows.
 

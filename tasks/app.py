@@ -209,7 +209,8 @@ def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
     return checked
 
 
-@app.task(name="pairing.run", bind=True)  # type: ignore[untyped-decorator]
+# With a trail, Celery's callers listen to the canvas's tasks too, and end with "Exception ignored" on standard error.
+@app.task(name="pairing.run", bind=True, trail=False)  # type: ignore[untyped-decorator]
 def run(self: Task, **asked: Any) -> str:
     """Accepts and plans a run, and publishes its canvas, once. The arguments are those of ``tasks.request.Request``."""
     from tasks.flow import publish

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -73,13 +74,19 @@ _ONE_CONNECTION: dict[str, Any] = {
 
 
 def postgres_engine(
-    url: URL, password: str | None, before_connecting: Callable[[], None], tls: Mapping[str, str]
+    url: URL,
+    password: str | None,
+    before_connecting: Callable[[], None],
+    tls: Mapping[str, str],
+    read_only: bool = False,
 ) -> Engine:
     """An engine for a server. It gives up on a dead peer, an endless lock and an endless statement.
 
     ``before_connecting`` is called before each new connection, and may raise to prevent it. ``tls`` holds libpq's
-    options (``sslmode``, ``sslrootcert``), which go before those of the URL.
+    options (``sslmode``, ``sslrootcert``), which go before those of the URL. With ``read_only`` the server refuses
+    every change.
     """
+    limits = "-c lock_timeout=30s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
     arguments = {
         **tls,
         "connect_timeout": CONNECT_SECONDS,
@@ -89,7 +96,7 @@ def postgres_engine(
         "keepalives_interval": 10,
         "keepalives_count": 3,
         "tcp_user_timeout": 30_000,
-        "options": "-c lock_timeout=30s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s",
+        "options": f"{limits} -c default_transaction_read_only={'on' if read_only else 'off'}",
     }
     # READ COMMITTED: after waiting for the lock, a statement must see what its last holder committed.
     engine = sa.create_engine(
@@ -106,13 +113,30 @@ def postgres_engine(
     return engine
 
 
-def sqlite_engine(url: URL) -> Engine:
-    """An engine for a file. Transactions with the execution option ``write`` lock it from their start."""
-    engine = sa.create_engine(url, connect_args={"timeout": 30}, **_ONE_CONNECTION)
+NO_FILE = ":memory:"
+
+
+def sqlite_engine(url: URL, read_only: bool = False) -> Engine:
+    """An engine for a file. Transactions with the execution option ``write`` lock it from their start.
+
+    With ``read_only`` the file stays as it is; where there is none, or an empty one, ``NO_FILE`` stands in for it.
+
+    Raises:
+        PoolError: the file's folder cannot be made.
+    """
+    file = Path(url.database or "")
+    missing = read_only and (not file.exists() or (file.is_file() and file.stat().st_size == 0))
+    if not read_only:
+        _make_folder(file)
+    engine = sa.create_engine(
+        url.set(database=NO_FILE) if missing else url, connect_args={"timeout": 30}, **_ONE_CONNECTION
+    )
 
     @sa.event.listens_for(engine, "connect")
     def _leave_begin_to_us(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
+        if read_only and not missing:
+            connection.execute("PRAGMA query_only = ON")
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -120,6 +144,13 @@ def sqlite_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
     return engine
+
+
+def _make_folder(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PoolError(f"The pool's folder {file.parent} cannot be made: {error.strerror}. Choose another.") from error
 
 
 def sqlstate(error: BaseException | None) -> str | None:

@@ -57,10 +57,10 @@ def status(run: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
         return
-    if found["stored_later"]:
-        click.echo(f"  stored later: {len(found['stored_later'])} winner(s) wait for the pool")
     parts = found["parts"]
     click.echo(f"{run}: {found['state']}" + (f" ({found['error']})" if found["error"] else ""))
+    if found["stored_later"]:
+        click.echo(f"  stored later: {len(found['stored_later'])} winner(s) wait for the pool")
     for part, record in sorted(parts["refining"].items()):
         error = "" if record["best_error"] is None else f", error {record['best_error']:.3g}"
         click.echo(f"  {part}: refining{error}, {record['evaluations']} evaluations")

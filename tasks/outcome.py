@@ -40,9 +40,13 @@ def notes(summary: dict[str, Any], outcome: dict[str, Any]) -> list[str]:
         found.append(f"A WINNER IS NOT STORED: {outcome['lost_winner']}")
     elif outcome["pool_error"]:
         found.append(f"The pool could not be used: {outcome['pool_error']}")
-        found.append(
-            "Winners wait in the spool (PAIRING_DATA_DIR), and the next run that reaches this pool stores them."
-        )
+        if summary["pool"]["stored_later"]:
+            found.append(
+                "Winners wait in the spool (PAIRING_DATA_DIR) of the host that compared them; workers there, the next"
+                " run there or `pairing pool flush` store them when this pool is back."
+            )
+        else:
+            found.append("No winner of this run waits for it.")
     if outcome.get("unrecorded"):  # workers of an older version say nothing of it
         found.append(
             "The pool has the winners, but no record of where they came from, which stays with this run's results:"

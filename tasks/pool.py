@@ -14,35 +14,16 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
-from tasks.database import (
-    RowError,
-    checked_url,
-    explained,
-    place,
-    postgres_engine,
-    sqlite_engine,
-    sqlstate,
-)
+from tasks.database import NO_FILE, RowError, checked_url, explained, place, postgres_engine, sqlite_engine, sqlstate
 from tasks.errors import PoolError
 from tasks.migrations import migrate, pending
-from tasks.schema import (
-    OWN_TABLES,
-    POOL,
-    RESULT,
-    RUN,
-    Inserted,
-    PoolRow,
-    Provenance,
-    Winner,
-    is_permutation,
-)
+from tasks.schema import OWN_TABLES, POOL, RESULT, RUN, Inserted, PoolRow, Provenance, Winner, is_permutation
 
 __all__ = [
     "Inserted",
@@ -65,6 +46,7 @@ def open_pool(
     password: str | None = None,
     before_connecting: Callable[[], None] = lambda: None,
     tls: Mapping[str, str] | None = None,
+    read_only: bool = False,
 ) -> Pool:
     """Connect to a pool, and create those tables of ours that are missing (in SQLite all tables).
 
@@ -73,12 +55,13 @@ def open_pool(
         password: the database's password, None where it wants none.
         before_connecting: called before each new connection to a server; what it raises prevents the connection.
         tls: libpq's options ``sslmode`` and ``sslrootcert`` for a server.
+        read_only: create nothing, and change nothing; an SQLite file that is missing is an empty pool.
 
     Raises:
         InputError: the address is wrong or holds a password.
         PoolError: the database cannot be reached or refuses the password.
     """
-    return Pool(url, password, before_connecting, tls or {})
+    return Pool(url, password, before_connecting, tls or {}, read_only)
 
 
 class Pool:
@@ -94,14 +77,20 @@ class Pool:
     reads_provenance: bool
 
     def __init__(
-        self, url: str, password: str | None, before_connecting: Callable[[], None], tls: Mapping[str, str]
+        self,
+        url: str,
+        password: str | None,
+        before_connecting: Callable[[], None],
+        tls: Mapping[str, str],
+        read_only: bool,
     ) -> None:
         """Connect, as ``open_pool`` says."""
-        self._url = checked_url(url)
+        self._url, self._read_only = checked_url(url), read_only
         self._sqlite = self._url.get_backend_name() == "sqlite"
-        self._engine = (
-            sqlite_engine(self._url) if self._sqlite else postgres_engine(self._url, password, before_connecting, tls)
-        )
+        if self._sqlite:
+            self._engine = sqlite_engine(self._url, read_only)
+        else:
+            self._engine = postgres_engine(self._url, password, before_connecting, tls, read_only)
         self._pid = os.getpid()
         try:
             self._prepare()
@@ -212,9 +201,9 @@ class Pool:
 
     def _prepare(self) -> None:
         """Create the tables that are ours to create, and find out what we may do with our own."""
-        if self._sqlite:
-            _make_folder(Path(self._url.database or ""))
         try:
+            if self._read_only and self._engine.url.database != NO_FILE:
+                return self._look_up_rights()
             with self.transaction("Opening the pool") as connection:
                 there = not self._sqlite or sa.inspect(connection).has_table(POOL.name)
                 complete = there and not pending(connection)
@@ -232,9 +221,10 @@ class Pool:
 
     def _look_up_rights(self) -> None:
         self.reads_provenance = self.keeps_provenance = True
-        if self._sqlite:
-            return
         with self.transaction("Opening the pool") as connection:
+            if self._sqlite:
+                self.reads_provenance = sa.inspect(connection).has_table(RESULT.name)
+                return
             rights = {
                 (table.name, right): bool(connection.scalar(_right(table, right)))
                 for table in OWN_TABLES
@@ -263,13 +253,6 @@ class Pool:
                     yield connection
         except SQLAlchemyError as error:
             raise explained(doing, self._url, error) from error
-
-
-def _make_folder(file: Path) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PoolError(f"The pool's folder {file.parent} cannot be made: {error.strerror}. Choose another.") from error
 
 
 def _right(table: sa.Table, right: str) -> sa.Select[tuple[bool]]:

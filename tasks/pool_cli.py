@@ -50,7 +50,7 @@ def init(url: str | None, puzzle: Path | None, shared_table: bool) -> None:
     """Make the tables of ours that are missing; safe to repeat. Ends with 1 where this user may not."""
     from tasks.pool_reading import rows
 
-    with _opened(url, puzzle) as (opened, _):  # which makes them where that is allowed
+    with _opened(url, puzzle, read_only=False) as (opened, _):  # which makes them where that is allowed
         if shared_table:
             opened.create_tables()
         rows(opened, 1)
@@ -174,7 +174,7 @@ def import_rows(file: Path, url: str | None, puzzle: Path | None) -> None:
     """Store the rows of an exported FILE, each pair of sigmas once. FILE is checked whole before anything is stored."""
     from tasks.exchange import import_pool
 
-    with _opened(url, puzzle) as (opened, _):
+    with _opened(url, puzzle, read_only=False) as (opened, _):
         new, there = import_pool(opened, file)
     click.echo(f"{new} rows stored, {there} were there")
 
@@ -209,11 +209,11 @@ def flush(url: str | None) -> None:
 
 
 @contextmanager
-def _opened(url: str | None, path: Path | None) -> Iterator[tuple[Pool, Puzzle | None]]:
+def _opened(url: str | None, path: Path | None, read_only: bool = True) -> Iterator[tuple[Pool, Puzzle | None]]:
     """The pool that a command means, open, and the puzzle, where it was given one."""
     from pairing.activation_choice import with_activation
     from pairing.errors import InputError
-    from tasks.address import address_of, open_known_pool
+    from tasks.address import address_of, open_known_pool, open_to_read
     from tasks.environment import checked_settings
     from tasks.inspection import read_puzzle
 
@@ -221,7 +221,8 @@ def _opened(url: str | None, path: Path | None) -> Iterator[tuple[Pool, Puzzle |
     puzzle = None if path is None else with_activation(read_puzzle(path))
     if puzzle is None and not address.url:
         raise InputError("No pool is set, so that every puzzle has its own: give the puzzle, or --pool URL.")
-    with open_known_pool(address, address.url if puzzle is None else address.url_for(puzzle)) as opened:
+    way = open_to_read if read_only else open_known_pool
+    with way(address, address.url if puzzle is None else address.url_for(puzzle)) as opened:
         yield opened, puzzle
 
 

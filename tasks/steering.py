@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tasks.bundles import DIGEST, remove, shipped
 from tasks.display import Display, print_result
 from tasks.enqueuing import caller_store, enqueue, put_puzzle
 from tasks.environment import checked_settings
-from tasks.errors import RunTimeoutError
+from tasks.errors import RecordError, RunTimeoutError
 from tasks.lifecycle import GIVE_UP_SECONDS, finish, overview, state_of
 from tasks.outcome import notes
 from tasks.request import Request, request_of
@@ -212,13 +213,18 @@ def remove_puzzle(digest: str) -> None:
 
 
 def prune(older_than: float) -> tuple[int, int]:
-    """Removes runs that ended more than so many seconds ago, and puzzles that no run has asked for since; how many."""
+    """Removes runs that ended more than so many seconds ago, and puzzles that no run has asked for since; how many.
+
+    The similarities that these runs had of these puzzles go with them.
+    """
     store, oldest = _store(), time.time() - older_than
-    gone = 0
+    gone, asked = 0, []
     for entry in store.run_entries():
         ended = store.record(entry["run"], "end")
         lost = ended is None and entry["deadline_at"] + GIVE_UP_SECONDS < oldest
         if lost or (ended is not None and ended["at"] <= oldest):
+            with suppress(InputError, RecordError):  # of another version, or somebody has changed it
+                asked.append(_accepted(store, entry["run"]))
             store.forget(entry["run"])
             gone += 1
     kept = [store.record(entry["run"], "request") for entry in store.run_entries()]
@@ -227,6 +233,10 @@ def prune(older_than: float) -> tuple[int, int]:
     unused = [bundle for bundle in shipped(store.backend) if bundle.at <= oldest and bundle.digest not in used]
     for bundle in unused:
         remove(store.backend, bundle.digest)
+    left = {bundle.digest for bundle in shipped(store.backend)}
+    for request in asked:
+        if request is not None and request.puzzle not in left:
+            store.forget_similarities(request.puzzle, request.methods)
     return gone, len(unused)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,10 @@ class Store:
                 f"{key} in the store is no similarity matrix; somebody else has changed it. Enqueue the run again"
             ) from None
         return matrix
+
+    def forget_similarities(self, bundle: str, methods: Iterable[str]) -> None:
+        """Removes the similarity matrices of these methods."""
+        self.backend.remove(*(f"pairing.similarity.{bundle}.{method}" for method in methods))
 
     # --- what is counted for those who watch the fleet: see tasks.metrics
 

@@ -110,7 +110,7 @@ def test_from_python(fleet: Fleet, command: Command, folder: Path) -> None:
 def test_by_task_name(fleet: Fleet, tmp_path: Path, digest: str) -> None:
     program = as_here(example("fleet.md", "### By task name"), fleet, digest)
     done = bare_python(tmp_path).run(program, tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     assert len(ended(fleet, done.stdout.strip())["methods"]) == 3
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from pairing import load_puzzle
+from pairing.signals import choose_methods
 from tests.support.fleet import DEMO, Command, Fleet, running_fleet, variant, wait_for
 
 
@@ -97,11 +99,12 @@ def test_a_folder_that_is_none_is_said_before_anything_is_sent(command: Command)
 
 def test_python_enqueues_without_anything_heavy(fleet: Fleet, command: Command) -> None:
     program = (
-        "import sys\n"
+        "import sys, time\n"
         "from tasks import enqueue\n"
         f"print(enqueue({str(DEMO)!r}, methods=['trace', 'cosine'], seeds=2, priority='urgent'))\n"
         "heavy = {'torch', 'scipy', 'pandas', 'numba', 'numpy', 'sqlalchemy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
+        "assert time.process_time() < 1, time.process_time()\n"
     )
     called = subprocess.run(
         [sys.executable, "-c", program],
@@ -120,6 +123,7 @@ def test_python_enqueues_without_anything_heavy(fleet: Fleet, command: Command) 
 def test_the_example_is_the_script_that_the_fleet_had(fleet: Fleet, command: Command) -> None:
     puzzle = command.folder / "track2_permutation"
     shutil.copytree(DEMO, puzzle)
+    assert command("enqueue", DEMO, "--methods", "trace", "--wait").status == 0  # the pool has a best one
     script = DEMO.parent / "weight_pairing_solver.py"
     called = subprocess.run(
         [sys.executable, script],
@@ -130,10 +134,20 @@ def test_the_example_is_the_script_that_the_fleet_had(fleet: Fleet, command: Com
         check=False,
     )
     assert called.returncode == 0, called.stderr
-    for line in ("similarity: total", "top pairs:", "refined from", "comparison", "inserted:", "solved"):
-        assert line in called.stdout, line
+    _, *methods = called.stdout.split("comparison (least error first)")[0].strip().split("\n\n")
+    assert [text.split("\n")[0] for text in methods[:4]] == ["svd", "activation", "transpose", "cosine"]
+    assert sorted(text.split("\n")[0] for text in methods) == choose_methods("all")
+    for text in methods:
+        name, similarity, top, pool, order, refined = text.split("\n")
+        assert re.fullmatch(r"  similarity: total \S+, mean \S+", similarity)
+        assert len(re.findall(r"\d+-\d+ \(\S+\)", top)) == 5
+        assert re.fullmatch(r"  as the pool best: \d+ of 12 pairs", pool)
+        assert re.fullmatch(r"  the pool best's order with these pairs: error \S+", order)
+        assert re.fullmatch(r"  refined from '\w+': error \S+ -> \S+", refined)
+        assert re.search(rf"^  \d+\. {name} ", called.stdout, re.M)
+    assert called.stdout.endswith("\nsolved\n")
     with np.load(command.folder / "results" / "weight_pairing_matrices.npz") as matrices:
-        assert {"svd", "activation", "transpose", "cosine", "trace"} <= set(matrices)
+        assert sorted(matrices) == choose_methods("all")
 
 
 CALLER = """
@@ -258,10 +272,13 @@ def test_a_broker_that_is_not_there_is_exit_status_3(command: Command) -> None:
 
 def test_prune_removes_what_has_ended_and_nothing_else(fleet: Fleet, command: Command) -> None:
     command("enqueue", DEMO, "--methods", "trace", "--wait", "--run", "to-be-pruned")
+    puzzle = fleet.store.record("to-be-pruned", "request")["puzzle"]
     assert command("prune").status == 0
     assert command("status", "to-be-pruned").status == 0  # it ended only now
+    assert fleet.store.similarity(puzzle, "trace") is not None
     assert command("prune", "--older-than", "0").status == 0
     assert command("status", "to-be-pruned").status == 2
     left = [entry["run"] for entry in fleet.store.run_entries()]
     assert "to-be-pruned" not in left
     assert not fleet.store.backend.fields("pairing.run.to-be-pruned.refinement")
+    assert fleet.store.similarity(puzzle, "trace") is None

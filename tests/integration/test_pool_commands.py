@@ -16,10 +16,19 @@ from pairing import load_puzzle
 from pairing.solution import Solution, sigmas_of, solution_of
 from tasks.address import PoolAddress
 from tasks.cli import main
-from tasks.pool import Winner
+from tasks.errors import PoolError
+from tasks.pool import Winner, open_pool
 from tasks.spool import spool_winner
 from tests.support.fleet import DEMO
-from tests.support.pools import OTHER_PUZZLE, PoolDatabase, PostgresPoolDatabase, SqlitePoolDatabase, provenance, winner
+from tests.support.pools import (
+    OTHER_PUZZLE,
+    PUZZLE,
+    PoolDatabase,
+    PostgresPoolDatabase,
+    SqlitePoolDatabase,
+    provenance,
+    winner,
+)
 from tests.support.servers import free_port
 
 ANSWER: list[int] = json.loads(DEMO.with_name("demo-puzzle.answer.json").read_text())["permutation"]
@@ -185,6 +194,59 @@ def test_verify_reports_what_is_not_as_stored(any_pool: PoolDatabase, run: Run) 
     assert told.status == 1
     assert f"row {stale}: full_mse is stored as 0.25" in told.output
     assert any_pool.execute("SELECT * FROM js_puzzle_pool ORDER BY id") == rows
+
+
+READING = [["best"], ["best", DEMO], ["list"], ["list", "--puzzle", DEMO], ["verify", DEMO], ["export", "file.jsonl"]]
+
+
+def test_looking_at_a_pool_makes_no_tables(
+    postgres_pool: PostgresPoolDatabase, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = postgres_pool.write(**asdict(solved(hash="stale")))
+    tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+    for call in [*READING, ["show", row]]:
+        said = run(*call, database=postgres_pool)  # as the owner, who might
+        assert said.status == (call[0] == "verify"), said.errors
+        assert postgres_pool.execute(tables) == [("js_puzzle_pool",)]
+
+
+def test_looking_at_a_file_makes_and_changes_nothing(
+    sqlite_pool: SqlitePoolDatabase, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for call in READING:
+        assert run(*call, database=sqlite_pool).status == 0
+        assert not sqlite_pool.path.parent.exists()
+    with sqlite_pool.open():
+        pass
+    for table in ("pairing_run", "pairing_result", "pairing_migration"):  # a file of an older version
+        sqlite_pool.execute(f"DROP TABLE {table}")
+    row = sqlite_pool.write(**asdict(solved()))
+    before = sqlite_pool.path.read_bytes()
+    for call in [*READING, ["show", row]]:
+        said = run(*call, database=sqlite_pool)
+        assert said.status == 0, said.errors
+        assert sqlite_pool.path.read_bytes() == before
+
+
+def test_who_may_only_read_may_look(postgres_pool: PostgresPoolDatabase, run: Run, tmp_path: Path) -> None:
+    row = postgres_pool.write(**asdict(solved()))
+    role = postgres_pool.become_guest()
+    postgres_pool.execute(f"REVOKE INSERT ON js_puzzle_pool FROM {role}")
+    for call in (["best", DEMO], ["list"], ["show", row], ["verify", DEMO], ["export", tmp_path / "file.jsonl"]):
+        said = run(*call, database=postgres_pool)
+        assert said.status == 0, said.errors
+
+
+def test_a_pool_that_is_open_to_read_refuses_changes(any_pool: PoolDatabase) -> None:
+    with any_pool.open() as pool:
+        pool.insert(winner(), provenance())
+    with open_pool(any_pool.url, any_pool.password, read_only=True) as pool:
+        assert len(pool.candidates(3, PUZZLE)) == 1
+        with pytest.raises(PoolError):
+            pool.insert(winner(out_sigma=[0, 1, 2]), provenance())
+    assert any_pool.execute("SELECT count(*) FROM js_puzzle_pool") == [(1,)]
 
 
 def test_a_pool_goes_through_a_file(any_pool: PoolDatabase, run: Run, tmp_path: Path) -> None:

@@ -357,7 +357,9 @@ def test_a_run_says_stored_later_until_its_winners_are_read_back(host: Host, way
             before = host.command("results", "kept", "--json").json["pool"]
             assert (before["inserted"], [entry["method"] for entry in before["stored_later"]]) == ([], ["trace"])
             assert host.command("status", "kept", "--json").json["stored_later"] == before["stored_later"]
-            assert "stored later: 1 winner" in host.command("status", "kept").output
+            lines = host.command("status", "kept").output.splitlines()
+            assert (lines[0], "stored later: 1 winner" in lines[1]) == ("kept: succeeded", True)
+            assert "`pairing pool flush`" in host.command("results", "kept").output
             with made.running() as server:
                 PostgresPoolDatabase(server, "postgres")  # the shared table
                 assert host.command(*way, environment=pool).status == 0
@@ -365,3 +367,4 @@ def test_a_run_says_stored_later_until_its_winners_are_read_back(host: Host, way
                 assert after["stored_later"] == []
                 assert after["inserted"] == [{"id": 1, **before["stored_later"][0]}]
                 assert host.command("status", "kept", "--json").json["stored_later"] == []
+                assert "No winner of this run waits" in host.command("results", "kept").output

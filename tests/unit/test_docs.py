@@ -17,6 +17,7 @@ import pytest
 from config.settings import variables
 from pairing.solution import permutation_hash
 from tasks.cli import cli
+from tasks.request import Request
 from tasks.run_options import EXIT_HELP
 from tests.support.documents import PAGES, blocks, built, calls, links, words
 from tests.support.fleet import DEMO, ROOT
@@ -217,6 +218,21 @@ def test_every_setting_and_command_is_in_the_reference() -> None:
     for path, command in COMMANDS.items():
         (section,) = re.findall(rf"^##+ {' '.join(('pairing', *path))}\n(.*?)(?=^##|\Z)", commands, re.M | re.S)
         assert all(name in section for name in _options(command) - {"--help"}), path
+
+
+def test_every_argument_of_a_run_is_on_the_page() -> None:
+    page = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8").split("### The arguments\n")[1].split("\n#")[0]
+    rows = re.findall(r"^\| (`.*?`) \|", page, re.M)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(named) == sorted(Request.model_fields.keys() - {"run"})  # which is the task's id
+
+
+def test_what_is_solved_here_can_be_enqueued_with_the_same_options() -> None:
+    of_this_machine = {"--pool", "--workers", "--inline", "--report", "--no-report"}
+    solve, enqueue = ({o.opts[0]: o for o in COMMANDS[(name,)].params} for name in ("solve", "enqueue"))
+    assert solve.keys() - of_this_machine == enqueue.keys() - {"--priority", "--wait"}
+    for name in solve.keys() & enqueue.keys() - {"puzzle"}:
+        assert (solve[name].default, type(solve[name].type)) == (enqueue[name].default, type(enqueue[name].type)), name
 
 
 def test_every_exit_status_is_in_the_reference() -> None:
