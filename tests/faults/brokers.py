@@ -12,7 +12,7 @@ import redis
 
 from tests.faults.processes import start_workers
 from tests.faults.proxy import forwarding
-from tests.faults.scenario import FULL, Found, Scenario, Size, disturb
+from tests.faults.scenario import FULL, Found, Scenario, Size, disturb, pause
 from tests.faults.site import open_site
 
 
@@ -22,11 +22,10 @@ def broker_killed(folder: Path, size: Size, rng: random.Random) -> Found:
         start_workers(site, size)
 
         def damage(run: str, flying: dict[str, int]) -> float:
-            before = site.standing(run)
             site.broker.kill()
             time.sleep(size.outage)
             site.broker.start()
-            return site.taken_up(run, before, set(flying))
+            return site.taken_up(run, site.standing(run), set(flying))
 
         return disturb(site, size, rng, damage)
 
@@ -52,8 +51,11 @@ def worker_cut_off(folder: Path, size: Size, rng: random.Random) -> Found:
         far = site.start_worker(processes=size.processes, PAIRING_BROKER_URL=through)
         start_workers(site, size)
 
-        def damage(run: str, flying: dict[str, int]) -> float:
-            hit = {part for part, pid in flying.items() if pid in far.pids} or set(flying)
+        def damage(run: str, flying: dict[str, int]) -> float | None:
+            hit = {part for part, pid in flying.items() if pid in far.pids}
+            if not hit:
+                pause(site, run, 0.1)  # the other worker's alone, so far
+                return None
             proxy.open.clear()
             began = time.monotonic()
             took = site.taken_up(run, site.standing(run), hit)

@@ -95,7 +95,6 @@ SCENARIOS = (
         what="the workers' clocks jump beyond the run's deadline",
         holds="it is compared as it stands, once",
         work=deadline_jumped_over,
-        short=None,
         full=Size(times=2, evaluations=FULL, visibility=10),
     ),
 )
