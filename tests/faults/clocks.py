@@ -88,7 +88,7 @@ SCENARIOS = (
         holds="same solutions, no run lost or doubled",
         work=clock_jumps,
         short=Size(evaluations=6000),
-        full=Size(times=4, evaluations=FULL, between=12.0, visibility=10),
+        full=Size(times=4, evaluations=FULL, between=8.0, visibility=10),
     ),
     Scenario(
         name="deadline-jumped",

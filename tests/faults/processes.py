@@ -107,7 +107,7 @@ SCENARIOS = (
         holds="same solutions, each winner stored once",
         work=child_killed,
         short=Size(times=3, evaluations=6000, visibility=10),
-        full=Size(times=50, evaluations=FULL, between=3.0, visibility=10, processes=2),
+        full=Size(times=50, evaluations=FULL, between=2.0, visibility=10, processes=2),
     ),
     Scenario(
         name="worker-killed",
