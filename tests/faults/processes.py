@@ -68,26 +68,31 @@ def service_restarted(folder: Path, size: Size, rng: random.Random) -> Found:
         def damage(run: str, flying: dict[str, int]) -> float | None:
             worker = owner(site, flying, rng)
             owners = site.owners(run, {part for part, pid in flying.items() if pid in worker.pids})
+            stood = {part: evaluations_of(site, run, part) for part in owners}
             began = time.monotonic()
             worker.process.send_signal(signal.SIGTERM)
             worker.process.wait(PATIENCE)
             ended = time.monotonic()
             assert ended - began <= SOFT_SHUTDOWN_SECONDS + STOP_SECONDS
             site.workers.remove(worker)
-            hit = site.unfinished(run, set(owners))
-            stood = {part: int((site.store.checkpoint(run, part) or {"evaluations": 0})["evaluations"]) for part in hit}
+            now = site.owners(run, set(owners))  # others may have taken it up, or even done it, before this one ended
+            hit = site.unfinished(run, set(owners)) | {part for part in owners if now[part] != owners[part]}
             site.start_worker(processes=size.processes, REMAP_SIGTERM="SIGQUIT")
             if not hit:
                 return None
-            assert min(stood.values()) > 0
             site.begun_again(run, {part: owners[part] for part in hit})
             took = time.monotonic() - ended
             attempts = site.store.parts(run, "attempt")
             begun = {part: attempts[f"refinement.{part}"]["progress"] for part in hit}
-            assert all(begun[part] >= stood[part] for part in hit), (begun, stood)
+            assert all(begun[part] >= max(stood[part], 1) for part in hit), (begun, stood)
             return took
 
         return disturb(site, size, rng, damage)
+
+
+def evaluations_of(site: Site, run: str, part: str) -> int:
+    """How far a refinement's checkpoint is."""
+    return int((site.store.checkpoint(run, part) or {"evaluations": 0})["evaluations"])
 
 
 def start_workers(site: Site, size: Size, **changes: str) -> None:
