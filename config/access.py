@@ -10,6 +10,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pydantic_core import PydanticCustomError
 
+from config.complaints import shown
+
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 """libpq's, from none to all; with the last two the server's certificate is verified."""
 
@@ -71,7 +73,7 @@ def check_readable(path: str) -> str:
             Path(path).read_bytes()
     except OSError as error:
         text = "names {path}, which cannot be read ({reason})"
-        raise PydanticCustomError("unreadable", text, {"path": path, "reason": error.strerror or ""}) from None
+        raise PydanticCustomError("unreadable", text, {"path": shown(path), "reason": error.strerror or ""}) from None
     return path
 
 
@@ -83,7 +85,9 @@ def check_key(path: str) -> str:
     """
     check_readable(path)
     if path and Path(path).stat().st_mode & stat.S_IROTH:
-        raise PydanticCustomError("exposed", "names {path}, which everybody may read; chmod 600 it", {"path": path})
+        raise PydanticCustomError(
+            "exposed", "names {path}, which everybody may read; chmod 600 it", {"path": shown(path)}
+        )
     return path
 
 

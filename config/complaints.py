@@ -53,6 +53,11 @@ class SettingsError(ValueError):
         self.complaints = list(complaints)
 
 
+def shown(path: str) -> str:
+    """A file's path as people may see it: what does not begin like one may be the secret that the file should hold."""
+    return path if Path(path).is_absolute() else "what stands there (not shown, for it is no absolute path)"
+
+
 def of_names(variables: Mapping[str, Sequence[str]], environment: Mapping[str, str]) -> list[Complaint]:
     """What is wrong with the variables that are set, before their values are looked at.
 
@@ -86,10 +91,10 @@ def _unreadable(path: str) -> str | None:
     try:
         empty = not Path(path).read_text(encoding="utf-8").strip()
     except OSError as error:
-        return f"{path} cannot be read ({error.strerror})"
+        return f"{shown(path)} cannot be read ({error.strerror})"
     except UnicodeDecodeError:
-        return f"{path} is no text in UTF-8"
-    return f"{path} is empty" if empty else None
+        return f"{shown(path)} is no text in UTF-8"
+    return f"{shown(path)} is empty" if empty else None
 
 
 def of_values(

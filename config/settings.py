@@ -26,7 +26,7 @@ from pydantic_settings import (
 )
 
 from config.access import check_key, check_readable, check_together, is_broker_url, verified
-from config.complaints import PREFIX, SettingsError, of_names, of_values
+from config.complaints import PREFIX, SettingsError, of_names, of_values, shown
 
 
 class _FileSource(EnvSettingsSource):
@@ -196,7 +196,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_folder(cls, path: str) -> str:
         if path and not Path(path).is_dir():
-            raise PydanticCustomError("unreadable", "names {path}, which is no folder", {"path": path})
+            raise PydanticCustomError("unreadable", "names {path}, which is no folder", {"path": shown(path)})
         return check_readable(path)
 
     @field_validator("broker_key_file", "signing_key_file")

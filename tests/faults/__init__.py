@@ -1,6 +1,6 @@
 """Faults, done for real to real brokers, databases and workers; ``python -m tests.faults`` does them at full length.
 
-At every run of the tests `test_faults` does them small, but for those that another test holds:
+At every run of the tests `test_faults` does all of them small. Other tests hold parts of them:
 
 ==================== ==================================================================================================
 service-restarted    integration/test_workers.py: a refinement goes on elsewhere when its worker is stopped

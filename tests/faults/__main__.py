@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[_name] = "1"
 
+LONGEST_SECONDS = 2400
+"""That all scenarios may take on a machine that does nothing else."""
+
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 
 
@@ -43,7 +46,9 @@ def main(seed: int | None, names: Sequence[str], listed: bool) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers end with it
     seed = secrets.randbelow(10**6) if seed is None else seed
     click.echo(f"Seed {seed} (--seed {seed} does the same damage again)")
+    began = time.monotonic()
     held = [done(scenario, seed) for scenario in chosen]
+    click.echo(f"{time.monotonic() - began:6.0f} s  in all, of at most {LONGEST_SECONDS}")
     sys.exit(0 if all(held) else 1)
 
 

@@ -12,8 +12,11 @@ import redis
 
 from tests.faults.processes import start_workers
 from tests.faults.proxy import forwarding
-from tests.faults.scenario import FULL, Found, Scenario, Size, disturb
-from tests.faults.site import open_site
+from tests.faults.scenario import FULL, Found, Scenario, Size, disturb, pause
+from tests.faults.site import open_site, undisturbed
+
+COMEBACK_EVALUATIONS = 200
+"""Of the refinements by which a worker that was cut off proves that it is back."""
 
 
 def broker_killed(folder: Path, size: Size, rng: random.Random) -> Found:
@@ -22,11 +25,10 @@ def broker_killed(folder: Path, size: Size, rng: random.Random) -> Found:
         start_workers(site, size)
 
         def damage(run: str, flying: dict[str, int]) -> float:
-            before = site.standing(run)
             site.broker.kill()
             time.sleep(size.outage)
             site.broker.start()
-            return site.taken_up(run, before, set(flying))
+            return site.taken_up(run, site.standing(run), set(flying))
 
         return disturb(site, size, rng, damage)
 
@@ -52,16 +54,30 @@ def worker_cut_off(folder: Path, size: Size, rng: random.Random) -> Found:
         far = site.start_worker(processes=size.processes, PAIRING_BROKER_URL=through)
         start_workers(site, size)
 
-        def damage(run: str, flying: dict[str, int]) -> float:
-            hit = {part for part, pid in flying.items() if pid in far.pids} or set(flying)
+        def damage(run: str, flying: dict[str, int]) -> float | None:
+            hit = {part for part, pid in flying.items() if pid in far.pids}
+            if not hit:
+                pause(site, run, 0.1)  # the other worker's alone, so far
+                return None
+            owners = site.owners(run, hit)
             proxy.open.clear()
             began = time.monotonic()
-            took = site.taken_up(run, site.standing(run), hit)
+            took = site.begun_again(run, owners) if site.unfinished(run, hit) == hit else None
             time.sleep(max(0.0, size.outage - (time.monotonic() - began)))
             proxy.open.set()
             return took
 
-        return disturb(site, size, rng, damage)
+        found = disturb(site, size, rng, damage)
+        disturbed = [request.run for request in site.runs]
+        for worker in [worker for worker in site.workers if worker is not far]:
+            worker.kill()
+            site.workers.remove(worker)
+        alone = site.enqueue(COMEBACK_EVALUATIONS).run  # who was cut off is back, and has nothing left to store
+        site.wait_for_end(alone)
+        site.check_run(alone, undisturbed(COMEBACK_EVALUATIONS))
+        for run in disturbed:
+            site.check_run(run, undisturbed(size.evaluations))
+        return found
 
 
 def broker_full(folder: Path, size: Size, rng: random.Random) -> Found:

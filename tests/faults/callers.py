@@ -10,6 +10,7 @@ from pathlib import Path
 
 import redis
 
+from tests.faults.processes import start_workers
 from tests.faults.proxy import forwarding
 from tests.faults.scenario import FULL, Found, Scenario, Size
 from tests.faults.site import METHODS, Site, numbered, open_site, program, undisturbed
@@ -21,8 +22,8 @@ def caller_killed(folder: Path, size: Size, rng: random.Random) -> Found:
     A run that is listed then comes to its end by itself; the others are enqueued again under the same name.
     """
     found, expected = Found(), undisturbed(size.evaluations)
-    with open_site(folder, visibility=3600) as site:
-        site.start_worker(processes=2)
+    with open_site(folder, visibility=size.visibility) as site:
+        start_workers(site, size)
         packets = enqueued(site, "counted", None, size)
         for number in sorted(rng.sample(range(1, packets + 1), min(size.times, packets))):
             run = f"killed-{number}"
@@ -77,7 +78,7 @@ def enqueued(site: Site, run: str, last: int | None, size: Size) -> int:
 def store_full(folder: Path, size: Size, rng: random.Random) -> Found:
     """Somebody enqueues while Redis takes no more, and again when there is room."""
     found, expected = Found(), undisturbed(size.evaluations)
-    with open_site(folder, visibility=3600) as site, redis.Redis.from_url(site.broker.url) as client:
+    with open_site(folder, visibility=size.visibility) as site, redis.Redis.from_url(site.broker.url) as client:
         path = folder / "puzzle.safetensors"
         path.write_bytes(numbered(0).pack())
         options = ["--methods", ",".join(METHODS), "--evaluations", size.evaluations, "--start", "greedy"]
@@ -95,7 +96,7 @@ def store_full(folder: Path, size: Size, rng: random.Random) -> Found:
         began = time.monotonic()
         said = site.call(*call)
         assert said.returncode == 0, said.stderr
-        site.start_worker(processes=2)
+        start_workers(site, size)
         site.wait_for_end("asked")
         site.check_run("asked", expected)
         found.runs, found.recovery = 1, [time.monotonic() - began]
@@ -109,7 +110,7 @@ SCENARIOS = (
         holds="no half run: it ends by itself, or is not there and can be enqueued again",
         work=caller_killed,
         short=Size(times=3, evaluations=200),
-        full=Size(times=1000, evaluations=200),
+        full=Size(times=1000, evaluations=200, visibility=10),
     ),
     Scenario(
         name="store-full",
@@ -117,6 +118,6 @@ SCENARIOS = (
         holds="a clear error, no half run; it works when there is room",
         work=store_full,
         short=Size(evaluations=200),
-        full=Size(evaluations=FULL),
+        full=Size(evaluations=FULL, visibility=10),
     ),
 )

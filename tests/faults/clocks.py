@@ -88,14 +88,13 @@ SCENARIOS = (
         holds="same solutions, no run lost or doubled",
         work=clock_jumps,
         short=Size(evaluations=6000),
-        full=Size(times=4, evaluations=FULL, between=12.0, visibility=10),
+        full=Size(times=4, evaluations=FULL, between=8.0, visibility=10),
     ),
     Scenario(
         name="deadline-jumped",
         what="the workers' clocks jump beyond the run's deadline",
         holds="it is compared as it stands, once",
         work=deadline_jumped_over,
-        short=None,
         full=Size(times=2, evaluations=FULL, visibility=10),
     ),
 )

@@ -130,7 +130,6 @@ SCENARIOS = (
         what="a full disk where winners wait, and no pool",
         holds="the answer is told, and that it is stored nowhere (exit status 3)",
         work=spool_full,
-        short=None,
         full=Size(),
     ),
 )

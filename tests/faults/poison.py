@@ -33,9 +33,10 @@ POISONED = {1: "attempts were lost without progress", 2: "attempts were lost wit
 def poisoned(folder: Path, size: Size, rng: random.Random) -> Found:
     """Of four refinements one is sound, one crashes, one hangs in C code and one takes too much memory."""
     limits = {"PAIRING_STALL_SECONDS": str(size.outage), "PAIRING_WORKER_MEMORY_BYTES": str(2**30)}
-    with open_site(folder, visibility=3600, **limits) as site:
+    with open_site(folder, visibility=3600, **limits) as site:  # nothing but the guard moves what hangs
         (folder / "third-party" / "poison.py").write_text(_POISON)
-        site.start_worker("--include", "poison", processes=2)
+        for _ in range(size.workers):
+            site.start_worker("--include", "poison", processes=size.processes)
         began = time.monotonic()
         run = site.enqueue(size.evaluations, seeds=4, methods=[METHOD]).run
         ended = site.wait_for_end(run)
@@ -50,7 +51,8 @@ def poisoned(folder: Path, size: Size, rng: random.Random) -> Found:
         assert counts == [MOST_ATTEMPTS, MOST_ATTEMPTS, 1]
         sound = f"{METHOD}.s0"
         assert site.solutions(run) == {sound: undisturbed(size.evaluations)[sound]}
-        assert "third_party_methods.py" in site.workers[0].log.read_text()  # where it hung
+        logs = "".join(worker.log.read_text() for worker in site.workers)
+        assert "third_party_methods.py" in logs  # where it hung
         said = failed[f"{METHOD}.s3"]["error"]
         return Found(times=len(failed), runs=1, recovery=[took], said=said)
 
@@ -61,7 +63,7 @@ SCENARIOS = (
         what="refinements that crash, hang in C code or take too much memory, every time",
         holds="three attempts each (memory: one), then they have failed and the rest is compared",
         work=poisoned,
-        full=Size(evaluations=FULL, outage=30.0),
-        short=Size(outage=2.0),
+        full=Size(evaluations=FULL, outage=30.0, processes=2),
+        short=Size(outage=2.0, processes=2, workers=1),
     ),
 )

@@ -91,7 +91,7 @@ def away_at_insertion(folder: Path, size: Size, rng: random.Random) -> Found:
     expected = undisturbed(size.evaluations)
     with pool_site(folder, size) as (site, made):
         with made.running():
-            site.start_worker(processes=2)
+            start_workers(site, size)
             run = site.enqueue(size.evaluations).run
             wait_for("the plan", lambda: site.store.record(run, "plan"), PATIENCE)
             held_up = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
@@ -114,7 +114,7 @@ def away_at_start(folder: Path, size: Size, rng: random.Random) -> Found:
     """PostgreSQL is down when the workers start and plan a run, and comes up after it."""
     expected = undisturbed(size.evaluations)
     with pool_site(folder, size) as (site, made):
-        site.start_worker(processes=2)
+        start_workers(site, size)
         run = site.enqueue(size.evaluations).run
         said = check_spooled(site, run, expected)
         with made.running():
@@ -127,7 +127,7 @@ def password_changed(folder: Path, size: Size, rng: random.Random) -> Found:
     """The pool's password is changed during a run, and told to the workers later; neither shows anywhere."""
     expected, changed = undisturbed(size.evaluations), secrets.token_hex(16)
     with pool_site(folder, size) as (site, made), made.running():
-        worker = site.start_worker(processes=2)
+        start_workers(site, size)
         run = site.enqueue(size.evaluations).run
         wait_for("a task in flight", lambda: site.in_flight(run), PATIENCE)
         execute(made, sql.SQL("ALTER ROLE fleet PASSWORD {}").format(sql.Literal(changed)))
@@ -137,9 +137,10 @@ def password_changed(folder: Path, size: Size, rng: random.Random) -> Found:
         told = site.call("watch", run)
         assert said in told.stdout + told.stderr
         (folder / "pool-password").write_text(changed)
-        worker.process.terminate()
-        worker.process.wait(PATIENCE)
-        site.start_worker(processes=2)
+        for worker in site.workers:
+            worker.process.terminate()
+            worker.process.wait(PATIENCE)
+        start_workers(site, size)
         took = flushed(site, size)
         check_pool(made, expected)
         texts = [told.stdout, told.stderr, *(log.read_text() for log in folder.glob("*.log"))]
@@ -227,7 +228,7 @@ SCENARIOS = (
         what="PostgreSQL is down when the workers start",
         holds="the same",
         work=away_at_start,
-        short=None,
+        short=Size(evaluations=1500),
         full=Size(evaluations=FULL, visibility=10),
     ),
     Scenario(
@@ -235,7 +236,6 @@ SCENARIOS = (
         what="the pool's password is changed during a run",
         holds="it is said, nothing of it is in any log; then as above",
         work=password_changed,
-        short=None,
         full=Size(evaluations=FULL, visibility=10),
     ),
     Scenario(
@@ -243,15 +243,15 @@ SCENARIOS = (
         what="two runs of the same puzzle at once",
         holds="one row a solution, no deadlock",
         work=runs_at_once,
-        short=None,
-        full=Size(times=2, evaluations=10_000, visibility=10),
+        short=Size(evaluations=1500),
+        full=Size(times=1, evaluations=FULL, visibility=10),
     ),
     Scenario(
         name="comparisons-at-once",
         what="20 comparisons at once on one pool",
         holds="one row a solution, no deadlock",
         work=comparisons_at_once,
-        short=None,
-        full=Size(times=5, evaluations=200, processes=20),
+        short=Size(evaluations=200, processes=20),
+        full=Size(times=5, evaluations=200, processes=20, visibility=10),
     ),
 )

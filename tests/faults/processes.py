@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from tests.faults.scenario import FULL, Found, Scenario, Size, disturb
@@ -17,17 +16,23 @@ TAKEN_UP_SECONDS = 20.0
 
 SOFT_SHUTDOWN_SECONDS = 10.0
 
+STOP_SECONDS = 5.0
+"""After the soft shutdown, by which the worker's process is gone on a busy machine."""
+
 
 def child_killed(folder: Path, size: Size, rng: random.Random) -> Found:
     """SIGKILL to a random child that has a refinement in flight."""
     with open_site(folder, visibility=size.visibility) as site:
         start_workers(site, size)
 
-        def damage(run: str, flying: dict[str, int]) -> float:
+        def damage(run: str, flying: dict[str, int]) -> float | None:
             part = rng.choice(sorted(flying))
-            with suppress(ProcessLookupError):
+            owners = site.owners(run, {part})
+            try:
                 os.kill(flying[part], signal.SIGKILL)
-            return site.taken_up(run, site.standing(run), {part})
+            except ProcessLookupError:
+                return None
+            return site.begun_again(run, owners) if site.unfinished(run, {part}) else None
 
         return disturb(site, size, rng, damage)
 
@@ -37,15 +42,17 @@ def worker_killed(folder: Path, size: Size, rng: random.Random) -> Found:
     with open_site(folder, visibility=size.visibility) as site:
         start_workers(site, size)
 
-        def damage(run: str, flying: dict[str, int]) -> float:
+        def damage(run: str, flying: dict[str, int]) -> float | None:
             worker = owner(site, flying, rng)
-            hit = {part for part, pid in flying.items() if pid in worker.pids}
+            owners = site.owners(run, {part for part, pid in flying.items() if pid in worker.pids})
             worker.kill()
             site.workers.remove(worker)
-            before = site.standing(run)
+            hit = site.unfinished(run, set(owners))
             began = time.monotonic()
             site.start_worker(processes=size.processes)
-            site.taken_up(run, before, hit)
+            if not hit:
+                return None
+            site.begun_again(run, {part: owners[part] for part in hit})
             took = time.monotonic() - began
             assert took <= size.visibility + TAKEN_UP_SECONDS
             return took
@@ -58,22 +65,34 @@ def service_restarted(folder: Path, size: Size, rng: random.Random) -> Found:
     with open_site(folder, visibility=3600) as site:  # nothing but the worker's own word moves its tasks
         start_workers(site, size, REMAP_SIGTERM="SIGQUIT")
 
-        def damage(run: str, flying: dict[str, int]) -> float:
+        def damage(run: str, flying: dict[str, int]) -> float | None:
             worker = owner(site, flying, rng)
-            hit = {part for part, pid in flying.items() if pid in worker.pids}
-            before = site.standing(run)
+            owners = site.owners(run, {part for part, pid in flying.items() if pid in worker.pids})
+            stood = {part: evaluations_of(site, run, part) for part in owners}
             began = time.monotonic()
             worker.process.send_signal(signal.SIGTERM)
             worker.process.wait(PATIENCE)
-            assert time.monotonic() - began <= SOFT_SHUTDOWN_SECONDS + 5
-            stood = {part: site.store.checkpoint(run, part) for part in hit}
+            ended = time.monotonic()
+            assert ended - began <= SOFT_SHUTDOWN_SECONDS + STOP_SECONDS
             site.workers.remove(worker)
+            now = site.owners(run, set(owners))  # others may have taken it up, or even done it, before this one ended
+            hit = site.unfinished(run, set(owners)) | {part for part in owners if now[part] != owners[part]}
             site.start_worker(processes=size.processes, REMAP_SIGTERM="SIGQUIT")
-            site.taken_up(run, before, hit)
-            assert all(checkpoint and checkpoint["evaluations"] > 0 for checkpoint in stood.values())
-            return time.monotonic() - began
+            if not hit:
+                return None
+            site.begun_again(run, {part: owners[part] for part in hit})
+            took = time.monotonic() - ended
+            attempts = site.store.parts(run, "attempt")
+            begun = {part: attempts[f"refinement.{part}"]["progress"] for part in hit}
+            assert all(begun[part] >= max(stood[part], 1) for part in hit), (begun, stood)
+            return took
 
         return disturb(site, size, rng, damage)
+
+
+def evaluations_of(site: Site, run: str, part: str) -> int:
+    """How far a refinement's checkpoint is."""
+    return int((site.store.checkpoint(run, part) or {"evaluations": 0})["evaluations"])
 
 
 def start_workers(site: Site, size: Size, **changes: str) -> None:
@@ -93,7 +112,7 @@ SCENARIOS = (
         holds="same solutions, each winner stored once",
         work=child_killed,
         short=Size(times=3, evaluations=6000, visibility=10),
-        full=Size(times=50, evaluations=FULL, between=3.0, visibility=10, processes=2),
+        full=Size(times=50, evaluations=FULL, between=2.0, visibility=10, processes=2),
     ),
     Scenario(
         name="worker-killed",
@@ -108,7 +127,7 @@ SCENARIOS = (
         what="SIGTERM to a worker in a refinement (a service's restart)",
         holds="it stops within the soft shutdown, the refinement resumes elsewhere",
         work=service_restarted,
-        short=None,
+        short=Size(evaluations=6000),
         full=Size(times=3, evaluations=FULL, between=3.0, visibility=10),
     ),
 )

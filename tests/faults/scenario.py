@@ -62,15 +62,19 @@ class Scenario:
     holds: str
     work: Work
     full: Size
-    short: Size | None = Size()
-    """``None`` where another test holds it at every run of the tests."""
+    short: Size = Size()
+    """At every run of the tests."""
 
 
-def disturb(site: Site, size: Size, rng: random.Random, damage: Callable[[str, dict[str, int]], float]) -> Found:
-    """Does the damage so many times to runs of a site, one run after the other; every run ends as if nothing had been.
+Damage = Callable[[str, dict[str, int]], float | None]
+"""Is given a run and its refinements in flight (part → process), and gives the seconds to recovery.
 
-    ``damage`` is given a run and its refinements in flight (part → process), and gives the seconds to recovery.
-    """
+``None`` where nothing was in flight after all: that does not count.
+"""
+
+
+def disturb(site: Site, size: Size, rng: random.Random, damage: Damage) -> Found:
+    """Does the damage so many times to runs of a site, one after the other; every run ends as if nothing had been."""
     found = Found()
     seeds = max(1, size.workers * size.processes // 2)
     expected = undisturbed(size.evaluations, seeds)
@@ -81,7 +85,10 @@ def disturb(site: Site, size: Size, rng: random.Random, damage: Callable[[str, d
             flying = flying_in(site, run)
             if not flying:
                 break
-            found.recovery.append(damage(run, flying))
+            took = damage(run, flying)
+            if took is None:
+                continue
+            found.recovery.append(took)
             found.times += 1
             pause(site, run, rng.uniform(0.5, 1.5) * size.between)
         site.wait_for_end(run)

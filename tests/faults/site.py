@@ -179,6 +179,29 @@ class Site:
         parts = [name.partition(".")[2] for name in attempts if name.startswith("refinement.")]
         return {p: (attempts[f"refinement.{p}"]["owner"], progress.get(p), p in refined) for p in parts}
 
+    def owners(self, run: str, parts: set[str]) -> dict[str, str]:
+        """Whose attempt at each of some refinements of a run is the newest."""
+        attempts = self.store.parts(run, "attempt")
+        return {part: attempts[f"refinement.{part}"]["owner"] for part in parts}
+
+    def unfinished(self, run: str, parts: set[str]) -> set[str]:
+        """Those of some refinements of a run that have no result."""
+        return parts - set(self.store.parts(run, "refinement"))
+
+    def begun_again(self, run: str, owners: dict[str, str]) -> float:
+        """Waits until somebody else has begun each of those refinements; the seconds that it took.
+
+        It is the proof that they were in flight when their process ended, too.
+        """
+        began = time.monotonic()
+
+        def look() -> bool:
+            now = self.owners(run, set(owners))
+            return all(now[part] != owner for part, owner in owners.items())
+
+        wait_for(f"another attempt at {', '.join(sorted(owners))}", look, PATIENCE)
+        return time.monotonic() - began
+
     def taken_up(self, run: str, before: dict[str, tuple[Any, ...]], parts: set[str]) -> float:
         """Waits until those parts of a run are worked on again, or done; the seconds that it took."""
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Every scenario at its short size; `make faults` does them at full length."""
+"""Every scenario at its short size; `make faults` does them at full length, and that is as long as was asked for."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.scenario import Scenario, Skipped
+from tests.faults.scenario import FULL, Scenario, Skipped
 from tests.faults.scenarios import SCENARIOS
 from tests.support.servers import ServerMissing
 
 
-@pytest.mark.parametrize("scenario", [s for s in SCENARIOS if s.short], ids=lambda scenario: str(scenario.name))
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.name))
 def test_what_is_promised_holds(scenario: Scenario, tmp_path: Path) -> None:
-    assert scenario.short is not None
     try:
         found = scenario.work(tmp_path, scenario.short, random.Random(0))
     except Skipped as reason:
@@ -25,3 +24,24 @@ def test_what_is_promised_holds(scenario: Scenario, tmp_path: Path) -> None:
             raise
         pytest.skip(str(reason))
     assert found.times > 0
+
+
+ASKED = {
+    "child-killed": (50, 0),
+    "worker-killed": (10, 0),
+    "broker-killed": (3, 10),
+    "broker-paused": (1, 30),
+    "worker-cut-off": (1, 60),
+    "pool-down": (1, 60),
+}
+"""Of scenarios at full length: how often at least, and for how many seconds."""
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_full_length_is_what_was_asked_for(name: str) -> None:
+    (full,) = [scenario.full for scenario in SCENARIOS if scenario.name == name]
+    assert (full.times, full.outage) >= ASKED[name]
+    assert full.outage >= ASKED[name][1]
+    assert full.evaluations >= FULL
+    assert full.visibility == 10
+    assert full.workers > 1 or name == "worker-cut-off"  # there it is one beside the one that is cut off

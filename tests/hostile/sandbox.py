@@ -14,18 +14,25 @@ import resource
 import select
 import subprocess
 import sys
+import sysconfig
+import tempfile
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.support.fleet import Command
 
 CPU_SECONDS = 5
 ADDRESS_BYTES = 16 << 30
 """More than a case may take, so that one that does is seen; and less than would harm the machine."""
 PATIENCE_SECONDS = 120
 ROOT = Path(__file__).parents[2]
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _TELLING = (
@@ -48,6 +55,8 @@ class Said:
     """What it wrote, started, connected to or unpickled."""
     peak: int
     """The most bytes of memory that the process has had so far."""
+    seconds: float
+    """Of a processor, that the call took."""
 
 
 class Sandbox:
@@ -65,7 +74,7 @@ class Sandbox:
                 stdout=subprocess.PIPE,
                 text=True,
                 cwd=ROOT,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+                env={**os.environ, **ONE_THREAD},
             )
         assert self._process.stdin
         assert self._process.stdout
@@ -75,9 +84,11 @@ class Sandbox:
         line = self._process.stdout.readline() if ready else ""
         if not line:
             self.close()
-            return Said(None, "", "crashed, or took too long", (), 0)
+            return Said(None, "", "crashed, or took too long", (), 0, 0.0)
         found = json.loads(line)
-        return Said(found["status"], found["output"], found["errors"], tuple(found["did"]), found["peak"])
+        return Said(
+            found["status"], found["output"], found["errors"], tuple(found["did"]), found["peak"], found["seconds"]
+        )
 
     def close(self) -> None:
         """Ends the process."""
@@ -85,6 +96,31 @@ class Sandbox:
             with self._process:
                 self._process.kill()
             self._process = None
+
+
+def peak_of(used: resource.struct_rusage) -> int:
+    """The most bytes of memory of a process."""
+    return used.ru_maxrss if sys.platform == "darwin" else used.ru_maxrss * 1024
+
+
+def command_said(pairing: Command, *arguments: object) -> Said:
+    """What the real command came to, in a process of its own; its seconds and its memory include its imports."""
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            [Path(sysconfig.get_path("scripts")) / "pairing", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            cwd=pairing.folder,
+            env={**pairing.environment, **ONE_THREAD},
+        )
+        hangs = threading.Timer(PATIENCE_SECONDS, process.kill)
+        hangs.start()
+        _, status, used = os.wait4(process.pid, 0)
+        hangs.cancel()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        texts = [file.seek(0) or file.read() for file in (output, errors)]
+    return Said(process.returncode, *texts, (), peak_of(used), used.ru_utime + used.ru_stime)
 
 
 @contextmanager
@@ -109,11 +145,17 @@ def _serve() -> None:
     sys.addaudithook(lambda event, arguments: _note(did, event, arguments))
     for line in sys.stdin:
         did.clear()
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        spent = used.ru_utime + used.ru_stime
+        spent = _spent()
         resource.setrlimit(resource.RLIMIT_CPU, (int(spent) + 1 + CPU_SECONDS, resource.RLIM_INFINITY))
         status, output, errors = _call(json.loads(line))
-        record = {"status": status, "output": output, "errors": errors, "did": did, "peak": _peak()}
+        record = {
+            "status": status,
+            "output": output,
+            "errors": errors,
+            "did": did,
+            "peak": peak_of(resource.getrusage(resource.RUSAGE_SELF)),
+        }
+        record["seconds"] = _spent() - spent
         answers.write(json.dumps(record) + "\n")
         answers.flush()
 
@@ -157,9 +199,9 @@ def _note(did: list[str], event: str, arguments: tuple[Any, ...]) -> None:
         did.append(f"{event} {arguments!r}"[:200])
 
 
-def _peak() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+def _spent() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import tests.hostile.safetensors_damages
 import tests.hostile.table_damages
 import tests.hostile.zip_damages  # noqa: F401
 from tests.hostile.damages import CASES, FORMS, KINDS, SEED, Victim, generator, sound
-from tests.hostile.sandbox import Said, Sandbox, sandbox
+from tests.hostile.sandbox import CPU_SECONDS, Said, Sandbox, command_said, sandbox
 from tests.support.fleet import Command
 from tests.support.puzzles import Planted
 
@@ -65,6 +65,8 @@ def complaint(said: Said, naming: str) -> str | None:
         return f"tried to take the memory: {lines[0]}"
     if said.did or said.peak > MOST_MEMORY:
         return f"did {said.did}, took {said.peak:,} bytes"
+    if said.seconds > CPU_SECONDS:
+        return f"took {said.seconds:.1f} s"
     return None
 
 
@@ -98,6 +100,5 @@ def test_damage_is_one_message_of_the_command(name: str, sounds: Sounds, tmp_pat
     naming = str(KINDS[name].harm(victim))
     pairing = Command(tmp_path / "home")
     pairing.folder.mkdir()
-    ended = pairing("verify", victim.path, "0,1,2")
-    assert complaint(Said(ended.status, ended.output, ended.errors, (), 0), naming) is None
+    assert complaint(command_said(pairing, "verify", victim.path, "0,1,2"), naming) is None
     assert list(pairing.folder.iterdir()) == []

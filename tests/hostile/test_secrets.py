@@ -1,26 +1,23 @@
-"""No secret shows anywhere: in no log, output, error text, command line, file, or value of the store."""
+"""No secret shows in an error text, nor in the log or on the command line of a worker that cannot reach its broker."""
 
 from __future__ import annotations
 
 import base64
-import secrets as random_secrets
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import psutil
 import pytest
-import redis
 
-from config.settings import settings
-from tasks.backend import Redis
+from config.complaints import SettingsError
+from config.settings import Settings, settings
 from tasks.cli import main
-from tasks.store import Store
-from tests.integration.test_workers import Host
-from tests.support.fleet import DEMO, Command, descendants, wait_for
+from tests.support.fleet import DEMO, Command, wait_for
 from tests.support.pools import PostgresPoolDatabase
 from tests.support.servers import free_port
+
+ENDINGS = ("", "_FILE")
+"""Of a variable: it holds the setting, or names a file that does."""
 
 PLANTED = "pl4nted+Secr3t/word%with#all@that:is&special"
 
@@ -39,102 +36,12 @@ def assert_nowhere(secrets: list[str], places: dict[str, bytes]) -> None:
         assert not found, "a secret stands in " + ", ".join(found)
 
 
-def files_below(folder: Path, *, without: Path) -> dict[str, bytes]:
-    return {
-        str(file): file.read_bytes() for file in folder.rglob("*") if file.is_file() and without not in file.parents
-    }
-
-
 def command_lines() -> dict[str, bytes]:
     """Of every process of this machine."""
     found = {}
     for process in psutil.process_iter(["cmdline"]):
         found[f"command line of {process.pid}"] = "\0".join(process.info["cmdline"] or []).encode()
     return found
-
-
-def stored(url: str) -> dict[str, bytes]:
-    """Every key and value of the server, whoever put it there."""
-    found = {}
-    with redis.Redis.from_url(url) as client:
-        for key in client.scan_iter("*"):
-            value: Any = {
-                b"string": client.get,
-                b"hash": client.hgetall,
-                b"list": lambda key: client.lrange(key, 0, -1),
-                b"set": client.smembers,
-                b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
-            }[client.type(key)](key)
-            content = value if isinstance(value, bytes) else repr(value).encode()
-            found[f"key {key!r}"] = key + b"\n" + content
-    return found
-
-
-@pytest.fixture(params=["by value", "by file"])
-def fleet(
-    request: pytest.FixtureRequest, redis_url: str, postgres_pool: PostgresPoolDatabase, tmp_path: Path
-) -> Iterator[Host]:
-    """A host whose settings hold the passwords of a real broker and a real pool, or name files with them."""
-    prefix = f"test-{random_secrets.token_hex(6)}:"
-    given = {"PAIRING_BROKER_URL": redis_url, "PAIRING_POOL_PASSWORD": str(postgres_pool.password)}
-    if request.param == "by file":
-        folder = tmp_path / "secrets"
-        folder.mkdir()
-        for name, value in given.items():
-            (folder / name).write_text(value + "\n")
-        given = {f"{name}_FILE": str(folder / name) for name in given}
-    fixed = {"PAIRING_POOL_URL": postgres_pool.url, "PAIRING_KEY_PREFIX": prefix}
-    (tmp_path / "home").mkdir()
-    yield Host(Command(tmp_path / "home", {**given, **fixed}), Store(Redis(redis_url, prefix)))
-    with redis.Redis.from_url(redis_url) as client:
-        for key in client.scan_iter(f"{prefix}*"):
-            client.delete(key)
-
-
-def test_a_run_on_the_fleet_shows_no_secret(
-    fleet: Host, redis_url: str, postgres_pool: PostgresPoolDatabase, request: pytest.FixtureRequest
-) -> None:
-    secrets = [str(urlsplit(redis_url).password), str(postgres_pool.password)]
-    places: dict[str, bytes] = {}
-    call = ["enqueue", DEMO, "--methods", "trace,cosine", "--note", "no secret", "--out", "out"]
-    with fleet.worker("--concurrency", "1", "--loglevel=DEBUG"):
-        with fleet.command.start(*call, "--wait", "--run", "shown") as process:
-            workers = [other for other in psutil.process_iter() if "celery" in " ".join(_line(other))]
-            assert workers
-            places |= command_lines()
-            if "by file" in request.node.name:
-                mine = [process.pid, *(other.pid for other in descendants(process.pid))]
-                mine += [other.pid for other in workers if str(fleet.command.folder) in str(_environment(other))]
-                places |= {f"environment of {pid}": _environment(psutil.Process(pid)) for pid in mine}
-            output, errors = process.communicate(timeout=300)
-        assert process.returncode == 0, errors
-        places["wait"] = (output + errors).encode()
-        for arguments in (["status", "shown"], ["runs", "--json"], ["results", "shown", "--json"], ["pool", "list"]):
-            said = fleet.command(*arguments)
-            assert said.status == 0, said.errors
-            places[" ".join(arguments)] = (said.output + said.errors).encode()
-        fleet.command("enqueue", DEMO, "--methods", "no_such_method", "--run", "failing")
-        wait_for("the failure", lambda: fleet.store.record("failing", "end"))
-        places |= stored(redis_url)
-    places |= {str(log): log.read_bytes() for log in fleet.logs}
-    places |= files_below(fleet.command.folder, without=fleet.command.folder.parent / "secrets")
-    places["pool"] = repr(postgres_pool.execute("SELECT * FROM js_puzzle_pool")).encode()
-    assert any("summary.json" in place for place in places)
-    assert_nowhere(secrets, places)
-
-
-def _line(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline())
-    except psutil.Error:
-        return []
-
-
-def _environment(process: psutil.Process) -> bytes:
-    try:
-        return repr(process.environ()).encode()
-    except psutil.Error:
-        return b""
 
 
 def test_a_worker_without_its_broker_does_not_tell_the_password(tmp_path: Path) -> None:
@@ -278,3 +185,23 @@ def test_settings_do_not_tell_their_secrets(monkeypatch: pytest.MonkeyPatch) -> 
     settings.cache_clear()
     told = {"repr": repr(found), "str": str(found), "json": found.model_dump_json(), "dump": repr(found.model_dump())}
     assert_nowhere([PLANTED], {name: text.encode() for name, text in told.items()})
+
+
+@pytest.mark.parametrize(
+    "variable", [f"PAIRING_{name.upper()}{end}" for name in Settings.model_fields for end in ENDINGS]
+)
+def test_no_setting_that_is_wrong_is_repeated(variable: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(variable.removesuffix("_FILE"), raising=False)
+    for value in (PLANTED, f"-----BEGIN PRIVATE KEY-----\n{PLANTED}\n-----END PRIVATE KEY-----\n"):
+        monkeypatch.setenv(variable, value)
+        settings.cache_clear()
+        found = ""
+        try:
+            settings()
+        except SettingsError as error:
+            found = str(error)
+        finally:
+            settings.cache_clear()
+        assert not found or variable.removesuffix("_FILE") in found or "PAIRING_POOL_NAME" in found
+        assert_nowhere([PLANTED], {"error": found.encode()})

@@ -15,7 +15,7 @@ from tests.support.servers import Postgres, made_postgres, made_redis
 
 
 @contextmanager
-def run_tls_redis(server: Pair, authority: Path, asks: bool = False) -> Iterator[str]:
+def run_tls_redis(server: Pair, authority: Path, asks: bool = False, password: str = "a-secret-word") -> Iterator[str]:
     """A Redis with a password that speaks TLS alone, and may ask for a certificate of the authority: its URL.
 
     Raises:
@@ -30,7 +30,7 @@ def run_tls_redis(server: Pair, authority: Path, asks: bool = False) -> Iterator
             f"tls-port {made.port}",
             "bind 127.0.0.1",
             f"dir {made.folder}",
-            "requirepass a-secret-word",
+            f"requirepass {password}",
             "appendonly yes",
             "maxmemory-policy noeviction",
             'save ""',
@@ -40,7 +40,7 @@ def run_tls_redis(server: Pair, authority: Path, asks: bool = False) -> Iterator
             f"tls-auth-clients {'yes' if asks else 'optional'}",
         ]
         servers.write_secret(made.folder / "redis.conf", "\n".join(lines) + "\n")
-        url = f"rediss://:a-secret-word@127.0.0.1:{made.port}/0"
+        url = f"rediss://:{password}@127.0.0.1:{made.port}/0"
 
         own = {"ssl_check_hostname": False, "ssl_certfile": str(server.certificate), "ssl_keyfile": str(server.key)}
 
