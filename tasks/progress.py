@@ -99,11 +99,11 @@ def live_table(parts: list[Part], line: str, height: int) -> Group:
             "" if part.error is None else f"{part.error:.3g}",
             "" if part.steps is None else f"{part.steps:,}",
             "" if part.seconds_left is None else f"{part.seconds_left:.0f} s",
-            style="bold" if best is not None and part.error == best else STYLES.get(part.stage),
+            style=STYLES.get(part.stage) or ("bold" if best is not None and part.error == best else None),
         )
     if len(shown) < len(parts):
         table.add_row(f"… and {len(parts) - len(shown)} more")
-    return Group(table, Text(line, style="dim"))
+    return Group(table, Text(line))
 
 
 def _shown(parts: list[Part], room: int) -> list[Part]:
