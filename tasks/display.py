@@ -6,12 +6,12 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from tasks.progress import live_table, overview, progress_of
 from tasks.request import Request
-from tasks.store import Store, part_name
+from tasks.store import Store
 
 if TYPE_CHECKING:
     from rich.live import Live
-    from rich.table import Table
 
 PLAIN_SECONDS = 1.0
 WIDE = 120
@@ -19,13 +19,14 @@ WIDE = 120
 
 
 class Display:
-    """Live progress, a line per method: a table on a terminal, else a plain line for what changed, once a second."""
+    """Live progress: on a terminal a table with a line for every part, else a plain line a second about all of them."""
 
     def __init__(self, request: Request) -> None:
         """Shows nothing yet."""
         self._request = request
         self._live: Live | None = None
-        self._shown: dict[str, str] = {}
+        self._shown = ""
+        self._began = time.monotonic()
         self._last = 0.0
         self._terminal = sys.stderr.isatty()
 
@@ -50,60 +51,14 @@ class Display:
         if now - self._last < (0.2 if self._live else PLAIN_SECONDS) and not last:
             return
         self._last = now
-        lines = _lines(store, self._request)
+        parts = progress_of(store, self._request)
+        line = overview(parts)
+        seconds = f"{now - self._began:.0f} s"
         if self._live is not None:
-            self._live.update(_live_table(lines))
-            return
-        for name, line in lines:
-            text = "  ".join(filter(None, line.values()))
-            if self._shown.get(name) != text:
-                self._shown[name] = text
-                print(f"{name:<20} {text}", file=sys.stderr, flush=True)  # noqa: T201
-
-
-def _lines(store: Store, request: Request) -> list[tuple[str, dict[str, str]]]:
-    """(method, what its columns say) for every part of the run."""
-    run = request.run
-    failures, progress = store.parts(run, "failure"), store.parts(run, "progress")
-    assigned, refined = store.parts(run, "assignment"), store.parts(run, "refinement")
-    lines = []
-    for method, seed in request.parts:
-        part = part_name(method, seed)
-        name = method if request.seeds == 1 else part
-        line = {"stage": "similarity", "error": "", "steps": "", "left": ""}
-        if method in assigned:
-            line["stage"] = "assignment"
-        if part in progress:
-            now = progress[part]
-            line = {
-                "stage": now["stage"],
-                "error": "" if now["best_error"] is None else f"error {now['best_error']:.3g}",
-                "steps": f"{now['steps']} steps",
-                "left": "" if now["seconds_left"] is None else f"{now['seconds_left']:.0f} s left",
-            }
-        if part in refined:
-            found = refined[part]
-            error = found["solution"]["full_mse"]
-            line |= {
-                "stage": found["stopped"],
-                "left": "",
-                "error": "" if error is None else f"error {error:.3g}",
-            }
-        if method in failures or part in failures:
-            line |= {"stage": "failed", "left": ""}
-        lines.append((name, line))
-    return lines
-
-
-def _live_table(lines: list[tuple[str, dict[str, str]]]) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for title in ("method", "stage", "best error", "steps", "time left"):
-        table.add_column(title, no_wrap=True)
-    for name, line in lines:
-        table.add_row(name, line["stage"], line["error"].removeprefix("error "), line["steps"], line["left"])
-    return table
+            self._live.update(live_table(parts, f"{seconds}: {line}", self._live.console.height))
+        elif line != self._shown:
+            self._shown = line
+            print(f"{seconds:>6}  {line}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def print_result(summary: dict[str, Any], notes: list[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +16,10 @@ import click
 if TYPE_CHECKING:
     from tasks.doctor import Finding
 
+_INDENT = 31
+"""Columns before what was found."""
+_NARROW = 24
+"""A terminal with fewer columns after those breaks lines as it likes."""
 _COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
 
 
@@ -33,7 +39,7 @@ def doctor(out: Path, as_json: bool) -> None:
         click.echo(json.dumps({"schema": 1, "well": well, "findings": [asdict(finding) for finding in findings]}))
     else:
         for finding in findings:
-            click.echo(_line(finding))
+            click.echo(_line(finding, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
     sys.exit(0 if well else 1)
 
 
@@ -54,12 +60,19 @@ def _findings(out: Path) -> Sequence[Finding]:
     return examine(ask(found, out))
 
 
-def _line(finding: Finding) -> str:
-    """A finding as people read it, also without colours; nothing that a worker said can break the line."""
+def _line(finding: Finding, width: int | None = None) -> str:
+    """A finding as people read it, also without colours; nothing that a worker said can break the line.
+
+    On a terminal of so many columns it goes on below what was found.
+    """
     from pairing.errors import one_line
 
     state = click.style(
         f"{finding.state.upper() if finding.state == 'wrong' else finding.state:<9}", _COLOURS.get(finding.state)
     )
     advice = f" → {finding.advice}" if finding.advice else ""
-    return f"{state}  {finding.name:<18}  {one_line(finding.found + advice)}"
+    text = one_line(finding.found + advice)
+    if width is not None and width - _INDENT >= _NARROW:
+        words = textwrap.wrap(text, width - _INDENT, break_long_words=False, break_on_hyphens=False)
+        text = f"\n{' ' * _INDENT}".join(words)
+    return f"{state}  {finding.name:<18}  {text}"

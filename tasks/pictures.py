@@ -172,19 +172,20 @@ def way(name: str, title: str, course: Course) -> Picture:
     places = np.argsort(np.array(course.orders), axis=1)  # places[k, block]
     stages, blocks = places.shape
     end, x = places[-1], np.arange(stages)
-    figure, axes = _bare(3.0, (0.08, 0.09, 0.87, 0.86))
+    figure, axes = _bare(3.0, (0.13, 0.09, 0.79, 0.86))
     lines = [np.column_stack([x, places[:, block]]) for block in range(blocks)]
     colours = mpl.colormaps["viridis"](np.linspace(0.3, 0.65, blocks))[end]
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=1.3))
     axes.scatter(np.tile(x, blocks), places.T.ravel(), s=5, c=np.repeat(colours, stages, axis=0))
     if blocks <= NAMED_ROWS:
         for block in range(blocks):
-            axes.text(-0.02 * stages, places[0, block], str(block), ha="right", va="center", fontsize=7)
-            axes.text(stages - 1 + 0.02 * stages, end[block], str(block), va="center", fontsize=7)
+            where: Any = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 7}
+            axes.text(-0.02, places[0, block], str(block), ha="right", **where)
+            axes.text(1.02, end[block], str(block), **where)
     axes.set(xlim=(0, stages - 1), ylim=(blocks - 0.5, -0.5))
     axes.text(0, blocks, "start", va="top", ha="center")
     axes.text(stages - 1, blocks, "end", va="top", ha="center")
-    axes.text(-0.06, 0.5, "front ← position → back", transform=axes.transAxes, rotation=-90, va="center", ha="center")
+    axes.text(-0.12, 0.5, "front ← position → back", transform=axes.transAxes, rotation=-90, va="center", ha="center")
     return _drawn(name, title, figure)
 
 

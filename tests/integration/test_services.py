@@ -35,6 +35,7 @@ from tasks.spool import spool_winner
 from tasks.store import Store
 from tasks.written_files import compare_files, remove_files, write_files
 from tests.support.fleet import ROOT, Command, descendants, wait_for
+from tests.support.missing import missing
 from tests.support.pools import SqlitePoolDatabase, provenance, winner
 from tests.support.sandbox import APPLIED, NOT_APPLIED, NoSandboxError, Unit, read_unit, sandboxed
 
@@ -206,7 +207,7 @@ def test_what_runs_is_asked_of_the_hosts_own_manager(tmp_path: Path, monkeypatch
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that stands for / of a host with systemd, with our services installed."""
     if shutil.which("systemd-analyze") is None:
-        pytest.skip("there is no systemd-analyze here")
+        missing("there is no systemd-analyze here")
     folder = tmp_path_factory.mktemp("root")
     own = Path("/usr/lib/systemd/system")
     shutil.copytree(own, folder / own.relative_to("/"), symlinks=True)
@@ -358,7 +359,7 @@ def confined(found: Unit, folder: Path, fleet: dict[str, str], command: str | No
     try:
         return sandboxed(found, folder, {**fleet, "PYTHONPATH": str(ROOT)}, [])
     except NoSandboxError as error:
-        pytest.skip(str(error))
+        missing(str(error))
 
 
 COMPILE = "import numba; print(numba.njit(lambda x: x + 1)(1))"
@@ -406,7 +407,7 @@ def confined_worker(root: Path, redis_url: str, tmp_path: Path) -> Iterator[tupl
 @pytest.mark.real_puzzle
 def test_a_worker_solves_the_puzzle_under_its_restrictions(confined_worker: tuple[Path, Path, Command]) -> None:
     if not PUZZLE.is_dir():
-        pytest.skip("the published puzzle is not at ../shared/puzzle")
+        missing("the published puzzle is not at ../shared/puzzle")
     folder, log, caller = confined_worker
     solved = caller("enqueue", PUZZLE, "--methods", "trace", "--wait", "--json")
     assert solved.status == 0, solved.errors + log.read_text()

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -195,6 +196,20 @@ def test_whatever_is_answered_is_a_line_each(tmp_path_factory: pytest.TempPathFa
     assert {finding.name for finding in found} == {check.__name__.replace("_", " ") for check in CHECKS}
     for finding in found:
         assert len(_line(finding).splitlines()) == 1
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_terminal_gets_whole_words_below_each_other(width: int) -> None:
+    finding = Finding(
+        "queue lengths", "warning", "celery 0, pairing.refine 0; nobody reads them", "start " + "pairing worker " * 9
+    )
+    first, *rest = click.unstyle(_line(finding, width)).splitlines()
+    assert first.startswith("warning    queue lengths       celery 0")
+    assert rest
+    assert all(line[:31].isspace() and not line[31].isspace() for line in rest)
+    assert max(map(len, [first, *rest])) <= width
+    assert " ".join([first[31:], *(line[31:] for line in rest)]) == click.unstyle(_line(finding))[31:].rstrip()
+    assert len(_line(finding, 40).splitlines()) == 1  # too narrow to break it better than the terminal does
 
 
 def test_the_digest_is_of_every_file_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from pairing.errors import InputError
-from tasks.findings import Findings, findings, read_folder
+from tasks import pictures
+from tasks.findings import Course, Findings, findings, read_folder
 from tasks.pictures import ink_on
 from tasks.report import draw, render, write_report
 from tests.support.reports import (
@@ -223,3 +224,21 @@ def test_notes_are_listed() -> None:
     methods = [method_record("trace", 3)]
     found = findings(summary_of(methods, 3), history_of(methods, 3, ["The pool is away.", HOSTILE[0]]), b"", "it")
     assert "The pool is away." in page_of(found).text
+
+
+@pytest.mark.parametrize("stages", [2, 12])
+def test_the_numbers_of_a_way_are_whole_and_apart(monkeypatch: pytest.MonkeyPatch, stages: int) -> None:
+    blocks, seen = pictures.NAMED_ROWS, []
+    monkeypatch.setattr(pictures, "_drawn", lambda name, title, figure: seen.append(figure))
+    orders = [list(range(blocks)) for _ in range(stages)]
+    with pictures.drawing():
+        pictures.way("way", "a way", Course(seconds=1.0, evaluations=1, points=[], orders=orders))
+        (figure,) = seen
+        texts = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
+        numbers = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text().isdigit()]
+    assert len(numbers) == 2 * blocks
+    whole = figure.bbox
+    assert all(whole.x0 <= box.x0 and box.x1 <= whole.x1 for box in numbers)
+    label = next(box for text, box in texts.items() if "position" in text)
+    assert whole.x0 <= label.x0
+    assert not [box for box in numbers if box.overlaps(label)]
