@@ -199,6 +199,9 @@ def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
         except TurnOverError:
             priority = (task.request.delivery_info or {}).get("priority")
             raise task.retry(countdown=0, max_retries=sys.maxsize, priority=priority) from None
+        except MemoryError:
+            time.sleep(HAND_BACK_SECONDS)  # another reader of the queue may have more
+            raise Reject("this took too much memory", requeue=True) from None
         except InterruptedTaskError:
             raise Reject("this worker is about to end", requeue=True) from None
         except SupersededError:

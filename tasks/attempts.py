@@ -55,6 +55,12 @@ def take_back_attempt(store: Store, run: str, part: str) -> None:
         store.put_part(run, "attempt", part, {**record, "count": record["count"] - 1})
 
 
+def is_last_attempt(store: Store, run: str, part: str) -> bool:
+    """Whether no attempt may follow the newest one, unless it gets further."""
+    record = store.part(run, "attempt", part)
+    return record is not None and record["count"] >= MOST_ATTEMPTS
+
+
 def owns(store: Store, run: str, part: str, owner: str) -> bool:
     """Whether nobody else has begun an attempt since."""
     record = store.part(run, "attempt", part)

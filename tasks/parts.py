@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from pairing.errors import PairingError
 from pairing.puzzle import Puzzle
-from tasks.attempts import InterruptedTaskError, SupersededError, begin_attempt
+from tasks.attempts import InterruptedTaskError, SupersededError, begin_attempt, is_last_attempt
 from tasks.errors import BrokerError, RecordError
 from tasks.puzzles import Puzzles
 from tasks.request import Request, request_of
@@ -60,10 +60,14 @@ def done(
 
     Keeps the times that it took. ``work`` is given the name of the attempt's owner. ``attempt`` is the part that
     attempts are counted for, where several seeds do the same; ``progress`` is where its checkpoint stands.
+
+    Raises:
+        MemoryError: it took too much memory, and may be tried again, where there is more.
     """
     wall, cpu = time.monotonic(), time.process_time()
+    counted = f"{stage}.{attempt or part}"
     try:
-        work(begin_attempt(store, run, f"{stage}.{attempt or part}", progress()))
+        work(begin_attempt(store, run, counted, progress()))
     except TurnOverError:
         _add_times(store, run, f"{stage}.{part}", wall, cpu)
         raise
@@ -74,8 +78,10 @@ def done(
             raise SystemExit from error
         unexpected = not isinstance(error, PairingError)
         detail = traceback.format_exc() if unexpected else ""
-        text = f"{type(error).__name__}: {error}" if unexpected else str(error)
+        text = f"{type(error).__name__}: {error}".removesuffix(": ") if unexpected else str(error)
         if isinstance(error, MemoryError):
+            if not is_last_attempt(store, run, counted):
+                raise
             text += "; a worker's process may have more with PAIRING_WORKER_MEMORY_BYTES, or on a larger host"
         logger.warning("%s failed: %s", stage, text, exc_info=unexpected or error.__cause__ is not None)
         store.put_part(run, "failure", part, {"stage": stage, "error": text, "traceback": detail})

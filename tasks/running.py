@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pairing.errors import PairingError
 from pairing.puzzle import Puzzle
@@ -20,6 +22,8 @@ from tasks.errors import RunTimeoutError
 from tasks.lifecycle import register
 from tasks.request import Request
 from tasks.store import Store
+
+logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 15.0
 """How long after its deadline a run may take to compare what it has."""
@@ -48,17 +52,26 @@ def run_inline(puzzle: Puzzle, request: Request, address: PoolAddress, display: 
         request = keep(store, request, puzzle.digest)
         plan(store, address, request, puzzle)
         for method in request.methods:
-            stages.similarity(store, puzzles, run, method, request.first_seed)
-            stages.assignment(store, puzzles, run, method, request.first_seed)
+            _attempted(stages.similarity, store, puzzles, run, method, request.first_seed)
+            _attempted(stages.assignment, store, puzzles, run, method, request.first_seed)
         waiting = deque(sorted(request.parts, key=lambda part: not stages.sure(store, run, part[0])))
         while waiting:
             part = waiting.popleft()
             try:
-                stages.refinement(store, puzzles, run, *part, crowded=lambda: bool(waiting))
+                _attempted(stages.refinement, store, puzzles, run, *part, crowded=lambda: bool(waiting))
             except TurnOverError:
                 waiting.append(part)
         compare(store, puzzles, address, run)
     return store
+
+
+def _attempted(stage: Callable[..., None], *arguments: Any, **options: Any) -> None:
+    """Does a stage, again where it took too much memory, until it is done or has failed."""
+    while True:
+        try:
+            return stage(*arguments, **options)
+        except MemoryError:
+            logger.warning("%s took too much memory", stage.__name__)
 
 
 def run_embedded(

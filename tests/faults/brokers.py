@@ -12,8 +12,8 @@ import redis
 
 from tests.faults.processes import start_workers
 from tests.faults.proxy import forwarding
-from tests.faults.scenario import FULL, Found, Scenario, Size, disturb, pause
-from tests.faults.site import open_site, undisturbed
+from tests.faults.scenario import Found, Scenario, Size, disturb, pause
+from tests.faults.site import FULL, open_site, undisturbed
 
 COMEBACK_EVALUATIONS = 200
 """Of the refinements by which a worker that was cut off proves that it is back."""

@@ -12,8 +12,8 @@ import redis
 
 from tests.faults.processes import start_workers
 from tests.faults.proxy import forwarding
-from tests.faults.scenario import FULL, Found, Scenario, Size
-from tests.faults.site import METHODS, Site, numbered, open_site, program, undisturbed
+from tests.faults.scenario import Found, Scenario, Size
+from tests.faults.site import FULL, METHODS, Site, numbered, open_site, program, undisturbed
 
 
 def caller_killed(folder: Path, size: Size, rng: random.Random) -> Found:

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from tests.faults.processes import start_workers
-from tests.faults.scenario import FULL, Found, Scenario, Size, Skipped, disturb
-from tests.faults.site import METHODS, Site, open_site
+from tests.faults.scenario import Found, Scenario, Size, Skipped, disturb
+from tests.faults.site import FULL, METHODS, Site, open_site
 
 HOUR = 3600
 

@@ -20,8 +20,8 @@ from tasks.pool import LOCK_KEY
 from tasks.puzzles import Puzzles
 from tasks.store import Store
 from tests.faults.processes import start_workers
-from tests.faults.scenario import FULL, Found, Scenario, Size
-from tests.faults.site import PATIENCE, Site, Solutions, numbered, open_site, undisturbed
+from tests.faults.scenario import Found, Scenario, Size
+from tests.faults.site import FULL, PATIENCE, Site, Solutions, numbered, open_site, undisturbed
 from tests.support.fleet import wait_for
 from tests.support.pools import SHARED_TABLE
 from tests.support.servers import PostgresMade, made_postgres

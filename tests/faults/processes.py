@@ -8,8 +8,8 @@ import signal
 import time
 from pathlib import Path
 
-from tests.faults.scenario import FULL, Found, Scenario, Size, disturb
-from tests.faults.site import PATIENCE, Site, Worker, open_site
+from tests.faults.scenario import Found, Scenario, Size, disturb
+from tests.faults.site import FULL, PATIENCE, Site, Worker, open_site
 
 TAKEN_UP_SECONDS = 20.0
 """After the visibility timeout, by which a lost worker's task is worked on elsewhere."""

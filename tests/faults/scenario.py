@@ -11,9 +11,6 @@ from pathlib import Path
 from tests.faults.site import PATIENCE, Site, undisturbed
 from tests.support.fleet import wait_for
 
-FULL = 36_000
-"""Evaluations of a refinement that takes half a minute of a core, or more."""
-
 
 class Skipped(Exception):
     """This machine cannot do the damage. The text says why."""

@@ -32,6 +32,11 @@ from tests.support.servers import RedisMade, made_redis
 METHODS = ("cosine", "transpose")
 """They get no pair of the puzzle right, so that their refinements use all their evaluations."""
 
+FULL = 36_000
+"""Evaluations of a refinement that takes half a minute of a core, or more."""
+
+FULL_SECONDS = 30.0
+
 ROWS = 300
 """Of the demonstration puzzle: an evaluation takes about a millisecond."""
 
@@ -297,7 +302,7 @@ def alive(pid: int) -> bool:
 
 @cache
 def undisturbed(evaluations: int, seeds: int = 1) -> Solutions:
-    """What a run gives when nothing goes wrong."""
+    """What a run gives when nothing goes wrong; refinements of ``FULL`` evaluations are seen to take half a minute."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as name, open_site(Path(name), visibility=3600) as site:
@@ -307,4 +312,7 @@ def undisturbed(evaluations: int, seeds: int = 1) -> Solutions:
         found = site.solutions(run)
         assert len(found) == len(METHODS) * seeds
         assert {solution[0] for solution in found.values()} == {evaluations}
+        if evaluations >= FULL:
+            took = min(record["seconds"] for name, record in site.store.parts(run, "times").items() if "refine" in name)
+            assert took >= FULL_SECONDS, f"{took:.1f} s for {evaluations} evaluations: this machine needs more"
         return found

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.scenario import FULL, Scenario, Skipped
+from tests.faults.scenario import Scenario, Skipped
 from tests.faults.scenarios import SCENARIOS
+from tests.faults.site import FULL
 from tests.support.servers import ServerMissing
 
 

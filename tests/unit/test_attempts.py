@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ from tasks.attempts import (
     take_back_attempt,
 )
 from tasks.backend import Memory
+from tasks.display import Display
 from tasks.lifecycle import finish
+from tasks.parts import done
 from tasks.planning import keep, plan
 from tasks.protocol import OtherProtocolError, check_protocol
 from tasks.puzzles import Puzzles, remember
 from tasks.request import request_of
+from tasks.running import run_inline
 from tasks.store import Store
 from tasks.turns import Turn, TurnOverError, is_sure
 from tasks.winners import PoolAddress
@@ -76,6 +80,54 @@ def test_records_of_another_protocol_are_not_read() -> None:
     store.put_record("run1", "request", {"protocol": 0})
     with pytest.raises(OtherProtocolError, match="protocol 0"):
         check_protocol(store, "run1")
+
+
+# --- memory
+
+BIG = 2**62
+
+
+@pytest.mark.parametrize("times", [MOST_ATTEMPTS - 1, MOST_ATTEMPTS])
+def test_what_takes_too_much_memory_has_three_attempts(times: int) -> None:
+    store, left, worked = Store(Memory()), times, list[str]()
+
+    def work(_: str) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            bytearray(BIG)
+        worked.append("cosine")
+
+    for _ in range(MOST_ATTEMPTS - 1):
+        with suppress(MemoryError):
+            done(store, "run1", "assignment", "cosine", work)
+    assert store.part("run1", "failure", "cosine") is None
+    done(store, "run1", "assignment", "cosine", work)
+    failure = store.part("run1", "failure", "cosine")
+    if times < MOST_ATTEMPTS:
+        assert (failure, worked) == (None, ["cosine"])
+    else:
+        assert failure
+        assert not worked
+        assert "PAIRING_WORKER_MEMORY_BYTES" in failure["error"]
+
+
+def test_in_one_process_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attempts = 0
+
+    def similarity_of(*_: Any) -> None:
+        nonlocal attempts
+        attempts += 1
+        bytearray(BIG)
+
+    monkeypatch.setattr(stages, "similarity_of", similarity_of)
+    puzzle = plant(3, blocks=4, rows=50, known=False).puzzle
+    request = request_of({"run": "run1", "puzzle": puzzle.digest, "methods": ["cosine"], "deadline": 1000.0})
+    store = run_inline(puzzle, request, PoolAddress(data_dir=tmp_path), Display(request))
+    failure = store.part("run1", "failure", "cosine")
+    assert failure
+    assert failure["error"].startswith("MemoryError; ")
+    assert attempts == MOST_ATTEMPTS
 
 
 # --- refinements
