@@ -54,6 +54,8 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
     note_stored(store, stored.flushed)
     best = _best(puzzle, methods, refinements)
     before = (plan.get("pool_best") or {}).get("full_mse")
+    cancelled = store.announced(run) == "cancelled"
+    undecidable = asdict(undecidable_exchanges(puzzle, best[1])) if best and not cancelled else None
     summary: dict[str, Any] = {
         "schema": 1,
         "version": __version__,
@@ -68,7 +70,7 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
         "solved": bool(best and best[1].solved),
         "noise_floor": puzzle.noise_floor,
         "best": best and _best_record(*best),
-        "undecidable": best and asdict(undecidable_exchanges(puzzle, best[1])),
+        "undecidable": undecidable,
         "methods": methods,
         "pool": {
             "best_before": before,
@@ -82,7 +84,7 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
     store.put_matrices(run, _archive(store, request))
     outcome = {
         "timed_out": any(r["cut_by_deadline"] for r in refinements.values()) or time.time() >= request.deadline_at,
-        "cancelled": store.announced(run) == "cancelled",
+        "cancelled": cancelled,
         "pool_error": stored.error or plan.get("pool_error"),
         "lost_winner": lost,
         "unrecorded": stored.unrecorded,

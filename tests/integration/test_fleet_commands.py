@@ -250,6 +250,8 @@ def test_a_cancelled_run_ends_as_cancelled_and_the_worker_goes_on(fleet: Fleet, 
     assert command("cancel", run).status == 0
     assert ended(fleet, run)["end"] == "cancelled"
     assert time.monotonic() - began < 60  # a safeguard, no measurement
+    summary = fleet.store.record(run, "summary")
+    assert (bool(summary["best"]), summary["undecidable"]) == (True, None)  # which may take long
     assert command("watch", run).status == 4
     assert command("enqueue", DEMO, "--methods", "trace", "--wait").status == 0
 
