@@ -188,20 +188,19 @@ class Fleet:
 
 
 @contextmanager
-def running_fleet(url: str, folder: Path, roots: Path | None = None) -> Iterator[Fleet]:
+def running_fleet(url: str, folder: Path, roots: Path | None = None, *, third_party: bool = True) -> Iterator[Fleet]:
     """A worker for ``python -m celery -A tasks`` on the broker at ``url``, behind a key prefix of its own.
 
-    It knows the methods of `third_party_methods`, and takes puzzles by their paths from below ``roots``. The block
-    begins when it is ready.
+    It knows the methods of `third_party_methods` unless told not to, and takes puzzles by their paths from below
+    ``roots``. The block begins when it is ready.
     """
     prefix = f"test-{secrets.token_hex(6)}:"
-    package = third_party_methods(folder)
     environment = clean_environment(
         PAIRING_BROKER_URL=url,
         PAIRING_KEY_PREFIX=prefix,
         PAIRING_DATA_DIR=str(folder / "data"),
         PAIRING_CACHE_DIR=str(folder / "cache"),
-        PYTHONPATH=str(package),
+        PYTHONPATH=str(third_party_methods(folder)) if third_party else "",
         PAIRING_PUZZLE_ROOTS=str(roots or ""),
         THIRD_PARTY_GATE=str(folder / "gate"),
     )
