@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pairing.network import pairs_of
+from pairing.network import Network, pairs_of
 from pairing.puzzle import Indices
 from pairing.refinement import Refinement, refine
+from pairing.repair import repair_step
+from pairing.state import Search, State
 from tests.support.puzzles import Planted, plain_mse, plant, reshuffled
 from tests.support.refining import allowing, checkpoints_of, outcome, unreachable
 
@@ -137,3 +139,28 @@ def test_a_repair_that_is_resumed_ends_exact(demo: Planted) -> None:
     resumed, _ = checkpoints_of(demo.puzzle, pairs, checkpoint=record, **options)
     assert outcome(resumed) == outcome(undisturbed)
     assert resumed.repaired_pairs == 3
+
+
+# ---- one step
+
+
+def test_exchanges_that_promise_much_are_made_together(demo: Planted) -> None:
+    """Two exchanges of about the same gain are both undone by one step, at the true order."""
+    blocks = np.random.default_rng(5).choice(demo.puzzle.blocks, 4, replace=False)
+    wrong = demo.pairs.copy()
+    for one, other in (blocks[:2], blocks[2:]):
+        wrong[[one, other]] = demo.pairs[[other, one]]
+    state = State(
+        pairs=wrong,
+        order=demo.order.copy(),
+        error=float("nan"),
+        best_pairs=wrong,
+        best=demo.order.copy(),
+        best_error=float("inf"),
+        rng=np.random.default_rng(1),
+        phase="repair",
+    )
+    search = Search(Network(demo.puzzle, wrong), demo.order, state, np.random.default_rng(2), 10**6, repair=True)
+    state.error = search.error(search.present, state.order, search.yardstick)
+    assert all(step is False for step in repair_step(search))
+    assert (state.pairs == demo.pairs).all()
