@@ -33,8 +33,9 @@ docs: $(TEST_STAMP) ## Build the documentation: docs/_build/index.html
 	@$(VENV)/bin/python -m sphinx -q -W --keep-going -d docs/_build/.doctrees docs docs/_build
 	@echo docs/_build/index.html
 
+# Most tests wait for servers and workers; by file and in their order, because fleets are shared within one, and long ones come first.
 test: $(TEST_STAMP) ## Run the whole test suite
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(TEST_STAMP) ## Run the quick part: linters, types, import contracts, unit and property tests
 	@$(MAKE) --no-print-directory -j2 check-code check-tests

@@ -99,7 +99,8 @@ def run_embedded(
         while (ended := store.record(request.run, "end")) is None:
             fleet.check()
             late = time.time() - request.deadline_at
-            if late > 0 and not rescued:  # the chord did not fire in time: compare what there is
+            # The chord did not fire in time: compare what there is, if anything.
+            if late > 0 and not rescued and store.record(request.run, "plan") is not None:
                 rescued = True
                 rescue(fleet.broker_url, "", request.run)
             if late > GRACE_SECONDS:
