@@ -19,17 +19,13 @@ from pairing.version import __version__
 from tasks.address import PoolAddress
 from tasks.errors import RecordError, SpoolError
 from tasks.lifecycle import finish
-from tasks.outcome import end_of, exit_status
+from tasks.outcome import end_of, exit_status, stopped_early
 from tasks.parts import check_blocks, load
 from tasks.puzzles import Puzzles
 from tasks.request import Request
 from tasks.store import Store, part_name
 from tasks.stored_later import note_stored
 from tasks.winners import Candidate, Stored, is_winner, store_winners
-
-STOPPED_EARLY = ("solved_elsewhere", "cancelled")
-"""Why a refinement may have ended before it had its due; its error ranks behind the others'."""
-
 
 HOSTS_RATIO = 2.0
 HOSTS_VARIANCE = 1e-9
@@ -162,7 +158,7 @@ def _ranked(methods: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if not record["ok"]:
             return 2, 0.0
         error = record["full_mse"]
-        return int(record["stopped"] in STOPPED_EARLY), float("inf") if error is None else error
+        return int(stopped_early(record["stopped"])), float("inf") if error is None else error
 
     return sorted(methods, key=rank)
 

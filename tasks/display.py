@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from tasks.outcome import stopped_early, way_of_ending
 from tasks.progress import live_table, overview, progress_of
 from tasks.request import Request
 from tasks.store import Store
@@ -98,7 +99,7 @@ def _columns(summary: dict[str, Any], wide: bool) -> dict[str, list[str]]:
     """Title → cells, a row a method and seed; a narrow terminal gets what matters most."""
     records, blocks = summary["methods"], summary["blocks"]
     columns = {
-        "": ["–" if _early(m) or not m["ok"] else str(rank) for rank, m in enumerate(records, 1)],
+        "": ["–" if stopped_early(m["stopped"]) or not m["ok"] else str(rank) for rank, m in enumerate(records, 1)],
         "method": [m["method"] for m in records],
         "seed": [str(m["seed"]) for m in records],
         "error": [_error(m["full_mse"]) if m["ok"] else "" for m in records],
@@ -108,7 +109,7 @@ def _columns(summary: dict[str, Any], wide: bool) -> dict[str, list[str]]:
         "pool order": ["" if m["pairs_matching_pool_best"] is None else _error(m["pool_order_mse"]) for m in records],
         "evaluations": [str(m["evaluations"] or "") for m in records],
         "seconds": ["" if m["seconds"] is None else f"{m['seconds']:.1f}" for m in records],
-        "ended": ["stopped early" if _early(m) else str(m["stopped"]) for m in records],
+        "ended": [way_of_ending(m["stopped"]) for m in records],
     }
     if len(set(columns["seed"])) == 1:
         del columns["seed"]
@@ -116,10 +117,6 @@ def _columns(summary: dict[str, Any], wide: bool) -> dict[str, list[str]]:
         for title in ("start", "its error", "pool order", "evaluations"):
             del columns[title]
     return columns
-
-
-def _early(record: dict[str, Any]) -> bool:
-    return record["stopped"] in ("solved_elsewhere", "cancelled")
 
 
 def _of(count: int | None, whole: int) -> str:

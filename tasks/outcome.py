@@ -11,6 +11,18 @@ LISTED = 5
 
 EXCHANGED = {"blocks": "blocks", "inp": "inp pieces", "out": "out pieces"}
 
+STOPPED_EARLY = "stopped early"
+
+
+def stopped_early(stopped: str) -> bool:
+    """Whether a refinement may have ended before it had its due; its error ranks behind the others'."""
+    return stopped in ("solved_elsewhere", "cancelled")
+
+
+def way_of_ending(stopped: str) -> str:
+    """What people read of a refinement's end."""
+    return STOPPED_EARLY if stopped_early(stopped) else stopped
+
 
 def exit_status(summary: dict[str, Any], outcome: dict[str, Any]) -> int:
     """The documented exit status of a command that waited for this run."""

@@ -6,16 +6,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tasks.outcome import STOPPED_EARLY, way_of_ending
 from tasks.request import Request
 from tasks.store import Store, part_name
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-STYLES = {"solved": "bold green", "failed": "bold red", "similarity": "dim", "assigned": "dim", "stopped early": "dim"}
+STYLES = {"solved": "bold green", "failed": "bold red", "similarity": "dim", "assigned": "dim", STOPPED_EARLY: "dim"}
 """What a stage looks like; its word says the same."""
-WORDS = {"solved_elsewhere": "stopped early", "cancelled": "stopped early"}
-"""How refinements end, as the result's table says it."""
 BESIDE = 5
 """Lines of a terminal that the table's head, what is left out, and the line about all of them need."""
 
@@ -48,9 +47,7 @@ def progress_of(store: Store, request: Request) -> list[Part]:
             parts.append(Part(name, "failed", True, error, steps))
         elif part in refined:
             found = refined[part]
-            parts.append(
-                Part(name, WORDS.get(found["stopped"], found["stopped"]), True, found["solution"]["full_mse"], steps)
-            )
+            parts.append(Part(name, way_of_ending(found["stopped"]), True, found["solution"]["full_mse"], steps))
         elif now:
             parts.append(Part(name, now["stage"], False, error, steps, now["seconds_left"]))
         else:

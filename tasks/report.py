@@ -12,6 +12,7 @@ from pairing.errors import InputError
 from tasks import pictures
 from tasks.artefacts import write_whole
 from tasks.findings import Findings
+from tasks.outcome import way_of_ending
 from tasks.pictures import Picture
 
 PAGE = "report.html"
@@ -67,7 +68,7 @@ def render(found: Findings, drawn: dict[str, list[Picture]]) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=_seen
     )
-    environment.filters |= {"error": _error}
+    environment.filters |= {"error": _error, "way_of_ending": way_of_ending}
     template = environment.from_string((files("tasks") / "report.html.jinja").read_text("utf-8"))
     return template.render(summary=found.summary, notes=found.notes, drawn=drawn, most_ways=MOST_WAYS)
 
