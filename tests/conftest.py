@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
@@ -12,6 +11,7 @@ from typing import TypeVar
 import pytest
 
 from tests.support.browser import Browser, BrowserMissing, run_browser
+from tests.support.missing import missing
 from tests.support.pools import PoolDatabase, PostgresPoolDatabase, SqlitePoolDatabase
 from tests.support.servers import Postgres, ServerMissing, run_postgres, run_redis
 
@@ -28,9 +28,7 @@ def start(stack: ExitStack, server: AbstractContextManager[Server]) -> Server:
     try:
         return stack.enter_context(server)
     except (ServerMissing, BrowserMissing) as error:
-        if os.environ.get("CI"):
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
+        missing(str(error))
 
 
 @pytest.fixture(scope="session")

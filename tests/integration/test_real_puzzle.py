@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from pairing.signals import methods, similarity
 from pairing.signals.evidence import confidence
 from pairing.solution import Solution, permutation_of
 from tests.support.fleet import ROOT, Command
+from tests.support.missing import missing
 from tests.support.puzzles import write_puzzle
 
 pytestmark = pytest.mark.real_puzzle
@@ -62,10 +62,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def puzzle() -> Puzzle:
     if not (PLACE / "historical_data.csv").exists():
-        reason = f"the published puzzle is not at {PLACE}; the README says where to get it"
-        if os.environ.get("CI"):
-            pytest.fail(reason, pytrace=False)
-        pytest.skip(reason)
+        missing(f"the published puzzle is not at {PLACE}; the README says where to get it")
     return load_puzzle(PLACE)
 
 
