@@ -13,10 +13,7 @@ import redis
 from tests.faults.processes import start_workers
 from tests.faults.proxy import forwarding
 from tests.faults.scenario import Found, Scenario, Size, disturb, pause
-from tests.faults.site import FULL, open_site, undisturbed
-
-COMEBACK_EVALUATIONS = 200
-"""Of the refinements by which a worker that was cut off proves that it is back."""
+from tests.faults.site import FULL, SHORT, open_site, undisturbed
 
 
 def broker_killed(folder: Path, size: Size, rng: random.Random) -> Found:
@@ -72,9 +69,9 @@ def worker_cut_off(folder: Path, size: Size, rng: random.Random) -> Found:
         for worker in [worker for worker in site.workers if worker is not far]:
             worker.kill()
             site.workers.remove(worker)
-        alone = site.enqueue(COMEBACK_EVALUATIONS).run  # who was cut off is back, and has nothing left to store
+        alone = site.enqueue(SHORT).run  # who was cut off is back, and has nothing left to store
         site.wait_for_end(alone)
-        site.check_run(alone, undisturbed(COMEBACK_EVALUATIONS))
+        site.check_run(alone, undisturbed(SHORT))
         for run in disturbed:
             site.check_run(run, undisturbed(size.evaluations))
         return found

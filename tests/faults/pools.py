@@ -21,7 +21,7 @@ from tasks.puzzles import Puzzles
 from tasks.store import Store
 from tests.faults.processes import start_workers
 from tests.faults.scenario import Found, Scenario, Size
-from tests.faults.site import FULL, PATIENCE, Site, Solutions, numbered, open_site, undisturbed
+from tests.faults.site import FULL, PATIENCE, SHORT, Site, Solutions, numbered, open_site, undisturbed
 from tests.support.fleet import wait_for
 from tests.support.pools import SHARED_TABLE
 from tests.support.servers import PostgresMade, made_postgres
@@ -173,7 +173,8 @@ def comparisons_at_once(folder: Path, size: Size, rng: random.Random) -> Found:
     """As many comparisons as ``processes`` says at the same time on one pool, each of a run of its own."""
     found, expected = Found(), undisturbed(size.evaluations)
     with pool_site(folder, size) as (site, made), made.running():
-        site.start_worker(processes=2)
+        for _ in range(size.workers):
+            site.start_worker()
         first = site.enqueue(size.evaluations).run
         assert site.wait_for_end(first)["end"] == "succeeded"
         runs = [f"copy-{number}" for number in range(size.processes)]
@@ -251,7 +252,7 @@ SCENARIOS = (
         what="20 comparisons at once on one pool",
         holds="one row a solution, no deadlock",
         work=comparisons_at_once,
-        short=Size(evaluations=200, processes=20),
-        full=Size(times=5, evaluations=200, processes=20, visibility=10),
+        short=Size(evaluations=SHORT, processes=20),
+        full=Size(times=5, evaluations=FULL, processes=20, visibility=10),
     ),
 )

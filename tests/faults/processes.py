@@ -62,7 +62,7 @@ def worker_killed(folder: Path, size: Size, rng: random.Random) -> Found:
 
 def service_restarted(folder: Path, size: Size, rng: random.Random) -> Found:
     """SIGTERM to a worker whose unit says REMAP_SIGTERM=SIGQUIT, while it has a refinement; a new one is started."""
-    with open_site(folder, visibility=3600) as site:  # nothing but the worker's own word moves its tasks
+    with open_site(folder, visibility=size.visibility) as site:
         start_workers(site, size, REMAP_SIGTERM="SIGQUIT")
 
         def damage(run: str, flying: dict[str, int]) -> float | None:
@@ -127,7 +127,7 @@ SCENARIOS = (
         what="SIGTERM to a worker in a refinement (a service's restart)",
         holds="it stops within the soft shutdown, the refinement resumes elsewhere",
         work=service_restarted,
-        short=Size(evaluations=6000),
+        short=Size(evaluations=6000, visibility=3600),  # nothing but the worker's own word moves its tasks
         full=Size(times=3, evaluations=FULL, between=3.0, visibility=10),
     ),
 )

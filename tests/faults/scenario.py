@@ -99,6 +99,13 @@ def flying_in(site: Site, run: str) -> dict[str, int]:
     return site.in_flight(run)
 
 
+def under_way(site: Site, size: Size, run: str = "") -> str:
+    """A run that has refinements in flight: that one, or a new one where that has none any more."""
+    while not run or not flying_in(site, run):
+        run = site.enqueue(size.evaluations).run
+    return run
+
+
 def pause(site: Site, run: str, seconds: float) -> None:
     """Lets a run go on for so long, or to its end."""
     ends = time.monotonic() + seconds

@@ -37,6 +37,9 @@ FULL = 36_000
 
 FULL_SECONDS = 30.0
 
+SHORT = 200
+"""Evaluations of a refinement that nothing is done to, beside those that something is done to."""
+
 ROWS = 300
 """Of the demonstration puzzle: an evaluation takes about a millisecond."""
 

@@ -25,6 +25,16 @@ def test_what_is_promised_holds(scenario: Scenario, tmp_path: Path) -> None:
     assert found.times > 0
 
 
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.name))
+def test_at_full_length_refinements_take_long_several_workers_do_them_and_redis_redelivers_soon(
+    scenario: Scenario,
+) -> None:
+    full = scenario.full
+    assert full.evaluations >= FULL
+    assert full.visibility == 10
+    assert full.workers > 1 or scenario.name == "worker-cut-off"  # there it is one beside the one that is cut off
+
+
 ASKED = {
     "child-killed": (50, 0),
     "worker-killed": (10, 0),
@@ -41,6 +51,3 @@ def test_the_full_length_is_what_was_asked_for(name: str) -> None:
     (full,) = [scenario.full for scenario in SCENARIOS if scenario.name == name]
     assert (full.times, full.outage) >= ASKED[name]
     assert full.outage >= ASKED[name][1]
-    assert full.evaluations >= FULL
-    assert full.visibility == 10
-    assert full.workers > 1 or name == "worker-cut-off"  # there it is one beside the one that is cut off
