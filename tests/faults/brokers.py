@@ -13,7 +13,8 @@ import redis
 from tests.faults.processes import start_workers
 from tests.faults.proxy import forwarding
 from tests.faults.scenario import Found, Scenario, Size, disturb, pause
-from tests.faults.site import FULL, SHORT, open_site, undisturbed
+from tests.faults.site import SHORT, open_site
+from tests.faults.undisturbed import undisturbed
 
 
 def broker_killed(folder: Path, size: Size, rng: random.Random) -> Found:
@@ -98,14 +99,14 @@ SCENARIOS = (
         what="Redis killed (SIGKILL) and started again, AOF on",
         holds="the run ends, nothing in flight becomes a failure",
         work=broker_killed,
-        full=Size(times=3, evaluations=FULL, outage=10.0, between=8.0, visibility=10),
+        full=Size(times=3, outage=10.0, between=8.0, visibility=10),
     ),
     Scenario(
         name="broker-paused",
         what="Redis paused (SIGSTOP)",
         holds="the same; no winner twice",
         work=broker_paused,
-        full=Size(times=1, evaluations=FULL, outage=30.0, visibility=10),
+        full=Size(times=1, outage=30.0, visibility=10),
     ),
     Scenario(
         name="worker-cut-off",
@@ -113,13 +114,13 @@ SCENARIOS = (
         holds="the same; no winner twice",
         work=worker_cut_off,
         short=Size(workers=1),
-        full=Size(times=1, evaluations=FULL, outage=60.0, visibility=10, workers=1),
+        full=Size(times=1, outage=60.0, visibility=10, workers=1),
     ),
     Scenario(
         name="broker-full",
         what="Redis takes no more (maxmemory) in the middle of a run",
         holds="the run goes on when there is room again",
         work=broker_full,
-        full=Size(times=2, evaluations=FULL, outage=20.0, between=5.0, visibility=10),
+        full=Size(times=2, outage=20.0, between=5.0, visibility=10),
     ),
 )

@@ -13,7 +13,8 @@ import redis
 from tests.faults.processes import start_workers
 from tests.faults.proxy import forwarding
 from tests.faults.scenario import Found, Scenario, Size, under_way
-from tests.faults.site import FULL, METHODS, SHORT, Site, numbered, open_site, program, undisturbed
+from tests.faults.site import METHODS, SHORT, Site, numbered, open_site, program
+from tests.faults.undisturbed import undisturbed
 
 
 def caller_killed(folder: Path, size: Size, rng: random.Random) -> Found:
@@ -116,13 +117,13 @@ SCENARIOS = (
         holds="no half run: it ends by itself, or is not there and can be enqueued again",
         work=caller_killed,
         short=Size(times=3, processes=2),
-        full=Size(times=1000, evaluations=FULL, visibility=10, processes=2),
+        full=Size(times=1000, visibility=10, processes=2),
     ),
     Scenario(
         name="store-full",
         what="a store that is full when a run is enqueued",
         holds="a clear error, no half run; it works when there is room",
         work=store_full,
-        full=Size(evaluations=FULL, visibility=10),
+        full=Size(visibility=10),
     ),
 )

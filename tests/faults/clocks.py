@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.faults.processes import start_workers
 from tests.faults.scenario import Found, Scenario, Size, Skipped, disturb
-from tests.faults.site import FULL, METHODS, Site, open_site
+from tests.faults.site import METHODS, Site, open_site
 
 HOUR = 3600
 
@@ -88,13 +88,13 @@ SCENARIOS = (
         holds="same solutions, no run lost or doubled",
         work=clock_jumps,
         short=Size(evaluations=6000),
-        full=Size(times=4, evaluations=FULL, between=8.0, visibility=10),
+        full=Size(times=4, between=8.0, visibility=10),
     ),
     Scenario(
         name="deadline-jumped",
         what="the workers' clocks jump beyond the run's deadline",
         holds="it is compared as it stands, once",
         work=deadline_jumped_over,
-        full=Size(times=2, evaluations=FULL, visibility=10),
+        full=Size(times=2, visibility=10),
     ),
 )

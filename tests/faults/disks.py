@@ -14,7 +14,8 @@ import psutil
 
 from tests.faults.processes import start_workers
 from tests.faults.scenario import Found, Scenario, Size, Skipped, under_way
-from tests.faults.site import FULL, numbered, open_site, undisturbed
+from tests.faults.site import numbered, open_site
+from tests.faults.undisturbed import undisturbed
 from tests.support.fleet import DEMO
 from tests.support.servers import free_port
 
@@ -144,7 +145,7 @@ SCENARIOS = (
         what="a full disk where results are written",
         holds="a clear error, nothing half-written",
         work=results_full,
-        full=Size(evaluations=FULL, visibility=10),
+        full=Size(visibility=10),
     ),
     Scenario(
         name="cache-full",
@@ -152,13 +153,13 @@ SCENARIOS = (
         holds="the run fails and says why; with room it goes",
         work=cache_full,
         short=Size(processes=2),
-        full=Size(evaluations=FULL, visibility=10, processes=2),
+        full=Size(visibility=10, processes=2),
     ),
     Scenario(
         name="spool-full",
         what="a full disk where winners wait, and no pool",
         holds="the answer is told, and that it is stored nowhere (exit status 3)",
         work=spool_full,
-        full=Size(evaluations=FULL, visibility=10),
+        full=Size(visibility=10),
     ),
 )

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tasks.attempts import MOST_ATTEMPTS
 from tests.faults.scenario import Found, Scenario, Size
-from tests.faults.site import FULL, METHODS, open_site, undisturbed
+from tests.faults.site import METHODS, open_site
+from tests.faults.undisturbed import undisturbed
 
 _POISON = """\
 import third_party_methods
@@ -63,7 +64,7 @@ SCENARIOS = (
         what="refinements that crash, hang in C code or take too much memory, every time",
         holds="three attempts each, then they have failed and the rest is compared",
         work=poisoned,
-        full=Size(evaluations=FULL, outage=30.0, visibility=10, processes=2),
+        full=Size(outage=30.0, visibility=10, processes=2),
         short=Size(outage=2.0, visibility=3600, processes=2, workers=1),  # nothing but the guard moves what hangs
     ),
 )

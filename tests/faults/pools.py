@@ -21,7 +21,8 @@ from tasks.puzzles import Puzzles
 from tasks.store import Store
 from tests.faults.processes import start_workers
 from tests.faults.scenario import Found, Scenario, Size
-from tests.faults.site import FULL, PATIENCE, SHORT, Site, Solutions, numbered, open_site, undisturbed
+from tests.faults.site import PATIENCE, SHORT, Site, Solutions, numbered, open_site
+from tests.faults.undisturbed import undisturbed
 from tests.support.fleet import wait_for
 from tests.support.pools import SHARED_TABLE
 from tests.support.servers import PostgresMade, made_postgres
@@ -222,7 +223,7 @@ SCENARIOS = (
         what="PostgreSQL goes down in the middle of an insertion",
         holds="winners are spooled, then stored exactly once",
         work=away_at_insertion,
-        full=Size(evaluations=FULL, outage=60.0, visibility=10),
+        full=Size(outage=60.0, visibility=10),
     ),
     Scenario(
         name="pool-down-at-start",
@@ -230,14 +231,14 @@ SCENARIOS = (
         holds="the same",
         work=away_at_start,
         short=Size(evaluations=1500),
-        full=Size(evaluations=FULL, visibility=10),
+        full=Size(visibility=10),
     ),
     Scenario(
         name="password-changed",
         what="the pool's password is changed during a run",
         holds="it is said, nothing of it is in any log; then as above",
         work=password_changed,
-        full=Size(evaluations=FULL, visibility=10),
+        full=Size(visibility=10),
     ),
     Scenario(
         name="runs-at-once",
@@ -245,7 +246,7 @@ SCENARIOS = (
         holds="one row a solution, no deadlock",
         work=runs_at_once,
         short=Size(evaluations=1500),
-        full=Size(times=1, evaluations=FULL, visibility=10),
+        full=Size(times=1, visibility=10),
     ),
     Scenario(
         name="comparisons-at-once",
@@ -253,6 +254,6 @@ SCENARIOS = (
         holds="one row a solution, no deadlock",
         work=comparisons_at_once,
         short=Size(evaluations=SHORT, processes=20),
-        full=Size(times=5, evaluations=FULL, processes=20, visibility=10),
+        full=Size(times=5, processes=20, visibility=10),
     ),
 )

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from tests.faults.scenario import Found, Scenario, Size, disturb
-from tests.faults.site import FULL, PATIENCE, Site, Worker, open_site
+from tests.faults.site import PATIENCE, Site, Worker, open_site
 
 TAKEN_UP_SECONDS = 20.0
 """After the visibility timeout, by which a lost worker's task is worked on elsewhere."""
@@ -112,7 +112,7 @@ SCENARIOS = (
         holds="same solutions, each winner stored once",
         work=child_killed,
         short=Size(times=3, evaluations=6000, visibility=10),
-        full=Size(times=50, evaluations=FULL, between=2.0, visibility=10, processes=2),
+        full=Size(times=50, between=2.0, visibility=10, processes=2),
     ),
     Scenario(
         name="worker-killed",
@@ -120,7 +120,7 @@ SCENARIOS = (
         holds="the same; taken up within the visibility timeout + 20 s",
         work=worker_killed,
         short=Size(times=1),
-        full=Size(times=10, evaluations=FULL, between=3.0, visibility=10, processes=2),
+        full=Size(times=10, between=3.0, visibility=10, processes=2),
     ),
     Scenario(
         name="service-restarted",
@@ -128,6 +128,6 @@ SCENARIOS = (
         holds="it stops within the soft shutdown, the refinement resumes elsewhere",
         work=service_restarted,
         short=Size(evaluations=6000, visibility=3600),  # nothing but the worker's own word moves its tasks
-        full=Size(times=3, evaluations=FULL, between=3.0, visibility=10),
+        full=Size(times=3, between=3.0, visibility=10),
     ),
 )

@@ -8,8 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.faults.site import PATIENCE, Site, undisturbed
+from tests.faults.site import PATIENCE, Site
+from tests.faults.undisturbed import undisturbed
 from tests.support.fleet import wait_for
+
+FULL_SECONDS = 30.0
+"""That a refinement takes of a core at full length, or more."""
 
 
 class Skipped(Exception):
@@ -23,7 +27,8 @@ class Size:
     times: int = 1
     """How often the damage is done."""
     evaluations: int = 4000
-    """Of every refinement: a thousand take about a second of a core."""
+    """Of every refinement: a thousand take about a second of a core. At full length they are as many as take
+    ``FULL_SECONDS`` on this machine."""
     outage: float = 2.0
     """Seconds that something is away."""
     between: float = 1.0

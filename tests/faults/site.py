@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,6 @@ from tests.support.servers import RedisMade, made_redis
 
 METHODS = ("cosine", "transpose")
 """They get no pair of the puzzle right, so that their refinements use all their evaluations."""
-
-FULL = 36_000
-"""Evaluations of a refinement that takes half a minute of a core, or more."""
-
-FULL_SECONDS = 30.0
 
 SHORT = 200
 """Evaluations of a refinement that nothing is done to, beside those that something is done to."""
@@ -301,21 +296,3 @@ def alive(pid: int) -> bool:
         return is_alive(psutil.Process(pid))
     except psutil.NoSuchProcess:
         return False
-
-
-@cache
-def undisturbed(evaluations: int, seeds: int = 1) -> Solutions:
-    """What a run gives when nothing goes wrong; refinements of ``FULL`` evaluations are seen to take half a minute."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as name, open_site(Path(name), visibility=3600) as site:
-        site.start_worker(processes=2)
-        run = site.enqueue(evaluations, seeds=seeds).run
-        site.wait_for_end(run)
-        found = site.solutions(run)
-        assert len(found) == len(METHODS) * seeds
-        assert {solution[0] for solution in found.values()} == {evaluations}
-        if evaluations >= FULL:
-            took = min(record["seconds"] for name, record in site.store.parts(run, "times").items() if "refine" in name)
-            assert took >= FULL_SECONDS, f"{took:.1f} s for {evaluations} evaluations: this machine needs more"
-        return found

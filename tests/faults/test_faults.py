@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.scenario import Scenario, Skipped
 from tests.faults.scenarios import SCENARIOS
-from tests.faults.site import FULL
+from tests.faults.undisturbed import lasting, seconds_of
 from tests.support.missing import missing
 from tests.support.servers import ServerMissing
 
@@ -26,13 +26,15 @@ def test_what_is_promised_holds(scenario: Scenario, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.name))
-def test_at_full_length_refinements_take_long_several_workers_do_them_and_redis_redelivers_soon(
-    scenario: Scenario,
-) -> None:
+def test_at_full_length_several_workers_do_the_work_and_redis_redelivers_soon(scenario: Scenario) -> None:
     full = scenario.full
-    assert full.evaluations >= FULL
     assert full.visibility == 10
     assert full.workers > 1 or scenario.name == "worker-cut-off"  # there it is one beside the one that is cut off
+
+
+def test_as_many_evaluations_are_chosen_as_last_so_long() -> None:
+    seconds = 2 * seconds_of(4000)
+    assert seconds_of(lasting(seconds)) >= seconds
 
 
 ASKED = {
