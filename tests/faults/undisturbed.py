@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tests.faults.site import METHODS, SHORT, Solutions, open_site
 
-
 SEEDS = 2
 """Of every method: no scenario has more."""
 

@@ -29,9 +29,9 @@ from tests.support.pools import (
     provenance,
     winner,
 )
+from tests.support.results import ANSWER
 from tests.support.servers import free_port
 
-ANSWER: list[int] = json.loads(DEMO.with_name("demo-puzzle.answer.json").read_text())["permutation"]
 PERMUTATION = {"inp_sigma": list(range(12)), "out_sigma": list(range(12))}
 
 
