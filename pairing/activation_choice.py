@@ -10,10 +10,11 @@ import numpy as np
 
 from pairing.activations import ACTIVATIONS, AUTO
 from pairing.assignment import assign
+from pairing.driver import Limits
 from pairing.errors import MethodError
 from pairing.network import Network, pairs_of
 from pairing.puzzle import Indices, Puzzle
-from pairing.refinement import Limits, refine
+from pairing.refinement import refine
 from pairing.signals import similarity
 
 METHODS = ("consensus", "trace")

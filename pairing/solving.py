@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from pairing.activation_choice import with_activation
 from pairing.assignment import assign
+from pairing.driver import Limits
 from pairing.errors import MethodError
 from pairing.puzzle import Puzzle
-from pairing.refinement import Limits, refine
+from pairing.refinement import refine
 from pairing.signals import choose_methods, similarity
 from pairing.signals.evidence import log_odds
 from pairing.solution import Solution

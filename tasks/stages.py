@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from pairing.assignment import agreement, assign
+from pairing.driver import Hooks, Limits, Progress, RefinementPaused
 from pairing.errors import MethodError
 from pairing.network import Network, pairs_of
 from pairing.puzzle import Array64, Indices, Puzzle
-from pairing.refinement import Hooks, Limits, Progress, RefinementPaused, refine
+from pairing.refinement import refine
 from pairing.signals import similarity as similarity_of
 from pairing.signals.evidence import confidence, log_odds
 from tasks.attempts import InterruptedTaskError, SupersededError, owns, take_back_attempt

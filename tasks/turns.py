@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from pairing.refinement import End, Pause
+from pairing.driver import End, Pause
 from pairing.state import SURE
 from tasks.attempts import InterruptedTaskError, SupersededError
 
@@ -63,7 +63,7 @@ class Turn:
         self._ends = math.inf if nearly_done else time.monotonic() + length
 
     def should_stop(self) -> End | Pause | None:
-        """For :class:`pairing.refinement.Hooks`."""
+        """For :class:`pairing.driver.Hooks`."""
         if not self.owned():
             self.pause = SupersededError()
             return "interrupted"

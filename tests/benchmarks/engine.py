@@ -12,8 +12,9 @@ import numpy as np
 from pairing.assignment import assign
 from pairing.climbing import descent_rows
 from pairing.descent import descend
+from pairing.driver import Limits
 from pairing.network import Network
-from pairing.refinement import Limits, refine
+from pairing.refinement import refine
 from pairing.signals import methods, similarity
 from pairing.signals.evidence import log_odds
 from pairing.surrogate import linearise

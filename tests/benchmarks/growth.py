@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from pairing.climbing import LEAST_ROWS, MANY_ROWS
+from pairing.driver import Limits
 from pairing.loading import load_puzzle
 from pairing.network import Network
-from pairing.refinement import Limits, refine
+from pairing.refinement import refine
 from pairing.signals import similarity
 from pairing.signals.evidence import log_odds
 from pairing.surrogate import linearise

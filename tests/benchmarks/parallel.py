@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pairing.refinement import Limits, refine
+from pairing.driver import Limits
+from pairing.refinement import refine
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.networks import trained
 from tests.benchmarks.recipes import HARD, fresh_seeds

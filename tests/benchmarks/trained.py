@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pairing.driver import Limits
 from pairing.network import Network
 from pairing.ordering import start_order
-from pairing.refinement import Limits, refine
+from pairing.refinement import refine
 from pairing.signals import similarity
 from pairing.signals.evidence import log_odds
 from tests.benchmarks.case import Case, Sample, Values

@@ -6,7 +6,7 @@ At every run of the tests `test_faults` does all of them small. Other tests hold
 service-restarted    integration/test_workers.py: a refinement goes on elsewhere when its worker is stopped
 pool-down-at-start   integration/test_solve_pool.py: a pool that cannot be reached gets its winners later, stored once;
                      integration/test_pool_connections.py: sixteen processes and a server that goes and comes
-password-changed     integration/test_pool.py: a wrong password says so without it; the password shows nowhere
+password-changed     integration/test_pool_server.py: a wrong password says so without it; the password shows nowhere
 runs-at-once,        integration/test_pool.py: of twenty insertions at once one makes a row;
 comparisons-at-once  integration/test_spool.py: flushing at once stores each once
 spool-full           integration/test_solve_pool.py: a winner that can be neither stored nor kept ends with 3;

@@ -15,9 +15,10 @@ from threadpoolctl import threadpool_limits
 from pairing import load_puzzle
 from pairing.assignment import agreement, assign
 from pairing.decidability import undecidable_exchanges
+from pairing.driver import Limits
 from pairing.network import Network
 from pairing.puzzle import Indices, Puzzle
-from pairing.refinement import Limits, refine
+from pairing.refinement import refine
 from pairing.signals import methods, similarity
 from pairing.signals.evidence import confidence
 from pairing.solution import Solution, permutation_of

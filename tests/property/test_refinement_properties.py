@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pairing.annealing import ANNEALERS
+from pairing.driver import Limits
 from pairing.network import Network, pairs_of
 from pairing.ordering import STARTS
-from pairing.refinement import Limits, refine
+from pairing.refinement import refine
 from pairing.solution import permutation_hash, sigmas_of
 from tests.support.puzzles import Planted, plain_mse, plant
 

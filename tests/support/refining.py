@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from pairing.driver import Hooks, Limits
 from pairing.puzzle import Indices, Puzzle
-from pairing.refinement import Hooks, Limits, Refinement, refine
+from pairing.refinement import Refinement, refine
 from tests.support.puzzles import Planted, plant
 
 FOREVER = float("inf")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pairing import refinement
+from pairing import driver
 from pairing.loading import load_puzzle
 from tests.support.puzzles import Planted, with_answer
 
@@ -23,4 +23,4 @@ def demo() -> Planted:
 def talkative(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hooks are called whenever they can be."""
     for name in ("PROGRESS_SECONDS", "CHECKPOINT_SECONDS", "POLL_SECONDS"):
-        monkeypatch.setattr(refinement, name, 0.0)
+        monkeypatch.setattr(driver, name, 0.0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pairing import refinement
+from pairing import driver
 from pairing.errors import MethodError
 from tasks import stages, turns
 from tasks.attempts import (
@@ -161,7 +161,7 @@ def test_an_interrupted_refinement_goes_on_to_the_same_result(begun: Store, monk
     undisturbed = found(begun)
     begun.backend.remove("pairing.run.run1.refinement", "pairing.run.run1.attempt", "pairing.run.run1.checkpoint")
 
-    monkeypatch.setattr(refinement, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(driver, "POLL_SECONDS", 0.0)
     interruptions, asked = 0, 0
 
     def interrupted() -> bool:
@@ -180,7 +180,7 @@ def test_an_interrupted_refinement_goes_on_to_the_same_result(begun: Store, monk
 
 
 def test_a_refinement_takes_turns_with_others_and_ends_the_same(begun: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refinement, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(driver, "POLL_SECONDS", 0.0)
     monkeypatch.setattr(turns, "TURN_SECONDS", 0.001)
     refine(begun)
     undisturbed = found(begun)
@@ -241,7 +241,7 @@ def test_a_method_that_expects_all_its_pairs_to_be_right_is_sure() -> None:
 
 
 def test_whoever_lost_its_part_stops_and_stores_nothing(begun: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refinement, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(driver, "POLL_SECONDS", 0.0)
     taken = False
 
     def take_over() -> bool:
@@ -262,7 +262,7 @@ def test_whoever_lost_its_part_stops_and_stores_nothing(begun: Store, monkeypatc
 def test_a_clock_that_jumps_beyond_the_deadline_ends_it_with_what_there_is(
     begun: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(refinement, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(driver, "POLL_SECONDS", 0.0)
     now = time.time
     asked = iter(range(400))
 

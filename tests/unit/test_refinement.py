@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from pairing.annealing import ANNEALERS
+from pairing.driver import Hooks, Limits, Progress, RefinementPaused
 from pairing.errors import InputError
 from pairing.network import Network
 from pairing.ordering import STARTS, start_order
 from pairing.puzzle import Puzzle
-from pairing.refinement import Hooks, Limits, Progress, RefinementPaused, refine
+from pairing.refinement import refine
 from tests.support.puzzles import Planted, plain_mse, plant, reshuffled
 from tests.support.refining import FOREVER, allowing, checkpoints_of, outcome, unreachable
 
