@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pairing.forward import chunks, columns_of, layers_of
+from pairing.forward import columns_of, layers_of
 from pairing.puzzle import Array32, Array64, Indices, Puzzle
 
 
@@ -36,7 +36,7 @@ def candidate_residuals(puzzle: Puzzle, inp_sigmas: ArrayLike, out_sigmas: Array
     paths = [list(zip(*sigmas, strict=True)) for sigmas in zip(inp[order].tolist(), out[order].tolist(), strict=True)]
     kept_at = _kept(shared)
     layers, residuals = layers_of(puzzle), np.empty((len(inp), puzzle.outputs, len(rows)), np.float32)
-    for chunk in chunks(len(rows)):
+    for chunk in layers.chunks(len(rows)):
         states = columns_of(puzzle.rows_in[rows[chunk]])
         targets = puzzle.target_values[rows[chunk]].T
         advance, kept = layers.advancing(states.shape[1]), {0: states.copy()}

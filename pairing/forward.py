@@ -17,6 +17,12 @@ from pairing.puzzle import Array32, Puzzle
 CHUNK_ROWS = 1000
 """Rows that go through the network together at most: their states fit a core's cache."""
 
+SMALL_PRODUCT = 10**6
+"""Multiplications up to which OpenBLAS (with AVX-512) does not copy a product's factors before it begins."""
+
+FEWEST_ROWS = 96
+"""With fewer rows at once, small products gain less than so many calls cost."""
+
 Advance = Callable[[Array32, Iterable[tuple[int, int]]], None]
 """``advance(states, blocks)`` takes states (d + 1, S) through ``blocks``, each an inp and an out piece, in place."""
 
@@ -32,6 +38,14 @@ class Layers:
     last: Array32
     """(o, d + 1) float32."""
     activation: str
+
+    def chunks(self, rows: int) -> Iterator[slice]:
+        """The rows in parts of about one size, which go through the blocks fastest each by itself."""
+        small = SMALL_PRODUCT // max(self.inp[0].size, self.out[0].size)
+        most = min(small, CHUNK_ROWS) if small >= FEWEST_ROWS else CHUNK_ROWS
+        parts = -(-rows // most)
+        for part in range(parts):
+            yield slice(rows * part // parts, rows * (part + 1) // parts)
 
     def advancing(self, columns: int) -> Advance:
         """What takes ``columns`` states through blocks, in buffers of its own."""
@@ -66,10 +80,3 @@ def columns_of(rows: Array32) -> Array32:
     states = np.ones((rows.shape[1] + 1, len(rows)), np.float32)
     states[:-1] = rows.T
     return states
-
-
-def chunks(rows: int, most: int = CHUNK_ROWS) -> Iterator[slice]:
-    """The rows in as few parts of at most ``most`` as hold them, all of about one size."""
-    parts = -(-rows // most)
-    for part in range(parts):
-        yield slice(rows * part // parts, rows * (part + 1) // parts)

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pairing.forward import Layers, chunks, columns_of, layers_of
+from pairing.forward import Layers, columns_of, layers_of
 from pairing.puzzle import Array32, Indices, Puzzle
 
 
@@ -53,7 +53,7 @@ class Network:
     def predict(self, order: Sequence[int] | Indices, rows_in: Array32) -> Array32:
         """The whole network's answer (S, o) float32 to ``rows_in`` (S, d), its blocks in ``order``."""
         answers = np.empty((len(rows_in), self.puzzle.outputs), np.float32)
-        for chunk in chunks(len(rows_in)):
+        for chunk in self.layers.chunks(len(rows_in)):
             columns = columns_of(rows_in[chunk])
             self._advance_columns(columns, order)
             answers[chunk] = (self.layers.last @ columns).T
@@ -63,7 +63,7 @@ class Network:
     def full_mse(self, order: Sequence[int] | Indices) -> float:
         """Mean squared error over all rows and outputs, accumulated in float64. Infinite where it overflows."""
         targets, total = self.puzzle.target_values, 0.0
-        for chunk in chunks(self.puzzle.rows):
+        for chunk in self.layers.chunks(self.puzzle.rows):
             residual = targets[chunk] - self.predict(order, self.puzzle.rows_in[chunk])
             total += float(np.sum(np.square(residual)))
         return total / targets.size if np.isfinite(total) else float("inf")

@@ -15,7 +15,7 @@ from tests.benchmarks.engine import cpu
 from tests.benchmarks.puzzles import disguised
 from tests.benchmarks.record import Figure
 
-CHUNKS = (250, 500, 1000)
+CHUNKS = (200, 250, 500, 1000)
 
 
 def _priced(changes: Callable[[Indices, Indices], tuple[Indices, Indices]], rows: int, sample: Sample) -> Values:
