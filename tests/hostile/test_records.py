@@ -17,9 +17,10 @@ import pytest
 import redis
 from celery.exceptions import Ignore, Reject, Retry
 
-from pairing import refinement
+from pairing import driver
 from pairing.errors import InputError, PairingError
 from pairing.puzzle import Puzzle
+from pairing.refinement import refine
 from tasks import app, flow
 from tasks.address import PoolAddress
 from tasks.backend import Memory, Redis
@@ -50,7 +51,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     monkeypatch.setattr(app, "HAND_BACK_SECONDS", 0.0)
     monkeypatch.setattr(flow, "publish", lambda app, request: None)
     for name in ("CHECKPOINT_SECONDS", "PROGRESS_SECONDS", "POLL_SECONDS"):
-        monkeypatch.setattr(refinement, name, 0.0)
+        monkeypatch.setattr(driver, name, 0.0)
     yield Run(store, backend, bundle, puzzle)
     assert not (tmp_path / "sprung").exists()
 
@@ -233,9 +234,9 @@ def test_a_result_that_says_more_than_it_is_worth_is_no_winner(run: Run) -> None
 def test_a_checkpoint_of_another_refinement_fails_the_method(run: Run) -> None:
     saved: list[dict[str, Any]] = []
     other = plant(4, blocks=5, rows=50, known=False)
-    hooks = refinement.Hooks(checkpoint=saved.append)
-    limits = refinement.Limits(evaluations=40, until_solved=False)
-    refinement.refine(other.puzzle, other.pairs, start="random", limits=limits, hooks=hooks)
+    hooks = driver.Hooks(checkpoint=saved.append)
+    limits = driver.Limits(evaluations=40, until_solved=False)
+    refine(other.puzzle, other.pairs, start="random", limits=limits, hooks=hooks)
     run.go(lambda: run.store.put_checkpoint("run1", PART, saved[-1]), before=3)
     assert "checkpoint" in run.methods()[METHOD]["error"]
     assert run.methods()["trace"]["ok"]
