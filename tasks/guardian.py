@@ -110,7 +110,8 @@ class _Guardian:
         if port is None:
             return
         url = f"redis://:{self.password}@127.0.0.1:{port}/0"
-        environment = {**self.environment, "PAIRING_BROKER_URL": url}
+        # Killed, they could not clear away their temporary files; in our folder these go with it.
+        environment = {**self.environment, "PAIRING_BROKER_URL": url, "TMPDIR": str(self.folder)}
         for name, command in self.workers.items():
             self._spawn(name, command, environment)
         _report(port=port, groups=[process.pid for process in self.processes.values()])

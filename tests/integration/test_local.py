@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import stat
@@ -46,13 +45,14 @@ class Owner:
         return self.descendants[0]
 
 
-def start_owner(way: str) -> Owner:
+def start_owner(way: str, temporary: Path) -> Owner:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.fleet_owner", way],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(temporary)},
         start_new_session=True,  # its own foreground group, to which a Ctrl-C can be sent
     )
     assert process.stdout
@@ -63,8 +63,8 @@ def start_owner(way: str) -> Owner:
 
 
 @contextmanager
-def running_owner(way: str) -> Iterator[Owner]:
-    owner = start_owner(way)
+def running_owner(way: str, temporary: Path) -> Iterator[Owner]:
+    owner = start_owner(way, temporary)
     try:
         yield owner
     finally:
@@ -77,15 +77,15 @@ def running_owner(way: str) -> Iterator[Owner]:
 
 
 @pytest.fixture
-def owner(request: pytest.FixtureRequest) -> Iterator[Owner]:
-    with running_owner(getattr(request, "param", "wait")) as owner:
+def owner(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Owner]:
+    with running_owner(getattr(request, "param", "wait"), tmp_path) as owner:
         yield owner
 
 
 @pytest.fixture(scope="module")
-def living_owner() -> Iterator[Owner]:
+def living_owner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Owner]:
     """To be looked at only: several tests share it."""
-    with running_owner("wait") as owner:
+    with running_owner("wait", tmp_path_factory.mktemp("temporary")) as owner:
         yield owner
 
 
@@ -120,7 +120,7 @@ UNCOVERED_ON_MACOS = {"SIGKILL of the guardian and the owner"}
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_nothing_is_left_when_the_owner_is_ended(owner: Owner, way: str) -> None:
+def test_nothing_is_left_when_the_owner_is_ended(owner: Owner, way: str, tmp_path: Path) -> None:
     if sys.platform != "linux" and way in UNCOVERED_ON_MACOS:
         pytest.skip("only Linux links a process's end to its parent's")
     assert owner.busy in {process.pid for process in owner.descendants}
@@ -129,16 +129,15 @@ def test_nothing_is_left_when_the_owner_is_ended(owner: Owner, way: str) -> None
 
     assert_all_gone(owner)
     assert owner.process.wait(LIMIT) != 0
-    assert owner.folder.exists() == (way in LEAVING_THE_FOLDER)
-    if owner.folder.exists():
-        shutil.rmtree(owner.folder)
+    left = list(tmp_path.iterdir())  # the temporary files of all of them
+    assert left == ([owner.folder] if way in LEAVING_THE_FOLDER else [])
 
 
 @pytest.mark.parametrize("owner", ["return", "raise"], indirect=True)
-def test_nothing_is_left_when_the_owner_ends_by_itself(owner: Owner) -> None:
+def test_nothing_is_left_when_the_owner_ends_by_itself(owner: Owner, tmp_path: Path) -> None:
     assert_all_gone(owner)
     owner.process.wait(LIMIT)
-    assert not owner.folder.exists()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("owner", ["fork"], indirect=True)
