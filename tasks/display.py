@@ -13,10 +13,11 @@ from tasks.store import Store
 
 if TYPE_CHECKING:
     from rich.live import Live
+    from rich.table import Table
 
 PLAIN_SECONDS = 1.0
-WIDE = 120
-"""Columns of a terminal that takes the whole table."""
+ENDLESS = 1_000
+"""The columns of what is not a terminal: nothing is cut off there."""
 
 
 class Display:
@@ -64,18 +65,12 @@ class Display:
 
 def print_result(summary: dict[str, Any], notes: list[str]) -> None:
     """The ranked table, the permutation and the verdict, for people, on standard output."""
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
-    columns = _columns(summary, console.width >= WIDE)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in columns:
-        table.add_column(title, justify="left" if title in ("method", "start", "ended") else "right", no_wrap=True)
-    for cells in zip(*columns.values(), strict=True):
-        table.add_row(*cells)
-    console.print(table)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else ENDLESS)
+    whole = _ranked(_columns(summary))
+    needed = console.measure(whole, options=console.options.update(max_width=ENDLESS)).maximum
+    console.print(whole if needed <= console.width else _ranked(_fewer(_columns(summary))))
     for record in summary["methods"]:
         if not record["ok"]:
             console.print(f"{record['method']}: {record['error']}", markup=False)
@@ -95,8 +90,20 @@ def print_result(summary: dict[str, Any], notes: list[str]) -> None:
     console.print(f"[bold]{verdict}[/bold] in {seconds}.")
 
 
-def _columns(summary: dict[str, Any], wide: bool) -> dict[str, list[str]]:
-    """Title → cells, a row a method and seed; a narrow terminal gets what matters most."""
+def _ranked(columns: dict[str, list[str]]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for title in columns:
+        table.add_column(title, justify="left" if title in ("method", "start", "ended") else "right", no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
+    return table
+
+
+def _columns(summary: dict[str, Any]) -> dict[str, list[str]]:
+    """Title → cells, a row a method and seed."""
     records, blocks = summary["methods"], summary["blocks"]
     columns = {
         "": ["–" if stopped_early(m["stopped"]) or not m["ok"] else str(rank) for rank, m in enumerate(records, 1)],
@@ -113,10 +120,13 @@ def _columns(summary: dict[str, Any], wide: bool) -> dict[str, list[str]]:
     }
     if len(set(columns["seed"])) == 1:
         del columns["seed"]
-    if not wide:
-        for title in ("start", "its error", "pool order", "evaluations"):
-            del columns[title]
     return columns
+
+
+def _fewer(columns: dict[str, list[str]]) -> dict[str, list[str]]:
+    """What matters most of the columns, for a narrow terminal."""
+    left_out = ("start", "its error", "pool order", "evaluations")
+    return {title: cells for title, cells in columns.items() if title not in left_out}
 
 
 def _of(count: int | None, whole: int) -> str:
