@@ -1,4 +1,4 @@
-"""Damage to processes: a worker's child, a whole worker, a service that is restarted."""
+"""Damage to processes: a process of a worker, a whole worker, a service that is restarted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STOP_SECONDS = 5.0
 
 
 def child_killed(folder: Path, size: Size, rng: random.Random) -> Found:
-    """SIGKILL to a random child that has a refinement in flight."""
+    """SIGKILL to a random process of a worker that has a refinement in flight."""
     with open_site(folder, visibility=size.visibility) as site:
         start_workers(site, size)
 
@@ -108,7 +108,7 @@ def owner(site: Site, flying: dict[str, int], rng: random.Random) -> Worker:
 SCENARIOS = (
     Scenario(
         name="child-killed",
-        what="SIGKILL to a worker's child",
+        what="SIGKILL to a process of a worker",
         holds="same solutions, each winner stored once",
         work=child_killed,
         short=Size(times=3, evaluations=6000, visibility=10),
