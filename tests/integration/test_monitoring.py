@@ -197,28 +197,6 @@ def test_every_alert_is_tested_raised_and_quiet() -> None:
     assert tested == {name: {True, False} for name in ALERTS}
 
 
-def test_the_dashboard_is_one() -> None:
-    assert {"title", "uid", "schemaVersion", "panels", "templating", "time"} <= set(DASHBOARD)
-    assert DASHBOARD["id"] is None  # else it would overwrite whatever has that number
-    (source,) = DASHBOARD["templating"]["list"]
-    assert (source["name"], source["type"], source["query"]) == ("datasource", "datasource", "prometheus")
-    numbers = [panel["id"] for panel in DASHBOARD["panels"]]
-    assert len(set(numbers)) == len(numbers)
-    taken: set[tuple[int, int]] = set()
-    for panel in DASHBOARD["panels"]:
-        assert panel["title"]
-        assert panel["type"] in ("stat", "timeseries")
-        assert panel["fieldConfig"]["defaults"]["unit"]
-        assert panel["targets"]
-        for part in (panel, *panel["targets"]):
-            assert part["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
-        at = panel["gridPos"]
-        cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
-        assert not cells & taken, panel["title"]
-        assert at["x"] + at["w"] <= 24
-        taken |= cells
-
-
 def test_all_series_of_ours_are_documented_and_used(site: Site) -> None:
     given = set(re.findall(r"^(pairing_\w+)[{ ]", get(site.numbers)[1], re.MULTILINE))
     page = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text(encoding="utf-8")
