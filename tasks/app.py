@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec, cast
 
@@ -24,6 +24,7 @@ from tasks.chores import do_chores
 from tasks.errors import BrokerError, RecordError
 from tasks.limits import begin_watch, end_watch, limit_memory
 from tasks.protocol import OtherProtocolError, check_protocol
+from tasks.queues import waiting
 from tasks.request import SCHEMA_VERSION, check_part
 from tasks.signing import serializer_of
 from tasks.stop_file import StopFile
@@ -86,7 +87,7 @@ def begin_metrics(**_: Any) -> None:
         from tasks.metrics import FleetCollector, serve
 
         queues = [queue.name for queue in app.conf.task_queues]
-        collector = FleetCollector(caller_store(found), lambda: waiting(queues), pool_address().spool)
+        collector = FleetCollector(caller_store(found), lambda: waiting(app, queues), pool_address().spool)
         serve(collector, found.metrics_address, found.metrics_port, _ended)
 
 
@@ -148,16 +149,9 @@ def puzzles() -> Puzzles:
     return Puzzles(cache_dir=found.cache_dir, cache_bytes=found.cache_bytes, roots=roots)
 
 
-def waiting(queues: Iterable[str]) -> dict[str, int]:
-    """How many messages wait in each of the queues."""
-    with app.connection_or_acquire() as connection:
-        channel = connection.default_channel
-        return {name: int(channel.queue_declare(queue=name).message_count) for name in queues}
-
-
 def crowded() -> bool:
     """Whether refinements wait for a worker, or anything else that a worker of all roles does before them."""
-    return any(waiting(app.amqp.queues.consume_from).values())
+    return any(waiting(app, app.amqp.queues.consume_from).values())
 
 
 def pool_address() -> PoolAddress:

@@ -1,8 +1,14 @@
-"""The roles of workers."""
+"""The queues: which of them each role of worker reads, and how many messages wait."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from tasks.errors import BrokerError
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 ROLES: Mapping[str, tuple[str, ...]] = {
     "plan": ("pairing.pool", "celery"),
@@ -12,3 +18,20 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "all": ("pairing.pool", "celery", "pairing.numbers", "pairing.refine"),
 }
 """Role → the queues that it reads. ``celery`` is where callers by name send ``pairing.run``."""
+
+
+def waiting(app: Celery, queues: Iterable[str]) -> dict[str, int]:
+    """How many messages wait in each of the queues.
+
+    Raises:
+        BrokerError: the broker cannot be asked.
+    """
+    from kombu.exceptions import OperationalError
+    from redis.exceptions import RedisError
+
+    try:
+        with app.connection_or_acquire() as connection:
+            channel = connection.default_channel
+            return {name: int(channel.queue_declare(queue=name).message_count) for name in queues}
+    except (OperationalError, RedisError, OSError) as error:
+        raise BrokerError(f"the queues cannot be counted: {error}") from error

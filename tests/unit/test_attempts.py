@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 
 from pairing import driver
 from pairing.errors import MethodError
@@ -23,17 +24,20 @@ from tasks.attempts import (
 )
 from tasks.backend import Memory
 from tasks.display import Display
+from tasks.errors import BrokerError
 from tasks.lifecycle import finish
 from tasks.parts import done
 from tasks.planning import keep, plan
 from tasks.protocol import OtherProtocolError, check_protocol
 from tasks.puzzles import Puzzles, remember
+from tasks.queues import waiting
 from tasks.request import request_of
 from tasks.running import run_inline
 from tasks.store import Store
 from tasks.turns import Turn, TurnOverError, is_sure
 from tasks.winners import PoolAddress
 from tests.support.puzzles import plant
+from tests.support.servers import free_port
 
 PUZZLES = Puzzles(cache_dir=Path(), cache_bytes=0)
 PART = "refinement.cosine.s0"
@@ -177,6 +181,20 @@ def test_an_interrupted_refinement_goes_on_to_the_same_result(begun: Store, monk
             assert begun.checkpoint("run1", "cosine.s0")
     assert interruptions > MOST_ATTEMPTS
     assert found(begun) == undisturbed
+
+
+def test_a_broker_that_does_not_say_what_waits_is_nobodys_failure(
+    begun: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.001)
+    with Celery(broker=f"redis://127.0.0.1:{free_port()}/0", set_as_current=False) as app:
+        app.conf.broker_connection_timeout = 0.1
+        with pytest.raises(BrokerError, match="the queues cannot be counted"):
+            stages.refinement(begun, PUZZLES, "run1", "cosine", 0, lambda: False, lambda: any(waiting(app, ["celery"])))
+    assert begun.part("run1", "failure", "cosine.s0") is None
+    refine(begun)
+    assert found(begun)["solution"]
 
 
 def test_a_refinement_takes_turns_with_others_and_ends_the_same(begun: Store, monkeypatch: pytest.MonkeyPatch) -> None:
