@@ -1,0 +1,50 @@
+"""How long a refinement works before it lets others in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tasks import turns
+from tasks.turns import Turn, TurnOverError, is_sure
+
+
+def undisturbed_turn(**options: Any) -> Turn:
+    """A turn that nothing but others' waiting ends."""
+    return Turn(owned=lambda: True, announced=lambda: None, interrupted=lambda: False, **options)
+
+
+@pytest.mark.parametrize(
+    ("sure", "used", "length"), [(False, 0.0, 5.0), (True, 0.0, 20.0), (False, 7.0, 7.0), (True, 50.0, 50.0)]
+)
+def test_a_turn_is_as_long_as_those_before(
+    sure: bool, used: float, length: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, crowded = 100.0, False
+    monkeypatch.setattr(turns.time, "monotonic", lambda: now)
+    turn = undisturbed_turn(sure=sure, used=used, crowded=lambda: crowded)
+    now = 100.0 + length
+    assert turn.should_stop() is None  # nobody waits
+    crowded = True
+    assert turn.should_stop() is None  # that is not asked again at once
+    now += turns.CROWD_SECONDS
+    assert turn.should_stop() == "turn_over"
+    assert isinstance(turn.pause, TurnOverError)
+
+
+@pytest.mark.parametrize(("used", "budget", "whole"), [(0.0, 5.0, True), (0.0, 60.0, False), (40.0, 60.0, True)])
+def test_who_is_nearly_done_takes_the_rest_at_once(
+    used: float, budget: float, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(turns.time, "monotonic", lambda: now)
+    turn = undisturbed_turn(sure=False, used=used, budget=budget, crowded=lambda: True)
+    now += max(turns.TURN_SECONDS, used)
+    assert turn.should_stop() == (None if whole else "turn_over")
+
+
+def test_a_method_that_expects_all_its_pairs_to_be_right_is_sure() -> None:
+    assert is_sure([1.0, 0.9, 0.999])
+    assert not is_sure([1.0, 0.4, 1.0])
+    assert not is_sure([0.9] * 10)
