@@ -71,7 +71,8 @@ def overview(parts: list[Part]) -> str:
     best = min((part for part in parts if part.error is not None), key=lambda part: part.error or 0.0, default=None)
     if best is not None:
         said.append(f"best error {best.error:.3g} by {best.name}")
-        said.append(f"{sum(part.steps or 0 for part in parts):,} steps")
+        if steps := sum(part.steps or 0 for part in parts):
+            said.append(f"{steps:,} steps")
     left = [part.seconds_left for part in parts if part.seconds_left is not None]
     if left:
         said.append(f"at most {max(left):.0f} s left")
