@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import random
+import signal
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import redis
@@ -26,14 +28,14 @@ def caller_killed(folder: Path, size: Size, rng: random.Random) -> Found:
     found = Found()
     with open_site(folder, visibility=size.visibility) as site:
         start_workers(site, size)
-        packets = enqueued(site, "counted", None)
+        packets = enqueued(site, "counted")
         under = ""
         for number in sorted(rng.sample(range(1, packets + 1), min(size.times, packets))):
             under, run = under_way(site, size, under), f"killed-{number}"
             enqueued(site, run, number)
             found.times += 1
             if site.store.run_entry(run) is None:
-                enqueued(site, run, None)
+                enqueued(site, run)
         long = {request.run for request in site.runs}
         listed = {entry["run"] for entry in site.store.run_entries()}
         for run in listed:
@@ -44,23 +46,35 @@ def caller_killed(folder: Path, size: Size, rng: random.Random) -> Found:
     return found
 
 
-def enqueued(site: Site, run: str, last: int | None) -> int:
+def enqueued(site: Site, run: str, last: int = 0) -> int:
     """Calls ``pairing enqueue`` through a proxy, and kills it before its packet number ``last``; how many it sent."""
-    path = site.folder / f"{run}.safetensors"
-    path.write_bytes(numbered(1000 + (last or 0)).pack())
-    sent, callers = itertools.count(1), []
-    count = 0
 
-    def before() -> None:
-        nonlocal count
-        count = next(sent)
-        if count == last:
-            callers[0].kill()
-            callers[0].wait()
+    def before(number: int, caller: subprocess.Popen[str]) -> None:
+        if number == last:
+            caller.kill()
+            caller.wait()
             raise OSError("the caller is gone")
 
-    with forwarding(site.broker.made.port, before) as proxy:
-        proxy.open.clear()
+    said, sent = through_proxy(site, run, 1000 + last, before)
+    assert said.returncode == (-signal.SIGKILL if last else 0), said.stderr
+    return sent
+
+
+def through_proxy(
+    site: Site, run: str, puzzle: int, before: Callable[[int, subprocess.Popen[str]], None]
+) -> tuple[subprocess.CompletedProcess[str], int]:
+    """Calls ``pairing enqueue``; what it said, and how many packets it sent, each with ``before`` called before it."""
+    path = site.folder / f"{run}.safetensors"
+    path.write_bytes(numbered(puzzle).pack())
+    sent, callers, started = 0, [], threading.Event()
+
+    def count() -> None:
+        nonlocal sent
+        started.wait()
+        sent += 1
+        before(sent, callers[0])
+
+    with forwarding(site.broker.made.port, count) as proxy:
         through = site.broker.url.replace(f":{site.broker.made.port}/", f":{proxy.port}/")
         options = ["--methods", ",".join(METHODS), "--evaluations", str(SHORT), "--start", "greedy"]
         callers.append(
@@ -69,44 +83,47 @@ def enqueued(site: Site, run: str, last: int | None) -> int:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
+                text=True,
                 env=site.environment | {"PAIRING_BROKER_URL": through},
                 cwd=site.folder,
             )
         )
-        proxy.open.set()
+        started.set()
         _, errors = callers[0].communicate()
-        assert callers[0].returncode == (0 if last is None else -9), errors
-    return count
+    return subprocess.CompletedProcess(callers[0].args, callers[0].returncode, stderr=errors), sent
 
 
 def store_full(folder: Path, size: Size, rng: random.Random) -> Found:
-    """Somebody enqueues while Redis takes no more and a run is under way, and again when there is room."""
-    found, expected = Found(), undisturbed(size.evaluations)
+    """Redis takes no more before the n-th packet of somebody who enqueues while a run is under way; later it does."""
+    found = Found()
     with open_site(folder, visibility=size.visibility) as site, redis.Redis.from_url(site.broker.url) as client:
         start_workers(site, size)
-        path = folder / "puzzle.safetensors"
-        path.write_bytes(numbered(1000).pack())
-        options = ["--methods", ",".join(METHODS), "--evaluations", size.evaluations, "--start", "greedy"]
-        call = ["enqueue", path, "--run", "asked", "--compare", "--no-repair", *options]
+        packets = enqueued(site, "counted")
         under = ""
-        for free in (None, 20_000):  # none at all; enough to begin with
-            under = under_way(site, size, under)
-            client.config_set("maxmemory", client.info("memory")["used_memory"] + free if free else 1)
-            said = site.call(*call)
+        for number in (1, packets // 2):  # from the beginning; in the middle of it
+            under, run = under_way(site, size, under), f"full-{number}"
+
+            def fill(sent: int, _: object, number: int = number) -> None:
+                if sent == number:
+                    client.config_set("maxmemory", 1)
+
+            said, _ = through_proxy(site, run, 1000 + number, fill)
             client.config_set("maxmemory", 0)
             assert said.returncode == 3, said.stderr
             assert "is full" in said.stderr
             assert "Traceback" not in said.stderr
-            assert {entry["run"] for entry in site.store.run_entries()} == {request.run for request in site.runs}
-            assert site.store.record("asked", "plan") is None
+            assert site.store.run_entry(run) is None
+            assert site.store.record(run, "plan") is None
             found.times, found.said = found.times + 1, said.stderr.strip()
-        began = time.monotonic()
-        said = site.call(*call)
-        assert said.returncode == 0, said.stderr
-        for run in ("asked", *(request.run for request in site.runs)):
+            began = time.monotonic()
+            enqueued(site, run)
             site.wait_for_end(run)
-            site.check_run(run, expected)
-        found.runs, found.recovery = 1 + len(site.runs), [time.monotonic() - began]
+            found.recovery.append(time.monotonic() - began)
+            site.check_run(run, undisturbed(SHORT))
+        for request in site.runs:
+            site.wait_for_end(request.run)
+            site.check_run(request.run, undisturbed(size.evaluations))
+        found.runs = 2 + len(site.runs)
     return found
 
 
