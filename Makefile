@@ -37,16 +37,16 @@ docs: $(TEST_STAMP) ## Build the documentation: docs/_build/index.html
 test: $(TEST_STAMP) ## Run the whole test suite
 	@$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: $(TEST_STAMP) ## Run the quick part: linters, types, import contracts, unit and property tests
+check: ## Run the quick part: linters, types, import contracts, unit and property tests
 	@$(MAKE) --no-print-directory -j2 check-code check-tests
 
-check-code:
+check-code: $(TEST_STAMP)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports
 
-check-tests:
+check-tests: $(TEST_STAMP)
 	@$(VENV)/bin/python -m pytest --quiet tests/unit tests/property $(ARGS)
 
 bench: $(TEST_STAMP) ## Run the benchmarks on few samples, in at most 15 minutes; ARGS='--case NAME' for some of them
