@@ -12,6 +12,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from config.injected import is_injected
+
 UNREADABLE_FILE = "PAIRING-E001"
 WRONG_TYPE = "PAIRING-E002"
 OUT_OF_RANGE = "PAIRING-E003"
@@ -65,7 +67,7 @@ def of_names(variables: Mapping[str, Sequence[str]], environment: Mapping[str, s
         variables: of every setting, the variables that give it, without their ``_FILE``.
         environment: the environment, its names as they are written.
     """
-    given = {name.upper(): value for name, value in environment.items() if value}
+    given = {name.upper(): value for name, value in environment.items() if value and not is_injected(name, value)}
     known = {name + ending for names in variables.values() for name in names for ending in ("", _FILE)}
     found = []
     for name in sorted(given):

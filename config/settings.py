@@ -9,6 +9,7 @@ existing environment files are accepted for the pool as they are. ``config/env.e
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -27,9 +28,17 @@ from pydantic_settings import (
 
 from config.access import check_key, check_readable, check_together, is_broker_url, verified
 from config.complaints import PREFIX, SettingsError, of_names, of_values, shown
+from config.injected import is_injected
 
 
-class _FileSource(EnvSettingsSource):
+class _VariableSource(EnvSettingsSource):
+    """Reads the environment, without what an orchestrator put there."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {name: value for name, value in super()._load_env_vars().items() if not is_injected(name, value or "")}
+
+
+class _FileSource(_VariableSource):
     """Reads ``NAME_FILE`` where ``NAME`` itself is not set."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
@@ -239,12 +248,12 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment first, then the files that it names."""
-        return init_settings, env_settings, _FileSource(settings_cls)
+        return init_settings, _VariableSource(settings_cls), _FileSource(settings_cls)
 
 
 def variables() -> dict[str, list[str]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from pairing.compiled import njit
 from pairing.puzzle import Array32, Array64, Indices
 from pairing.surrogate import Surrogate, pair_index
 
@@ -68,7 +68,7 @@ def _inserted(order: Indices, taken: int, put: int, index: Indices) -> tuple[Ind
     return moved, index[block, passed], signs
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _best_insertions(order, slopes, crossings):  # type: ignore[no-untyped-def]  # pragma: no cover
     """For each position the best insertion of the block there: (gains (N,), positions put at (N,))."""
     count = order.shape[0]

@@ -15,9 +15,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
 from pairing.activations import activation_of
+from pairing.compiled import njit
 from pairing.network import Network
 from pairing.puzzle import Array32, Indices
 
@@ -134,7 +134,7 @@ def commutators(way: Trajectory, reach: int | None = None) -> Array32:
     return changes
 
 
-@njit(cache=True)
+@njit()
 def _antisymmetric(products, changes, reach):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Writes products[s, a, b] − products[s, b, a], u_a · f_b − u_b · f_a, to changes[pair, s]."""
     samples, count, _ = products.shape

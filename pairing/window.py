@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from pairing.compiled import njit
 from pairing.network import Network
 from pairing.puzzle import Array32, Indices
 from pairing.surrogate import commutators, pair_index, trajectory
@@ -95,7 +95,7 @@ def _crossings(window: Window) -> Array32:
 # Below, ``at`` is where a search stands: (order (N,) int64, the form's slopes there (P,) float32, inverted (P,) bool).
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _kick_all(present, best, form, kicks, least):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Kicks and descends from the best, and keeps what is better."""
     for kick in range(len(kicks)):
@@ -107,7 +107,7 @@ def _kick_all(present, best, form, kicks, least):  # type: ignore[no-untyped-def
             _copy(best, present)
 
 
-@njit(cache=True)
+@njit()
 def _copy(source, target):  # type: ignore[no-untyped-def]  # pragma: no cover
     for k in range(len(source[0])):
         target[0][k] = source[0][k]
@@ -115,7 +115,7 @@ def _copy(source, target):  # type: ignore[no-untyped-def]  # pragma: no cover
         target[1][pair], target[2][pair] = source[1][pair], source[2][pair]
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _kick(at, form, length, start, shift):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Moves a segment by some places, or fewer where its blocks would pass others out of reach: the error's change."""
     order, reach = at[0], form[3]
@@ -130,7 +130,7 @@ def _kick(at, form, length, start, shift):  # type: ignore[no-untyped-def]  # pr
     return change
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _descend(at, form, least):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Makes the best insertion until none gains more than ``least``: the error's change."""
     change = 0.0
@@ -141,7 +141,7 @@ def _descend(at, form, least):  # type: ignore[no-untyped-def]  # pragma: no cov
         change += _insert(at, form, taken, put)
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _insert(at, form, taken, put):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Puts a block elsewhere, one neighbour after the other: the error's change."""
     order, slopes, inverted = at
@@ -161,7 +161,7 @@ def _insert(at, form, taken, put):  # type: ignore[no-untyped-def]  # pragma: no
     return change
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=True)
 def _best_insertion(at, form):  # type: ignore[no-untyped-def]  # pragma: no cover
     """(gain, position taken from, position put at) of the best insertion whose block passes none out of reach."""
     order, slopes, _ = at

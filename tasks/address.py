@@ -8,12 +8,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from config.settings import Settings
-from pairing.puzzle import Puzzle
 from tasks.connections import Allowance
 from tasks.database import checked_url, server
 from tasks.pool import Pool, open_pool
+
+if TYPE_CHECKING:
+    from pairing.puzzle import Puzzle
 
 
 @dataclass(frozen=True, kw_only=True)

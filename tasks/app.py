@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, ParamSpec, cast
@@ -54,9 +55,21 @@ _ended = threading.Event()
 
 @worker_init.connect  # type: ignore[untyped-decorator]
 def prepare_worker(sender: Any, **_: Any) -> None:
-    """Imports what its tasks need before the worker forks, with one thread a process: more are slower at these sizes.
+    """Imports what its tasks need before the worker forks; a worker that cannot do that ends.
 
-    Only one that reads ``pairing.pool`` imports what the database needs, and has chores.
+    Celery would log the error of a signal's handler, and then take tasks of which every one would fail.
+    """
+    try:
+        _import_what_tasks_need(sender)
+    except Exception:
+        traceback.print_exc()
+        raise SystemExit(1) from None
+
+
+def _import_what_tasks_need(sender: Any) -> None:
+    """With one thread a process: more are slower at these sizes.
+
+    Only a worker that reads ``pairing.pool`` imports what the database needs, and has chores.
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")

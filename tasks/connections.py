@@ -2,10 +2,12 @@
 
 Servers ration new connections per address, and refuse everybody on it who goes beyond. A kept connection costs one; but
 when a server restarts, every process on the host wants a new one at the same time, and again at the next restart.
+A process without a folder that it may write (in a container with a read-only root) counts its own attempts alone.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -18,6 +20,11 @@ from tasks.errors import PoolError
 
 PATIENCE_SECONDS = 5.0
 """How long a process waits for its turn before it goes on without the pool."""
+
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+_own: dict[Path, list[float]] = {}
+"""This process's attempts, by the record that they cannot be written to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,19 +64,28 @@ class Allowance:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with path.open("a+", encoding="ascii") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)  # goes when the file is closed, or with the process
-                now, counts = time.time(), self.seconds + self.late
                 file.seek(0)
-                recent = [then for then in _times(file.read()) if now - counts < then <= now]
-                if len(recent) >= self.number:
-                    return max(0.001, recent[-self.number] + counts - now)
-                file.truncate(0)
-                json.dump([*recent, now], file)
+                wait, recent = self._counted(_times(file.read()))
+                if not wait:
+                    file.truncate(0)
+                    json.dump(recent, file)
         except OSError as error:
+            if error.errno in _READ_ONLY:
+                wait, _own[path] = self._counted(_own.get(path, []))
+                return wait
             raise PoolError(
                 f"The record of connections {path} cannot be written: {error.strerror}. "
                 "Make room there, correct the folder's rights, or set PAIRING_DATA_DIR to another folder."
             ) from error
-        return 0.0
+        return wait
+
+    def _counted(self, times: list[float]) -> tuple[float, list[float]]:
+        """Seconds until an attempt may be made, 0 for now; and the recent ones of these attempts, with that one."""
+        now, counts = time.time(), self.seconds + self.late
+        recent = [then for then in times if now - counts < then <= now]
+        if len(recent) >= self.number:
+            return max(0.001, recent[-self.number] + counts - now), recent
+        return 0.0, [*recent, now]
 
 
 def _times(text: str) -> list[float]:

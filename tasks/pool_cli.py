@@ -211,19 +211,24 @@ def flush(url: str | None) -> None:
 @contextmanager
 def _opened(url: str | None, path: Path | None, read_only: bool = True) -> Iterator[tuple[Pool, Puzzle | None]]:
     """The pool that a command means, open, and the puzzle, where it was given one."""
-    from pairing.activation_choice import with_activation
     from pairing.errors import InputError
     from tasks.address import address_of, open_known_pool, open_to_read
     from tasks.environment import checked_settings
-    from tasks.inspection import read_puzzle
 
     address = address_of(checked_settings(), url)
-    puzzle = None if path is None else with_activation(read_puzzle(path))
+    puzzle = None if path is None else _puzzle_at(path)
     if puzzle is None and not address.url:
         raise InputError("No pool is set, so that every puzzle has its own: give the puzzle, or --pool URL.")
     way = open_to_read if read_only else open_known_pool
     with way(address, address.url if puzzle is None else address.url_for(puzzle)) as opened:
         yield opened, puzzle
+
+
+def _puzzle_at(path: Path) -> Puzzle:
+    from pairing.activation_choice import with_activation
+    from tasks.inspection import read_puzzle
+
+    return with_activation(read_puzzle(path))
 
 
 def _print_row(row: dict[str, Any], kind: str) -> None:

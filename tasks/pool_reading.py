@@ -1,4 +1,7 @@
-"""What people look at in the pool: its rows as they are, and whether what they say of a puzzle is true."""
+"""What people look at in the pool: its rows as they are, and whether what they say of a puzzle is true.
+
+Numerics are imported only where a puzzle is looked at: looking at rows needs none.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from pairing.errors import InputError
-from pairing.network import Network, pairs_of
-from pairing.puzzle import Puzzle
-from pairing.solution import solution_of
-from tasks.planning import pool_best
 from tasks.pool import Pool, PoolRow
 from tasks.schema import POOL, RESULT, is_permutation
+
+if TYPE_CHECKING:
+    from pairing.puzzle import Puzzle
 
 RELATIVE = 1e-6
 OF_VARIANCE = 1e-12
@@ -110,6 +112,9 @@ def best_of(pool: Pool, puzzle: Puzzle) -> dict[str, Any] | None:
     Raises:
         PoolError: the pool cannot be read.
     """
+    from pairing.solution import solution_of
+    from tasks.planning import pool_best
+
     found = pool_best(pool, puzzle)
     if found is None:
         return None
@@ -124,6 +129,9 @@ def faults(puzzle: Puzzle, found: PoolRow) -> dict[str, Any]:
     ``full_mse`` is taken again over all rows. Columns that are NULL say nothing and are not wrong; ``hash_match`` is
     looked at where the right hash is known.
     """
+    from pairing.network import Network, pairs_of
+    from pairing.solution import solution_of
+
     error = Network(puzzle, pairs_of(found.inp_sigma, found.out_sigma)).full_mse(found.inp_sigma)
     right = asdict(solution_of(puzzle, found.inp_sigma, found.out_sigma, error))
     wrong = []

@@ -106,6 +106,7 @@ class _Refinement(_Record):
     seconds: _Positive
     verification_seconds: _Positive
     host: str
+    uncached: str = ""
 
 
 class _Checkpoint(_Record):

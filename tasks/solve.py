@@ -22,6 +22,7 @@ from tasks.inspection import read_puzzle
 from tasks.outcome import exit_status, notes
 from tasks.request import new_run_id, request_of
 from tasks.running import run_embedded, run_inline
+from tasks.store import Store
 
 
 def solve_here(
@@ -58,7 +59,7 @@ def solve_here(
     summary["seconds"]["load"] = load_seconds
     summary["seconds"]["total"] = time.time() - began
     summary["seconds"]["cpu"] = time.process_time() + (0.0 if inline else summary["seconds"]["cpu"])
-    doubts, matrices = notes(summary, outcome), store.matrices(request.run) or b""
+    doubts, matrices = [*notes(summary, outcome), *_uncached(store, request.run)], store.matrices(request.run) or b""
     history = history_record(store, request.run, doubts)
     write_artefacts(folder, summary, history, matrices)
     if as_json:
@@ -84,6 +85,11 @@ def _report(folder: Path, summary: dict[str, Any], history: dict[str, Any], matr
         print(f"No report: {error}", file=sys.stderr)  # noqa: T201
     else:
         print(f"Report: {page}", file=said)
+
+
+def _uncached(store: Store, run: str) -> list[str]:
+    """That every process had to compile its code, if so."""
+    return [said for record in store.parts(run, "refinement").values() if (said := record["uncached"])][:1]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from pairing.assignment import agreement, assign
+from pairing.compiled import uncached
 from pairing.driver import Hooks, Limits, Progress, RefinementPaused
 from pairing.errors import MethodError
 from pairing.network import Network, pairs_of
@@ -234,6 +235,7 @@ def _refinement(
             "seconds": found.seconds,
             "verification_seconds": found.verification_seconds,
             "host": socket.gethostname(),
+            "uncached": uncached(),
             "history": found.history.to_json(),
         },
     )

@@ -6,7 +6,8 @@ import fcntl
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pairing.errors import InputError
@@ -82,22 +83,46 @@ def _numbered(name: str) -> list[str]:
 def _claimed(folder: Path, names: Sequence[str]) -> str:
     """The first of the names that no worker of this user on this host has; its own as long as it runs.
 
-    Celery mistakes two workers of one name for one, so a name is a locked file, and the lock outlives ``exec``.
+    Celery mistakes two workers of one name for one, so a name is a locked file, and the lock outlives ``exec``. The
+    folder may be several hosts' (containers that share a volume), so the file names the host; those of hosts that are
+    gone are removed.
 
     Raises:
         InputError: all of them are taken, or the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            file = os.open(folder / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(file)
-                continue
-            os.set_inheritable(file, True)
-            return name
+        with _alone_in(folder):
+            for path in folder.glob("*.lock"):
+                if (file := _locked(path)) is not None:
+                    path.unlink()
+                    os.close(file)
+            for name in names:
+                if (file := _locked(folder / f"{name}@{socket.gethostname()}.lock")) is not None:
+                    os.set_inheritable(file, True)
+                    return name
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); set PAIRING_DATA_DIR") from error
     raise InputError(f"a worker named {names[0]} runs on this host already; give this one another --name")
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keeps others that claim a name out: a file that is looked at for a moment would look taken to them."""
+    place = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(place)
+
+
+def _locked(path: Path) -> int | None:
+    """The file, open and locked; ``None`` where another process has locked it."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return None
+    return file

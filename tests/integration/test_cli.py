@@ -254,3 +254,11 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
     code += f"\nimport sys; print(sorted(set({HEAVY}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd="/", check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_making_a_pools_tables_needs_no_numerics(tmp_path: Path) -> None:
+    call = ["pool", "init", "--pool", f"sqlite:///{tmp_path / 'pool.sqlite'}"]
+    code = f"import sys; from tasks.cli import cli; cli({call}, standalone_mode=False)\n"
+    code += "print(sorted({'torch', 'numpy', 'scipy', 'pandas', 'numba', 'celery'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -108,6 +109,19 @@ def test_a_record_that_cannot_be_written_says_where(tmp_path: Path) -> None:
     (tmp_path / "connections").write_text("a file where the folder should be")
     with pytest.raises(PoolError, match="PAIRING_DATA_DIR"):
         Allowance(folder=tmp_path / "connections", number=1).take("server")
+
+
+def test_without_a_writable_folder_a_process_counts_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "mkdir", read_only)
+    allowance = Allowance(folder=tmp_path / "connections", number=2, patience=0)
+    allowance.take("server")
+    allowance.take("server")
+    allowance.take("another server")
+    with pytest.raises(PoolError, match="PAIRING_POOL_CONNECTIONS_PER_MINUTE"):
+        allowance.take("server")
 
 
 def test_sixteen_processes_and_a_server_that_goes_and_comes(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from celery import Celery
 from kombu import Connection
 
 from config import complaints, example
-from config.complaints import SettingsError, of_names
+from config.complaints import UNKNOWN, SettingsError, of_names
+from config.injected import is_injected
 from config.settings import Settings, settings, variables
 from pairing.errors import InputError
 from tasks.environment import checked_settings
@@ -97,6 +98,40 @@ def test_what_a_worker_is_told_is_told_once(monkeypatch: pytest.MonkeyPatch) -> 
     assert environment["PAIRING_BROKER_URL"] == "redis://elsewhere"
     assert "PAIRING_BROKER_URL_FILE" not in environment
     assert environment["PAIRING_POOL_PASSWORD_FILE"] == "/another/file"
+
+
+INJECTED = {
+    "PAIRING_FLOWER_SERVICE_HOST": "10.0.0.7",
+    "PAIRING_FLOWER_SERVICE_PORT": "5556",
+    "PAIRING_FLOWER_SERVICE_PORT_HTTP_UI": "5556",
+    "PAIRING_FLOWER_PORT": "tcp://10.0.0.7:5556",
+    "PAIRING_FLOWER_PORT_5556_TCP": "tcp://10.0.0.7:5556",
+    "PAIRING_FLOWER_PORT_5556_TCP_PROTO": "tcp",
+    "PAIRING_FLOWER_PORT_5556_TCP_PORT": "5556",
+    "PAIRING_FLOWER_PORT_5556_TCP_ADDR": "10.0.0.7",
+    "PAIRING_SERVICE_HOST": "10.0.0.8",
+    "PAIRING_PORT": "udp://10.0.0.8:53",
+    "CHEROKEE_DB_PORT": "tcp://10.0.0.9:5432",
+}
+"""What Kubernetes gives a container beside Services `pairing-flower`, `pairing` and `cherokee-db`."""
+
+
+def test_what_kubernetes_injects_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    injected = found(monkeypatch, INJECTED)
+    settings.cache_clear()
+    for name in INJECTED:
+        monkeypatch.delenv(name)
+    assert injected == found(monkeypatch, {})
+
+
+def test_no_setting_is_taken_for_injected() -> None:
+    names = [name for names in variables().values() for name in names]
+    assert not any(is_injected(name, "5432") for name in names)
+    assert found_wrong({"PAIRING_FLOWER_SERVICE": "x"}) == found_wrong({"PAIRING_FLOWER_PORTS": "tcp://x"}) == [UNKNOWN]
+
+
+def found_wrong(environment: dict[str, str]) -> list[str]:
+    return [complaint.code for complaint in of_names(variables(), environment)]
 
 
 # --- what is not

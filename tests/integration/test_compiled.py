@@ -1,0 +1,94 @@
+"""Compiled code and its cache: what cannot be cached, or is damaged, costs a compilation and nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.fleet import DEMO, ROOT, Command, clean_environment
+
+CALL = """
+import json, logging
+logging.basicConfig(format="%(message)s")
+import numpy as np
+from pairing import compiled
+{before}
+from pairing.surrogate import _antisymmetric
+def called(times):
+    for _ in range(times):
+        _antisymmetric(np.ones((2, 3, 3), np.float32), np.zeros((3, 2), np.float32), 3)
+    return [compiled.uncached(), sum(_antisymmetric.stats.cache_hits.values())]
+print(json.dumps(called(2)))
+"""
+
+NOWHERE_ELSE = {"NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator"}
+
+FULL_DISK = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+"""
+
+
+def called(cache: Path, before: str = "") -> tuple[str, int, str]:
+    """What a process says that calls compiled code: its note, how often the cache had the code, its errors."""
+    code = CALL.format(before=before)
+    environment = clean_environment(NUMBA_CACHE_DIR=str(cache), **NOWHERE_ELSE)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said, hits = json.loads(done.stdout)
+    return said, hits, done.stderr
+
+
+def test_compiled_code_is_cached(tmp_path: Path) -> None:
+    assert called(tmp_path) == ("", 0, "")
+    assert called(tmp_path) == ("", 1, "")
+
+
+def test_without_a_folder_code_is_compiled_and_that_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said, hits, errors = called(tmp_path / "file" / "cache")
+    assert hits == 0
+    assert "no locator available" in said
+    assert "NUMBA_CACHE_DIR" in said
+    assert errors.splitlines() == [said]
+
+
+@pytest.mark.parametrize("ending", ["nbi", "nbc"])
+@pytest.mark.parametrize("damage", [b"", b"\x80\x05garbage"])
+def test_a_damaged_file_of_the_cache_is_replaced(tmp_path: Path, ending: str, damage: bytes) -> None:
+    called(tmp_path)
+    (file,) = tmp_path.rglob(f"*.{ending}")
+    file.write_bytes(damage)
+    assert called(tmp_path) == ("", 0, "")
+    assert called(tmp_path) == ("", 1, "")
+
+
+def test_a_cache_that_fills_up_is_no_error(tmp_path: Path) -> None:
+    said, hits, errors = called(tmp_path, FULL_DISK)
+    assert hits == 0
+    assert "File too large" in said
+    assert errors.splitlines() == [said]
+
+
+def test_a_run_without_a_cache_says_so_and_solves(pairing: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    environment = {**NOWHERE_ELSE, "NUMBA_CACHE_DIR": str(tmp_path / "file" / "cache")}
+    ended = pairing("solve", DEMO, "--no-report", environment=environment)
+    assert ended.status == 0, ended.errors
+    assert "Compiled code cannot be cached" in ended.output
+
+
+def test_workers_that_cannot_import_what_they_need_end_a_run_at_once(pairing: Command, tmp_path: Path) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "numba.py").write_text("raise RuntimeError('this library is broken')")
+    ended = pairing("solve", DEMO, "--deadline", 300, environment={"PYTHONPATH": str(tmp_path / "broken")})
+    assert ended.status == 3
+    assert "this library is broken" in ended.errors
+    assert "deadline" not in ended.errors
