@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 from pairing.errors import shown
 from tasks.errors import BrokerError, RecordError
 
+CONNECT_SECONDS = 5.0
+REPLY_SECONDS = 60.0
+"""How long one attempt may take, where the server is given more time than that in all."""
 RETRY_SECONDS = 0.5
+
+Answer = TypeVar("Answer")
 
 
 class Backend(Protocol):
@@ -115,21 +119,32 @@ class Redis:
     def __init__(self, url: str, prefix: str = "", lifetime: int = 86_400, patience: float = 0.0) -> None:
         """Connects when first used. ``lifetime`` is in seconds.
 
-        A server that cannot be reached, or is full, is tried again for about ``patience`` seconds before that is an
-        error.
+        A server that cannot be reached, is full or cannot work at the moment is tried again until ``patience`` seconds
+        are over; then it is an error.
         """
         import redis
-        from redis.backoff import ConstantBackoff
-        from redis.exceptions import OutOfMemoryError
+        from redis.backoff import NoBackoff
+        from redis.exceptions import AuthenticationError, ConnectionError, OutOfMemoryError, TimeoutError
         from redis.retry import Retry
+        from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
+        from tasks import unready
+
+        unready.recognize()
+        trouble = ConnectionError, TimeoutError, OutOfMemoryError
+        limit = patience or REPLY_SECONDS
+        self._tried = Retrying(
+            retry=retry_if_exception(lambda e: isinstance(e, trouble) and not isinstance(e, AuthenticationError)),
+            stop=stop_after_delay(patience),
+            wait=wait_fixed(RETRY_SECONDS),
+            reraise=True,
+        )
         self._client: Any = redis.Redis.from_url(
             url,
-            socket_connect_timeout=5,
-            socket_timeout=60,
+            socket_connect_timeout=min(CONNECT_SECONDS, limit),
+            socket_timeout=min(REPLY_SECONDS, max(CONNECT_SECONDS, limit)),
             health_check_interval=30,
-            retry=Retry(ConstantBackoff(RETRY_SECONDS), int(patience / RETRY_SECONDS)),
-            retry_on_error=[OutOfMemoryError],
+            retry=Retry(NoBackoff(), 0),  # so many times is so much time only where a server answers
         )
         self._prefix, self._lifetime = prefix, lifetime
         at = self._client.connection_pool.connection_kwargs
@@ -138,78 +153,83 @@ class Redis:
 
     def get(self, key: str) -> bytes | None:
         """See ``Backend``."""
-        with self._reached() as client:
-            value: bytes | None = client.get(self._prefix + key)
+        value: bytes | None = self._do(lambda client: client.get(self._prefix + key))
         return value
 
     def put(self, key: str, value: bytes) -> None:
         """See ``Backend``."""
-        with self._reached() as client:
-            client.set(self._prefix + key, value, ex=self._lifetime)
+        self._do(lambda client: client.set(self._prefix + key, value, ex=self._lifetime))
 
     def put_new(self, key: str, value: bytes) -> bool:
         """See ``Backend``."""
-        with self._reached() as client:
-            return bool(client.set(self._prefix + key, value, ex=self._lifetime, nx=True))
+        return bool(self._do(lambda client: client.set(self._prefix + key, value, ex=self._lifetime, nx=True)))
 
     def put_field(self, key: str, field: str, value: bytes) -> None:
         """See ``Backend``."""
-        with self._reached() as client, client.pipeline(transaction=True) as pipeline:
-            pipeline.hset(self._prefix + key, field, value)
-            pipeline.expire(self._prefix + key, self._lifetime)
-            pipeline.execute()
+
+        def put(client: Any) -> None:
+            with client.pipeline(transaction=True) as pipeline:
+                pipeline.hset(self._prefix + key, field, value)
+                pipeline.expire(self._prefix + key, self._lifetime)
+                pipeline.execute()
+
+        self._do(put)
 
     def add_to_fields(self, key: str, amounts: Mapping[str, int]) -> None:
         """See ``Backend``."""
-        with self._reached() as client, client.pipeline(transaction=True) as pipeline:
-            for field, amount in amounts.items():
-                pipeline.hincrby(self._prefix + key, field, amount)
-            pipeline.expire(self._prefix + key, self._lifetime)
-            pipeline.execute()
+
+        def add(client: Any) -> None:
+            with client.pipeline(transaction=True) as pipeline:
+                for field, amount in amounts.items():
+                    pipeline.hincrby(self._prefix + key, field, amount)
+                pipeline.expire(self._prefix + key, self._lifetime)
+                pipeline.execute()
+
+        self._do(add)
 
     def fields(self, key: str) -> dict[str, bytes]:
         """See ``Backend``."""
-        with self._reached() as client:
-            found: dict[bytes, bytes] = client.hgetall(self._prefix + key)
+        found: dict[bytes, bytes] = self._do(lambda client: client.hgetall(self._prefix + key))
         return {field.decode(errors="replace"): value for field, value in found.items()}
 
     def field(self, key: str, field: str) -> bytes | None:
         """See ``Backend``."""
-        with self._reached() as client:
-            value: bytes | None = client.hget(self._prefix + key, field)
+        value: bytes | None = self._do(lambda client: client.hget(self._prefix + key, field))
         return value
 
     def remove_field(self, key: str, field: str) -> None:
         """See ``Backend``."""
-        with self._reached() as client:
-            client.hdel(self._prefix + key, field)
+        self._do(lambda client: client.hdel(self._prefix + key, field))
 
     def remove(self, *keys: str) -> None:
         """See ``Backend``."""
-        with self._reached() as client:
-            client.unlink(*(self._prefix + key for key in keys))
+        self._do(lambda client: client.unlink(*(self._prefix + key for key in keys)))
 
     def renew(self, *keys: str) -> bool:
         """See ``Backend``."""
-        with self._reached() as client, client.pipeline(transaction=False) as pipeline:
-            for key in keys:
-                pipeline.expire(self._prefix + key, self._lifetime)
-            return all(pipeline.execute())
 
-    @contextmanager
-    def _reached(self) -> Iterator[Any]:
-        """The client; what goes wrong in the block as people may read it, with no secret in it."""
+        def renew(client: Any) -> bool:
+            with client.pipeline(transaction=False) as pipeline:
+                for key in keys:
+                    pipeline.expire(self._prefix + key, self._lifetime)
+                return all(pipeline.execute())
+
+        return self._do(renew)
+
+    def _do(self, work: Callable[[Any], Answer]) -> Answer:
+        """What ``work`` makes of the client; what goes wrong as people may read it, with no secret in it."""
         from redis.exceptions import (
             AuthenticationError,
             ConnectionError,
             InvalidResponse,
+            NoPermissionError,
             OutOfMemoryError,
             ResponseError,
             TimeoutError,
         )
 
         try:
-            yield self._client
+            return self._tried(work, self._client)
         except AuthenticationError as error:
             raise BrokerError(
                 f"the broker at {self._where} refuses the password; set PAIRING_BROKER_URL to the right one"
@@ -220,6 +240,11 @@ class Redis:
             raise BrokerError(
                 f"the broker at {self._where} is full; make room (pairing prune) or raise its maxmemory"
             ) from error
+        except NoPermissionError as error:
+            raise BrokerError(
+                f"the broker at {self._where} does not let this user do that ({shown(error)}); docs/security.md lists"
+                " the rights that it needs"
+            ) from error
         except ResponseError as error:
             raise RecordError(
                 f"the broker at {self._where} refuses ({shown(error)}); somebody else may have changed what is there"
@@ -227,8 +252,14 @@ class Redis:
 
 
 def _trouble(error: Exception, encrypted: bool) -> str:
-    """Why a server cannot be reached, with TLS or without, and what to do about it."""
+    """Why a server cannot be reached, with TLS or without, or cannot work, and what to do about it."""
+    from redis.exceptions import BusyLoadingError
+
+    from tasks.unready import UnreadyError
+
     reason = str(error)
+    if isinstance(error, UnreadyError | BusyLoadingError):
+        return f"cannot work at the moment ({shown(error)}); wait, or look at its log"
     if "CERTIFICATE_VERIFY_FAILED" in reason or "certificate verify failed" in reason:
         return (
             "has a certificate that this host does not trust; check PAIRING_BROKER_CA_FILE, and the host's name in the"

@@ -13,6 +13,8 @@ from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis
 
+from tasks import unready
+
 logger = logging.getLogger(__name__)
 
 
@@ -39,6 +41,7 @@ class Transport(redis.Transport):
 
 
 def use() -> None:
-    """Has this process use it wherever kombu is given a Redis URL."""
+    """Has this process use it wherever kombu is given a Redis URL, and wait for a server that cannot work."""
+    unready.recognize()
     for scheme in ("redis", "rediss"):
         TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -15,6 +16,7 @@ from tests.faults.proxy import forwarding
 from tests.faults.scenario import Found, Scenario, Size, disturb, pause
 from tests.faults.site import SHORT, open_site
 from tests.faults.undisturbed import undisturbed
+from tests.support.broker_troubles import TROUBLES
 
 
 def broker_killed(folder: Path, size: Size, rng: random.Random) -> Found:
@@ -93,6 +95,20 @@ def broker_full(folder: Path, size: Size, rng: random.Random) -> Found:
         return disturb(site, size, rng, damage)
 
 
+def broker_unready(folder: Path, size: Size, rng: random.Random) -> Found:
+    """Redis answers READONLY, NOREPLICAS and MISCONF, in turn, to every write while refinements are in flight."""
+    with open_site(folder, visibility=size.visibility) as site:
+        start_workers(site, size)
+        troubles = itertools.cycle(TROUBLES)
+
+        def damage(run: str, flying: dict[str, int]) -> float:
+            with redis.Redis.from_url(site.broker.url) as client, next(troubles)(client, site.broker.made.folder):
+                time.sleep(size.outage)
+            return site.taken_up(run, site.standing(run), set(flying))
+
+        return disturb(site, size, rng, damage)
+
+
 SCENARIOS = (
     Scenario(
         name="broker-killed",
@@ -122,5 +138,13 @@ SCENARIOS = (
         holds="the run goes on when there is room again",
         work=broker_full,
         full=Size(times=2, outage=20.0, between=5.0, visibility=10),
+    ),
+    Scenario(
+        name="broker-unready",
+        what="Redis answers READONLY, NOREPLICAS or MISCONF to every write",
+        holds="the same: it is waited for",
+        work=broker_unready,
+        short=Size(times=3, outage=1.0),
+        full=Size(times=6, outage=20.0, visibility=10),
     ),
 )

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -126,19 +126,22 @@ def made_postgres(settings: Mapping[str, object] | None = None) -> Iterator[Post
 
 
 @contextmanager
-def run_redis(folder: Path | None = None, port: int | None = None, address: str = "127.0.0.1") -> Iterator[str]:
+def run_redis(
+    folder: Path | None = None, port: int | None = None, address: str = "127.0.0.1", settings: Sequence[str] = ()
+) -> Iterator[str]:
     """A Redis (or Valkey) server with a password, its append-only file on, and ``noeviction``: its URL.
 
     Args:
         folder: the folder of an earlier server, to start it again on its data; else a temporary one.
         port: its port; else a free one.
         address: where it listens beside the loopback address.
+        settings: further lines of its configuration.
 
     Raises:
         ServerMissing: there is none on this machine, or it does not start.
     """
     if folder is None:
-        with made_redis() as made, run_redis(made.folder, port or made.port, address) as url:
+        with made_redis() as made, run_redis(made.folder, port or made.port, address, settings) as url:
             yield url
         return
     program = redis_program(folder)
@@ -155,6 +158,7 @@ def run_redis(folder: Path | None = None, port: int | None = None, address: str 
         "appendonly yes",
         "maxmemory-policy noeviction",
         'save ""',
+        *settings,
     ]
     write_secret(folder / "redis.conf", "\n".join(lines) + "\n")
     url = f"redis://:{password}@127.0.0.1:{port}/0"
@@ -169,9 +173,9 @@ class RedisMade:
     folder: Path
     port: int
 
-    def running(self) -> AbstractContextManager[str]:
-        """Runs the server for the block: its URL."""
-        return run_redis(self.folder, self.port)
+    def running(self, *settings: str) -> AbstractContextManager[str]:
+        """Runs the server for the block, with further lines of its configuration: its URL."""
+        return run_redis(self.folder, self.port, settings=settings)
 
 
 @contextmanager
