@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import multiprocessing
 import os
 import sys
@@ -21,12 +22,13 @@ from celery.signals import worker_init, worker_process_init, worker_ready, worke
 import tasks.code  # a digest of the code as it is at this moment
 import tasks.logs  # tells Celery how to log # noqa: F401
 from config.settings import settings
+from pairing.errors import InputError
 from tasks.chores import do_chores
 from tasks.errors import BrokerError, RecordError
 from tasks.limits import begin_watch, end_watch, limit_memory
 from tasks.protocol import OtherProtocolError, check_protocol
 from tasks.queues import waiting
-from tasks.request import SCHEMA_VERSION, check_part
+from tasks.request import SCHEMA_VERSION, Request, check_part
 from tasks.signing import serializer_of
 from tasks.stop_file import StopFile
 from tasks.transport import use as use_our_transport
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from tasks.store import Store
 
 P = ParamSpec("P")
+
+logger = logging.getLogger(__name__)
 
 PATIENCE_SECONDS = 60.0
 """How long a worker waits for a broker that is gone before its task is an error."""
@@ -224,25 +228,25 @@ def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
 def run(self: Task, **asked: Any) -> str:
     """Accepts and plans a run, and publishes its canvas, once. The arguments are those of ``tasks.request.Request``."""
     from tasks.flow import publish
-    from tasks.lifecycle import finish, register
+    from tasks.lifecycle import finish
     from tasks.planning import accept, plan
-    from tasks.request import request_of
 
     run: str = self.request.id
     version = asked.get("schema_version", 1)
     if isinstance(version, int) and version > SCHEMA_VERSION:  # for a newer worker
         time.sleep(HAND_BACK_SECONDS)
         raise self.retry(countdown=0, max_retries=sys.maxsize)
-    if store().record(run, "end") is not None:
-        return run
     try:
-        request = request_of({**asked, "run": run})
-        register(store(), request)
+        request = _registered({**asked, "run": run})
+        if store().record(run, "end") is not None:
+            return run
         request = accept(store(), puzzles(), request)
         plan(store(), pool_address(), request, puzzles().fetched(store().backend, request.puzzle))
     except BrokerError:
         time.sleep(HAND_BACK_SECONDS)
         raise Reject("the store cannot be reached", requeue=True) from None
+    except Reject:
+        raise
     except Exception as error:  # whoever waits for the run is told, whatever it was
         finish(store(), run, "failed", str(error) or type(error).__name__, getattr(error, "exit_status", 1))
         raise
@@ -251,6 +255,27 @@ def run(self: Task, **asked: Any) -> str:
     elif store().claim(run, "published"):  # a redelivered task must not publish twice
         publish(self.app, request)
     return run
+
+
+def _registered(asked: dict[str, Any]) -> Request:
+    """The request of a run that is asked for, and is known from now on.
+
+    Raises:
+        InputError: it is none.
+        Reject: another run has this id. It goes on.
+    """
+    from tasks.lifecycle import register
+    from tasks.request import request_of
+
+    try:
+        request = request_of(asked)
+        register(store(), request)
+    except InputError as error:
+        if store().record(asked["run"], "asked") is None:
+            raise
+        logger.error("refused: %s", error, extra={"run": asked["run"]})
+        raise Reject(str(error), requeue=False) from None
+    return request
 
 
 @app.task(name="pairing.similarity", bind=True)  # type: ignore[untyped-decorator]

@@ -9,9 +9,9 @@ from typing import Any
 
 from config.settings import Settings
 from tasks.backend import Redis
-from tasks.bundles import DIGEST, puzzle_files, ship
+from tasks.bundles import DIGEST, bundle_digest, puzzle_files, ship
 from tasks.environment import checked_settings
-from tasks.lifecycle import register
+from tasks.lifecycle import check_arguments, register
 from tasks.request import Request, new_run_id, request_of
 from tasks.signing import serializer_of
 from tasks.store import Store
@@ -25,10 +25,10 @@ def enqueue(puzzle: str | Path, *, methods: str | Sequence[str] = "all", run: st
     ``puzzle`` is a folder in the published layout, a packed puzzle, or the digest of one that is in the store.
     ``options`` are the fields of :class:`tasks.request.Request`: ``seeds``, ``budget``, ``deadline``, ``priority``,
     ``compare``, ``target``, ``note``, … The puzzle is read, and its errors are found, by the worker that plans the run.
-    Enqueuing the same run id twice does one run.
+    Enqueuing the same run id twice does one run, if it is the same run.
 
     Raises:
-        InputError: an argument is wrong, or the puzzle is too large or not there.
+        InputError: an argument is wrong, the puzzle is too large or not there, or the id is another run's.
         BrokerError: the broker cannot be reached, or takes no more.
     """
     found = checked_settings()
@@ -37,6 +37,9 @@ def enqueue(puzzle: str | Path, *, methods: str | Sequence[str] = "all", run: st
     names = methods.split(",") if isinstance(methods, str) else list(methods)
     given = {"run": run or new_run_id(), "methods": [name.strip() for name in names], **options}
     request = request_of({**given, "puzzle": str(puzzle)})  # before anything is shipped
+    if run is not None and store.record(run, "asked") is not None:
+        digest = puzzle if DIGEST.fullmatch(str(puzzle)) else bundle_digest(puzzle_files(Path(puzzle)))
+        check_arguments(store, request.model_copy(update={"puzzle": str(digest)}))
     if store.run_entry(request.run) is not None:
         return request.run
     if not DIGEST.fullmatch(str(puzzle)):

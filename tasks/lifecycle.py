@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
 
+from pairing.errors import InputError
 from tasks.errors import RecordError
 from tasks.request import Request
 from tasks.store import Store
@@ -24,7 +25,13 @@ GIVE_UP_SECONDS = 120.0
 
 
 def register(store: Store, request: Request) -> None:
-    """Notes that there is such a run; what is known of it already stays."""
+    """Notes that there is such a run; what is known of it already stays.
+
+    Raises:
+        InputError: a run of this id is known that was asked for with other arguments.
+    """
+    if not store.put_new_record(request.run, "asked", request.arguments):
+        check_arguments(store, request)
     if store.run_entry(request.run) is None:
         store.put_run_entry(
             request.run,
@@ -38,6 +45,23 @@ def register(store: Store, request: Request) -> None:
                 "seeds": request.seeds,
                 "note": request.note,
             },
+        )
+
+
+def check_arguments(store: Store, request: Request) -> None:
+    """Looks whether a run of this id is known that is another one.
+
+    Raises:
+        InputError: it is; the message names the arguments that differ.
+    """
+    known, asked = store.record(request.run, "asked"), request.arguments
+    if known is None:
+        return
+    others = [name for name in sorted({*known, *asked}) if known.get(name) != asked.get(name)]
+    if others:
+        raise InputError(
+            f"the run {request.run} is known with other arguments ({', '.join(others)}); choose another id, or leave it"
+            " out"
         )
 
 

@@ -74,6 +74,11 @@ class Request(BaseModel):
         return 0 if self.priority == "urgent" else {None: 3, "surely": 6, "perhaps": 9}[refines]
 
     @property
+    def arguments(self) -> dict[str, Any]:
+        """What makes this run another than one of the same id: what was asked for, and not when."""
+        return self.model_dump(exclude={"run", "schema_version", "enqueued_at"}, exclude_defaults=True)
+
+    @property
     def deadline_at(self) -> float:
         """The Unix time by which the run is to have ended."""
         return self.enqueued_at + self.deadline
@@ -121,5 +126,5 @@ def check_part(run: object, method: object = "", seed: object = 0) -> None:
 
 
 def new_run_id() -> str:
-    """A run id that sorts by time and is not taken: ``20260131-235959-1f2e``."""
-    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(2)
+    """A run id that sorts by time and, by its 64 random bits, is not taken: ``20260131-235959-1f2e3d4c5b6a7988``."""
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(8)

@@ -28,7 +28,7 @@ NEWEST_ROW = "pairing.newest-row"
 STOPS = (b"solved_elsewhere", b"cancelled")
 
 KEYS = (
-    *("request", "plan", "summary", "outcome", "end", "stop", "matrices", "claim.published", "rescue"),
+    *("asked", "request", "plan", "summary", "outcome", "end", "stop", "matrices", "claim.published", "rescue"),
     *("assignment", "refinement", "progress", "failure", "times", "checkpoint", "attempt", "stored"),
 )
 """Everything that is kept of a run."""

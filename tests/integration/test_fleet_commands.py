@@ -17,6 +17,7 @@ import pytest
 
 from pairing import load_puzzle
 from pairing.signals import choose_methods
+from tasks.request import RUN_ID, new_run_id
 from tests.support.fleet import DEMO, Command, Fleet, running_fleet, variant, wait_for
 
 
@@ -225,6 +226,40 @@ def test_the_same_id_twice_is_one_run(fleet: Fleet, tmp_path: Path) -> None:
 
 
 # --- puzzles
+
+
+def test_an_id_is_not_taken_for_another_run(fleet: Fleet, command: Command) -> None:
+    call = ("enqueue", DEMO, "--methods", "trace", "--run", "taken")
+    assert command(*call).status == 0
+    assert command(*call).output == "taken\n"  # the same again is harmless
+    for _ in range(2):
+        refused = command(*call, "--seeds", "3", "--note", "another")
+        assert (refused.status, refused.output) == (2, "")
+        assert "the run taken is known with other arguments (note, seeds)" in refused.errors
+        assert ended(fleet, "taken")["end"] == "succeeded"
+    entry = fleet.store.run_entry("taken")
+    assert entry is not None
+    assert (entry["seeds"], entry["note"]) == (1, "")
+
+
+@pytest.mark.parametrize("arguments", [{"seeds": 3}, {"seeds": 0}], ids=["other", "wrong"])
+def test_whoever_enqueues_by_name_ends_no_other_run(fleet: Fleet, arguments: dict[str, int]) -> None:
+    request = fleet.enqueue(variant(1480 + arguments["seeds"]), ["trace", "cosine"], budget=2, repair=False)
+    wait_for("its plan", lambda: fleet.store.record(request.run, "plan"))
+    sent = {**request.arguments, **arguments}
+    fleet.app.send_task("pairing.run", kwargs=sent, task_id=request.run, queue="pairing.pool")
+    wait_for("what the worker says", lambda: f"refused: {words(arguments)}" in fleet.log.read_text())
+    assert ended(fleet, request.run)["end"] == "succeeded"
+
+
+def words(arguments: dict[str, int]) -> str:
+    return "the run cannot be started as asked: seeds" if arguments["seeds"] == 0 else "the run "
+
+
+def test_ids_that_are_made_up_have_64_random_bits() -> None:
+    made = new_run_id()
+    assert re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{16}", made)
+    assert re.fullmatch(RUN_ID, made)
 
 
 def test_a_puzzle_is_put_listed_named_by_its_digest_and_removed(fleet: Fleet, command: Command) -> None:
