@@ -227,8 +227,9 @@ def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
 @app.task(name="pairing.run", bind=True, trail=False)  # type: ignore[untyped-decorator]
 def run(self: Task, **asked: Any) -> str:
     """Accepts and plans a run, and publishes its canvas, once. The arguments are those of ``tasks.request.Request``."""
+    from tasks.attempts import counted
     from tasks.flow import publish
-    from tasks.lifecycle import finish
+    from tasks.lifecycle import PLANNING, finish
     from tasks.planning import accept, plan
 
     run: str = self.request.id
@@ -240,15 +241,16 @@ def run(self: Task, **asked: Any) -> str:
         request = _registered({**asked, "run": run})
         if store().record(run, "end") is not None:
             return run
-        request = accept(store(), puzzles(), request)
-        plan(store(), pool_address(), request, puzzles().fetched(store().backend, request.puzzle))
+        with counted(store(), run, PLANNING):
+            request = accept(store(), puzzles(), request)
+            plan(store(), pool_address(), request, puzzles().fetched(store().backend, request.puzzle))
     except BrokerError:
         time.sleep(HAND_BACK_SECONDS)
         raise Reject("the store cannot be reached", requeue=True) from None
     except Reject:
         raise
-    except Exception as error:  # whoever waits for the run is told, whatever it was
-        finish(store(), run, "failed", str(error) or type(error).__name__, getattr(error, "exit_status", 1))
+    except Exception as error:
+        _fail(run, PLANNING, error)
         raise
     if store().announced(run) == "cancelled":
         finish(store(), run, "cancelled", exit_status=4)
@@ -314,15 +316,39 @@ def refinement(self: Task, run: str, method: str, seed: int) -> None:  # noqa: A
 @_handed_back
 def comparison(self: Task, run: str) -> None:  # noqa: ARG001
     """Compares what the run's parts have left and stores the winners, also where a part died hard."""
+    from tasks.attempts import counted
     from tasks.comparison import compare
-    from tasks.lifecycle import finish
+    from tasks.lifecycle import COMPARISON
 
     if store().record(run, "end") is not None:
         return
     try:
-        compare(store(), puzzles(), pool_address(), run)
+        with counted(store(), run, COMPARISON):
+            compare(store(), puzzles(), pool_address(), run)
     except BrokerError:
         raise  # the task is done again
-    except Exception as error:  # whoever waits for the run is told, whatever it was
-        finish(store(), run, "failed", str(error) or type(error).__name__, getattr(error, "exit_status", 1))
+    except Exception as error:
+        _fail(run, COMPARISON, error)
         raise
+
+
+def _fail(run: str, stage: str, error: Exception) -> None:
+    """Ends a run whose planning or comparison failed: whoever waits for it is told, whatever it was.
+
+    Raises:
+        Reject: it took too much memory, and may be tried again, where there is more.
+        SystemExit: the process was told to end.
+    """
+    from tasks.attempts import GivenUpError, is_last_attempt
+    from tasks.lifecycle import finish
+    from tasks.parts import is_end_of_process
+
+    if is_end_of_process(error):
+        raise SystemExit from error
+    if isinstance(error, MemoryError) and not is_last_attempt(store(), run, stage):
+        time.sleep(HAND_BACK_SECONDS)  # another reader of the queue may have more
+        raise Reject("this took too much memory", requeue=True) from None
+    text = str(error) or type(error).__name__
+    if isinstance(error, GivenUpError | MemoryError):
+        text = f"its {stage} was given up: {text}. `pairing retry {run}` tries again"
+    finish(store(), run, "failed", text, getattr(error, "exit_status", 1))

@@ -10,13 +10,20 @@ import logging
 import os
 import secrets
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from pairing.errors import MethodError
+from tasks.errors import BrokerError, RecordError
 from tasks.store import Store
 
 logger = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 3
+
+
+class GivenUpError(MethodError):
+    """Nobody tries this part of the run again: too many attempts were lost."""
 
 
 class SupersededError(Exception):
@@ -31,13 +38,13 @@ def begin_attempt(store: Store, run: str, part: str, progress: int) -> str:
     """Counts an attempt at ``part`` (``<stage>.<part>``) whose checkpoint stands at ``progress``; its owner's name.
 
     Raises:
-        MethodError: three attempts have ended without progress.
+        GivenUpError: three attempts have ended without progress.
     """
     before = store.part(run, "attempt", part)
     advanced = before is None or progress > before["progress"]
     count = 1 if before is None or advanced else before["count"] + 1
     if count > MOST_ATTEMPTS:
-        raise MethodError(
+        raise GivenUpError(
             f"{MOST_ATTEMPTS} attempts were lost without progress, the last one on {before['owner'] if before else ''}:"
             " the process was killed, crashed or ran out of memory; look at that worker's log"
         )
@@ -53,6 +60,25 @@ def take_back_attempt(store: Store, run: str, part: str) -> None:
     record = store.part(run, "attempt", part)
     if record is not None:
         store.put_part(run, "attempt", part, {**record, "count": record["count"] - 1})
+
+
+@contextmanager
+def counted(store: Store, run: str, part: str) -> Iterator[None]:
+    """Counts an attempt for as long as the block takes: one that loses its process or takes too much memory stays so.
+
+    Raises:
+        GivenUpError: three have been lost.
+    """
+    begin_attempt(store, run, part, 0)
+    try:
+        yield
+    except (MemoryError, SystemError):  # SystemError: what compiled code makes of the end of its process
+        raise
+    except Exception:
+        with suppress(BrokerError, RecordError):  # it counts, then
+            take_back_attempt(store, run, part)
+        raise
+    take_back_attempt(store, run, part)
 
 
 def is_last_attempt(store: Store, run: str, part: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
@@ -26,8 +27,8 @@ class Backend(Protocol):
     def put(self, key: str, value: bytes) -> None:
         """Sets a key."""
 
-    def put_new(self, key: str, value: bytes) -> bool:
-        """Sets a key that is not there yet; says whether it did. Atomic."""
+    def put_new(self, key: str, value: bytes, lifetime: float | None = None) -> bool:
+        """Sets a key that is not there yet; says whether it did. Atomic. It may have another lifetime (seconds)."""
 
     def put_field(self, key: str, field: str, value: bytes) -> None:
         """Sets one field of a hash."""
@@ -68,7 +69,7 @@ class Memory:
         """See ``Backend``."""
         self._values[key] = value
 
-    def put_new(self, key: str, value: bytes) -> bool:
+    def put_new(self, key: str, value: bytes, lifetime: float | None = None) -> bool:  # noqa: ARG002 - nothing expires
         """See ``Backend``."""
         with self._lock:
             if key in self._values:
@@ -160,9 +161,10 @@ class Redis:
         """See ``Backend``."""
         self._do(lambda client: client.set(self._prefix + key, value, ex=self._lifetime))
 
-    def put_new(self, key: str, value: bytes) -> bool:
+    def put_new(self, key: str, value: bytes, lifetime: float | None = None) -> bool:
         """See ``Backend``."""
-        return bool(self._do(lambda client: client.set(self._prefix + key, value, ex=self._lifetime, nx=True)))
+        expires = math.ceil(lifetime or self._lifetime)
+        return bool(self._do(lambda client: client.set(self._prefix + key, value, ex=expires, nx=True)))
 
     def put_field(self, key: str, field: str, value: bytes) -> None:
         """See ``Backend``."""

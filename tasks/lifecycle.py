@@ -21,7 +21,19 @@ RESCUE_SECONDS = 10.0
 """How long after its deadline a run that has no end is compared by whoever notices."""
 
 GIVE_UP_SECONDS = 120.0
-"""How long after its deadline a run that has no end even so is recorded as timed out."""
+"""How long after its deadline a run that nobody has planned is recorded as timed out."""
+
+COMPARISON = "comparison"
+"""What attempts at a run's comparison are counted for …"""
+PLANNING = "planning"
+"""… and at planning it."""
+
+AGAIN_SECONDS = 60.0
+"""How long after a comparison was sent it is sent again, where none has begun; twice as long each time …"""
+MOST_DOUBLINGS = 5
+"""… so many times."""
+CLAIM_SECONDS = 30
+"""How long one of many who sweep may take to send it, before another does."""
 
 
 def register(store: Store, request: Request) -> None:
@@ -87,9 +99,11 @@ def state_of(store: Store, run: str) -> str | None:
 def sweep(store: Store, rescue: Callable[[str], None], lifetime: float, now: float | None = None) -> list[str]:
     """Brings every run that is past its deadline to an end; those that had none.
 
-    ``rescue`` enqueues a run's comparison, once: of whatever there is, where the chord did not fire, and however late
-    somebody looks. A run that has no end long after that is recorded as timed out; or forgotten, where it was enqueued
-    more than the store's ``lifetime`` (seconds) ago: its end may have been recorded and be forgotten by now.
+    ``rescue`` enqueues a run's comparison, of whatever there is, where the chord did not fire, and however late
+    somebody looks: again until a comparison has begun, since what was sent may be lost, or be waiting in a busy queue.
+    A run that was never planned is recorded as timed out, and so is one that was not compared within the store's
+    ``lifetime`` (seconds) after its deadline. One of which nothing is left by then is forgotten: its end may have been
+    recorded and be forgotten by now.
     """
     now = time.time() if now is None else now
     swept = []
@@ -104,18 +118,37 @@ def _sweep(store: Store, rescue: Callable[[str], None], lifetime: float, now: fl
     run, late = entry["run"], now - entry["deadline_at"]
     if late < RESCUE_SECONDS or store.record(run, "end") is not None:
         return False
-    rescued = store.record(run, "rescue")
-    if rescued is None and store.record(run, "plan") is not None:
-        if store.put_new_record(run, "rescue", {"at": now}):
-            rescue(run)
-        return True
-    compared_since = entry["deadline_at"] if rescued is None else rescued["at"] - RESCUE_SECONDS
-    if min(late, now - compared_since) >= GIVE_UP_SECONDS:  # before, its comparison may be under way
-        if now - entry["enqueued_at"] >= lifetime:
-            store.forget(run)
-        else:
-            finish(store, run, "timed_out", "no worker brought it to an end by its deadline", 4)
+    planned = store.record(run, "plan") is not None
+    if planned and late < lifetime:
+        _see_to_comparison(store, rescue, run, now)
+    elif planned:
+        finish(store, run, "timed_out", "no worker that knows its protocol compared it for as long as it is kept", 4)
+    elif late >= lifetime:
+        store.forget(run)
+    elif late >= GIVE_UP_SECONDS:
+        finish(store, run, "timed_out", "no worker brought it to an end by its deadline", 4)
     return True
+
+
+def _see_to_comparison(store: Store, rescue: Callable[[str], None], run: str, now: float) -> None:
+    """Enqueues a run's comparison, where it is time to; noted once that has succeeded, so a blip costs a claim."""
+    before = store.record(run, "rescue")
+    if (before is None or now >= _due_again(before)) and store.claim_for(run, "rescue", CLAIM_SECONDS):
+        if store.part(run, "attempt", COMPARISON) is None:
+            rescue(run)
+        store.put_record(run, "rescue", {"at": now, "times": 1 + (0 if before is None else before["times"])})
+
+
+def _due_again(rescue: dict[str, Any]) -> float:
+    return float(rescue["at"] + AGAIN_SECONDS * 2.0 ** min(rescue["times"] - 1, MOST_DOUBLINGS))
+
+
+def is_deserted(store: Store, run: str, now: float) -> bool:
+    """Whether a run is past its deadline for so long that nobody sees to it (any more)."""
+    entry, rescue = store.run_entry(run), store.record(run, "rescue")
+    if entry is None:
+        return False
+    return bool(now > max(entry["deadline_at"], 0 if rescue is None else _due_again(rescue)) + 2 * GIVE_UP_SECONDS)
 
 
 def overview(store: Store) -> list[dict[str, Any]]:

@@ -74,7 +74,7 @@ def done(
     except (BrokerError, InterruptedTaskError, SupersededError):
         raise  # nobody's failure: the task is done again
     except Exception as error:  # one method's failure must never cost the others their comparison
-        if _is_end_of_process(error):
+        if is_end_of_process(error):
             raise SystemExit from error
         unexpected = not isinstance(error, PairingError)
         detail = traceback.format_exc() if unexpected else ""
@@ -98,9 +98,9 @@ def _add_times(store: Store, run: str, name: str, wall: float, cpu: float) -> No
     store.put_part(run, "times", name, {"seconds": before["seconds"] + wall, "cpu": before["cpu"] + cpu})
 
 
-def _is_end_of_process(error: BaseException | None) -> bool:
+def is_end_of_process(error: BaseException | None) -> bool:
     """Whether an error is what compiled code makes of the exit that a worker tells its process to take."""
-    return error is not None and (isinstance(error, SystemExit) or _is_end_of_process(error.__cause__))
+    return error is not None and (isinstance(error, SystemExit) or is_end_of_process(error.__cause__))
 
 
 def needless(store: Store, run: str, method: str) -> bool:

@@ -117,6 +117,7 @@ class _Checkpoint(_Record):
 
 class _Rescue(_Record):
     at: _Time
+    times: Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class _NewestRow(_Record):

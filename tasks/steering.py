@@ -17,7 +17,7 @@ from tasks.display import Display, print_result
 from tasks.enqueuing import caller_store, enqueue, put_puzzle
 from tasks.environment import checked_settings
 from tasks.errors import RecordError, RunTimeoutError
-from tasks.lifecycle import GIVE_UP_SECONDS, finish, overview, state_of
+from tasks.lifecycle import finish, is_deserted, overview, state_of
 from tasks.outcome import notes
 from tasks.request import Request, request_of
 from tasks.store import Store
@@ -221,7 +221,7 @@ def prune(older_than: float) -> tuple[int, int]:
     gone, asked = 0, []
     for entry in store.run_entries():
         ended = store.record(entry["run"], "end")
-        lost = ended is None and entry["deadline_at"] + GIVE_UP_SECONDS < oldest
+        lost = ended is None and is_deserted(store, entry["run"], oldest)
         if lost or (ended is not None and ended["at"] <= oldest):
             with suppress(InputError, RecordError):  # of another version, or somebody has changed it
                 asked.append(_accepted(store, entry["run"]))
@@ -263,8 +263,7 @@ def _accepted(store: Store, run: str) -> Request | None:
 
 
 def _check_time(store: Store, run: str) -> None:
-    entry = store.run_entry(run)
-    if entry is not None and time.time() > entry["deadline_at"] + 2 * GIVE_UP_SECONDS:
+    if is_deserted(store, run, time.time()):
         raise RunTimeoutError(
             f"the run {run} did not end by its deadline, and no worker brings it to an end; are workers running that"
             " read pairing.pool?"

@@ -28,7 +28,8 @@ NEWEST_ROW = "pairing.newest-row"
 STOPS = (b"solved_elsewhere", b"cancelled")
 
 KEYS = (
-    *("asked", "request", "plan", "summary", "outcome", "end", "stop", "matrices", "claim.published", "rescue"),
+    *("asked", "request", "plan", "summary", "outcome", "end", "stop", "matrices"),
+    *("claim.published", "claim.rescue", "rescue"),
     *("assignment", "refinement", "progress", "failure", "times", "checkpoint", "attempt", "stored"),
 )
 """Everything that is kept of a run."""
@@ -143,6 +144,10 @@ class Store:
     def claim(self, run: str, name: str) -> bool:
         """Whether the caller is the first to claim this part of a run."""
         return self.backend.put_new(_key(run, f"claim.{name}"), b"1")
+
+    def claim_for(self, run: str, name: str, seconds: float) -> bool:
+        """Whether nobody else has claimed this within so many seconds."""
+        return self.backend.put_new(_key(run, f"claim.{name}"), b"1", seconds)
 
     def put_part(self, run: str, kind: str, part: str, record: dict[str, Any]) -> None:
         """Keeps what one part of a run says: kind ``assignment``, ``refinement``, ``progress``, ``failure``, …"""

@@ -26,9 +26,9 @@ from tasks.backend import Redis
 from tasks.store import Store
 from tests.conftest import start
 from tests.hostile.test_secrets import assert_nowhere, command_lines
-from tests.integration.test_workers import Host
 from tests.support.certificates import Pair, authority, signed, signer
 from tests.support.fleet import DEMO, Command, descendants, wait_for
+from tests.support.host import Host
 from tests.support.monitoring import basic, get
 from tests.support.pools import PostgresPoolDatabase
 from tests.support.servers import free_port

@@ -26,9 +26,9 @@ from tasks.backend import Redis
 from tasks.pool_reading import newest_row
 from tasks.store import Store
 from tests.conftest import start
-from tests.integration.test_workers import Host
 from tests.support.browser import Browser
 from tests.support.fleet import DEMO, Command, wait_for
+from tests.support.host import Host
 from tests.support.monitoring import SHIPPED, Prometheus, basic, get, run_prometheus, running_flower
 from tests.support.pools import SHARED_TABLE, PoolDatabase
 from tests.support.servers import Postgres, free_port

@@ -14,8 +14,8 @@ import redis
 
 from tasks.backend import Redis
 from tasks.store import Store
-from tests.integration.test_workers import Host
 from tests.support.fleet import Command, clean_environment, third_party_methods
+from tests.support.host import Host
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from tasks.backend import Redis
 from tasks.doctor import examine
 from tasks.pool import open_pool
 from tasks.store import Store
-from tests.integration.test_workers import Host
 from tests.support.fleet import Command, Ended
+from tests.support.host import Host
 from tests.support.pools import PostgresPoolDatabase
 from tests.support.servers import Postgres, run_redis
 
