@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from kombu.entity import Exchange, Queue
 
-from config.settings import settings
+from config.settings import LONGEST_DEADLINE, settings
 
 _settings = settings()
 
@@ -64,8 +64,9 @@ broker_transport_options: dict[str, Any] = {
 }
 result_backend_transport_options = {"global_keyprefix": _settings.key_prefix}
 
-result_expires = 86_400
-result_chord_expires = 7 * 86_400  # a chord whose counter expired first would hang
+result_expires = max(86_400, _settings.store_lifetime)  # no run needs them
+# A chord whose counter expired first would hang; it is removed when the chord is done.
+result_chord_expires = LONGEST_DEADLINE + _settings.store_lifetime
 result_chord_join_timeout = 30
 
 # --- stopping: a soft shutdown lets a refinement save its checkpoint

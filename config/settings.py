@@ -38,6 +38,10 @@ class _VariableSource(EnvSettingsSource):
         return {name: value for name, value in super()._load_env_vars().items() if not is_injected(name, value or "")}
 
 
+LONGEST_DEADLINE = 10_000_000
+"""Seconds that a run may take, at most."""
+
+
 class _FileSource(_VariableSource):
     """Reads ``NAME_FILE`` where ``NAME`` itself is not set."""
 
@@ -147,7 +151,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="the least that workers log: debug, info, warning or error"
     )
-    store_lifetime: int = Field(default=86_400, gt=0, description="seconds that a run's state stays in the store")
+    store_lifetime: int = Field(
+        default=86_400, gt=0, description="seconds that a run's state stays in the store after its deadline"
+    )
     stall_seconds: float = Field(
         default=600.0,
         gt=0,

@@ -18,19 +18,39 @@ RETRY_SECONDS = 0.5
 Answer = TypeVar("Answer")
 
 
+_EXTEND = """
+local left = redis.call('TTL', KEYS[1])
+if left == -2 then
+    return 0
+end
+if left < tonumber(ARGV[1]) then
+    redis.call('EXPIRE', KEYS[1], ARGV[1])
+end
+return 1
+"""
+"""Gives a key a lifetime, unless it has a longer one; whether there is such a key. (``EXPIRE … GT`` is of Redis 7.)"""
+
+
 class Backend(Protocol):
-    """Bytes by key. Every key expires a lifetime after it was last written."""
+    """Bytes by key. Every key expires a lifetime (seconds) after it was last written: the usual one, or the given one.
+
+    What is shared, hashes and what is renewed, is never given a shorter one than it has.
+    """
+
+    @property
+    def lifetime(self) -> float:
+        """The usual lifetime."""
 
     def get(self, key: str) -> bytes | None:
         """The value of a key, ``None`` where there is none."""
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: bytes, lifetime: float | None = None) -> None:
         """Sets a key."""
 
     def put_new(self, key: str, value: bytes, lifetime: float | None = None) -> bool:
-        """Sets a key that is not there yet; says whether it did. Atomic. It may have another lifetime (seconds)."""
+        """Sets a key that is not there yet; says whether it did. Atomic."""
 
-    def put_field(self, key: str, field: str, value: bytes) -> None:
+    def put_field(self, key: str, field: str, value: bytes, lifetime: float | None = None) -> None:
         """Sets one field of a hash."""
 
     def add_to_fields(self, key: str, amounts: Mapping[str, int]) -> None:
@@ -48,12 +68,15 @@ class Backend(Protocol):
     def remove(self, *keys: str) -> None:
         """Removes keys, those that are there."""
 
-    def renew(self, *keys: str) -> bool:
+    def renew(self, *keys: str, lifetime: float | None = None) -> bool:
         """Begins the lifetime of keys anew; says whether all of them are there."""
 
 
+# ruff: noqa: ARG002 - nothing in memory expires
 class Memory:
-    """A backend for one process."""
+    """A backend for one process. Nothing expires before that ends."""
+
+    lifetime = math.inf
 
     def __init__(self) -> None:
         """An empty one."""
@@ -65,11 +88,11 @@ class Memory:
         """See ``Backend``."""
         return self._values.get(key)
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: bytes, lifetime: float | None = None) -> None:
         """See ``Backend``."""
         self._values[key] = value
 
-    def put_new(self, key: str, value: bytes, lifetime: float | None = None) -> bool:  # noqa: ARG002 - nothing expires
+    def put_new(self, key: str, value: bytes, lifetime: float | None = None) -> bool:
         """See ``Backend``."""
         with self._lock:
             if key in self._values:
@@ -77,7 +100,7 @@ class Memory:
             self._values[key] = value
             return True
 
-    def put_field(self, key: str, field: str, value: bytes) -> None:
+    def put_field(self, key: str, field: str, value: bytes, lifetime: float | None = None) -> None:
         """See ``Backend``."""
         self._hashes.setdefault(key, {})[field] = value
 
@@ -106,7 +129,7 @@ class Memory:
             self._values.pop(key, None)
             self._hashes.pop(key, None)
 
-    def renew(self, *keys: str) -> bool:
+    def renew(self, *keys: str, lifetime: float | None = None) -> bool:
         """See ``Backend``."""
         return all(key in self._values or key in self._hashes for key in keys)
 
@@ -117,7 +140,7 @@ class Redis:
     Every method raises ``BrokerError`` where the server cannot be reached or takes no more.
     """
 
-    def __init__(self, url: str, prefix: str = "", lifetime: int = 86_400, patience: float = 0.0) -> None:
+    def __init__(self, url: str, prefix: str = "", lifetime: float = 86_400.0, patience: float = 0.0) -> None:
         """Connects when first used. ``lifetime`` is in seconds.
 
         A server that cannot be reached, is full or cannot work at the moment is tried again until ``patience`` seconds
@@ -147,7 +170,8 @@ class Redis:
             health_check_interval=30,
             retry=Retry(NoBackoff(), 0),  # so many times is so much time only where a server answers
         )
-        self._prefix, self._lifetime = prefix, lifetime
+        self.lifetime = lifetime
+        self._prefix = prefix
         at = self._client.connection_pool.connection_kwargs
         self._encrypted = url.startswith("rediss:")
         self._where = f"{at.get('host', at.get('path', ''))}:{at.get('port', '')}, database {at.get('db', 0)}"
@@ -157,22 +181,22 @@ class Redis:
         value: bytes | None = self._do(lambda client: client.get(self._prefix + key))
         return value
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: str, value: bytes, lifetime: float | None = None) -> None:
         """See ``Backend``."""
-        self._do(lambda client: client.set(self._prefix + key, value, ex=self._lifetime))
+        self._do(lambda client: client.set(self._prefix + key, value, ex=self._seconds(lifetime)))
 
     def put_new(self, key: str, value: bytes, lifetime: float | None = None) -> bool:
         """See ``Backend``."""
-        expires = math.ceil(lifetime or self._lifetime)
-        return bool(self._do(lambda client: client.set(self._prefix + key, value, ex=expires, nx=True)))
+        seconds = self._seconds(lifetime)
+        return bool(self._do(lambda client: client.set(self._prefix + key, value, ex=seconds, nx=True)))
 
-    def put_field(self, key: str, field: str, value: bytes) -> None:
+    def put_field(self, key: str, field: str, value: bytes, lifetime: float | None = None) -> None:
         """See ``Backend``."""
 
         def put(client: Any) -> None:
             with client.pipeline(transaction=True) as pipeline:
                 pipeline.hset(self._prefix + key, field, value)
-                pipeline.expire(self._prefix + key, self._lifetime)
+                pipeline.eval(_EXTEND, 1, self._prefix + key, self._seconds(lifetime))
                 pipeline.execute()
 
         self._do(put)
@@ -184,7 +208,7 @@ class Redis:
             with client.pipeline(transaction=True) as pipeline:
                 for field, amount in amounts.items():
                     pipeline.hincrby(self._prefix + key, field, amount)
-                pipeline.expire(self._prefix + key, self._lifetime)
+                pipeline.eval(_EXTEND, 1, self._prefix + key, self._seconds(None))
                 pipeline.execute()
 
         self._do(add)
@@ -207,16 +231,19 @@ class Redis:
         """See ``Backend``."""
         self._do(lambda client: client.unlink(*(self._prefix + key for key in keys)))
 
-    def renew(self, *keys: str) -> bool:
+    def renew(self, *keys: str, lifetime: float | None = None) -> bool:
         """See ``Backend``."""
 
         def renew(client: Any) -> bool:
             with client.pipeline(transaction=False) as pipeline:
                 for key in keys:
-                    pipeline.expire(self._prefix + key, self._lifetime)
+                    pipeline.eval(_EXTEND, 1, self._prefix + key, self._seconds(lifetime))
                 return all(pipeline.execute())
 
         return self._do(renew)
+
+    def _seconds(self, lifetime: float | None) -> int:
+        return math.ceil(self.lifetime if lifetime is None else lifetime)
 
     def _do(self, work: Callable[[Any], Answer]) -> Answer:
         """What ``work`` makes of the client; what goes wrong as people may read it, with no secret in it."""

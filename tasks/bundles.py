@@ -82,8 +82,16 @@ def bundle_digest(files: Files) -> str:
     return f"sha256:{state.hexdigest()}"
 
 
-def ship(backend: Backend, files: Files, name: str, *, most_bytes: int = NO_LIMIT, quota: int = NO_LIMIT) -> str:
-    """Puts a bundle into the store, unless it is there already; its digest. Its lifetime begins anew.
+def ship(
+    backend: Backend,
+    files: Files,
+    name: str,
+    *,
+    most_bytes: int = NO_LIMIT,
+    quota: int = NO_LIMIT,
+    lifetime: float | None = None,
+) -> str:
+    """Puts a bundle into the store, unless it is there already; its digest. Its lifetime (seconds) begins anew.
 
     ``most_bytes`` is what one bundle may have, ``quota`` what all of them may. A file that changes meanwhile makes a
     bundle that is not what its digest says: nobody takes it.
@@ -104,7 +112,7 @@ def ship(backend: Backend, files: Files, name: str, *, most_bytes: int = NO_LIMI
         "files": [[file, _size(files[file])] for file in sorted(files)],
         "parts": -(-total // PART_BYTES),
     }
-    if not backend.renew(_key(digest), *_parts(digest, manifest)):
+    if not backend.renew(_key(digest), *_parts(digest, manifest), lifetime=lifetime):
         taken = sum(bundle.bytes for bundle in shipped(backend) if bundle.digest != digest)
         if taken + total > quota:
             raise InputError(
@@ -112,9 +120,9 @@ def ship(backend: Backend, files: Files, name: str, *, most_bytes: int = NO_LIMI
                 " some (pairing puzzle rm, pairing prune) or set PAIRING_PUZZLES_BYTES higher"
             )
         for key, part in zip(_parts(digest, manifest), _joined(files), strict=False):
-            backend.put(key, part)
-        backend.put(_key(digest), json.dumps(manifest).encode())  # last: a half-shipped bundle is none
-    backend.put_field(REGISTRY, digest, json.dumps(about).encode())
+            backend.put(key, part, lifetime)
+        backend.put(_key(digest), json.dumps(manifest).encode(), lifetime)  # last: a half-shipped bundle is none
+    backend.put_field(REGISTRY, digest, json.dumps(about).encode(), lifetime)
     return digest
 
 

@@ -43,21 +43,23 @@ def enqueue(puzzle: str | Path, *, methods: str | Sequence[str] = "all", run: st
     if store.run_entry(request.run) is not None:
         return request.run
     if not DIGEST.fullmatch(str(puzzle)):
-        request = request.model_copy(update={"puzzle": put_puzzle(store, found, Path(puzzle))})
+        digest = put_puzzle(store, found, Path(puzzle), request.deadline + store.backend.lifetime)
+        request = request.model_copy(update={"puzzle": digest})
     send(found.broker_address, found.key_prefix, request, serializer)
     register(store, request)  # afterwards: a caller that dies in between has enqueued it, and may do so again
     return request.run
 
 
-def put_puzzle(store: Store, found: Settings, path: Path) -> str:
-    """Ships a puzzle's files; their digest.
+def put_puzzle(store: Store, found: Settings, path: Path, lifetime: float | None = None) -> str:
+    """Ships a puzzle's files, to be kept for so many seconds, or as long as others; their digest.
 
     Raises:
         InputError: there is no puzzle, or it is too large for the store.
         BrokerError: the broker cannot be reached, or takes no more.
     """
     files, name = puzzle_files(path), path.resolve().name
-    return ship(store.backend, files, name, most_bytes=found.puzzle_bytes, quota=found.puzzles_bytes)
+    limits = {"most_bytes": found.puzzle_bytes, "quota": found.puzzles_bytes}
+    return ship(store.backend, files, name, **limits, lifetime=lifetime)
 
 
 def caller_store(found: Settings) -> Store:

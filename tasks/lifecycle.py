@@ -42,6 +42,8 @@ def register(store: Store, request: Request) -> None:
     Raises:
         InputError: a run of this id is known that was asked for with other arguments.
     """
+    if store.record(request.run, "asked") is None:
+        store.note_deadline(request.run, request.deadline_at)
     if not store.put_new_record(request.run, "asked", request.arguments):
         check_arguments(store, request)
     if store.run_entry(request.run) is None:

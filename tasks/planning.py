@@ -45,7 +45,7 @@ def accept(store: Store, puzzles: Puzzles, request: Request) -> Request:
     checked_activation(puzzle.activation)
     puzzle.target_values  # noqa: B018 - raises if the data has no such column
     puzzle = with_activation(puzzle, (request.deadline_at - time.time()) / 2)
-    bundle = ship(store.backend, {PACKED: puzzle.pack()}, puzzle.name)
+    bundle = ship(store.backend, {PACKED: puzzle.pack()}, puzzle.name, lifetime=store.lifetime(request.run))
     remember(bundle, puzzle)
     return keep(store, request, bundle)
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from config.settings import LONGEST_DEADLINE
 from pairing.errors import InputError
 
 SCHEMA_VERSION: Final = 1
@@ -49,7 +50,7 @@ class Request(BaseModel):
     """How many moves of a block the starts of seeds after the first are away from the pool best's order."""
     budget: float = Field(default=60.0, ge=0.1, le=1e7, allow_inf_nan=False)
     """Seconds that each refinement may take."""
-    deadline: float = Field(default=300.0, ge=1, le=1e7, allow_inf_nan=False)
+    deadline: float = Field(default=300.0, ge=1, le=LONGEST_DEADLINE, allow_inf_nan=False)
     """Seconds that the whole run may take, from ``enqueued_at`` on."""
     stop_when_solved: bool = True
     compare: bool = False

@@ -49,7 +49,9 @@ def similarity(store: Store, puzzles: Puzzles, run: str, method: str, seed: int)
 def _similarity(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
     request, puzzle = load(store, puzzles, run)
     if store.similarity(request.puzzle, method) is None:
-        store.put_similarity(request.puzzle, method, similarity_of(puzzle, method))
+        store.put_similarity(request.puzzle, method, similarity_of(puzzle, method), run)
+    else:
+        store.keep_similarity(request.puzzle, method, run)
 
 
 def assignment(store: Store, puzzles: Puzzles, run: str, method: str, seed: int) -> None:

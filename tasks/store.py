@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import json
+import math
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,11 @@ NEWEST_ROW = "pairing.newest-row"
 
 STOPS = (b"solved_elsewhere", b"cancelled")
 
+LOOK_AGAIN_SECONDS = 60.0
+"""How long a process takes a run's deadline for what it was: it may be another one when the run is tried again."""
+MOST_DEADLINES = 10_000
+"""Of how many runs a process knows the deadline."""
+
 KEYS = (
     *("asked", "request", "plan", "summary", "outcome", "end", "stop", "matrices"),
     *("claim.published", "claim.rescue", "rescue"),
@@ -41,16 +48,23 @@ class Store:
     def __init__(self, backend: Backend) -> None:
         """A store over a backend."""
         self.backend = backend
+        self._deadlines: dict[str, tuple[float, float]] = {}
 
     # --- similarities: named by the puzzle's bundle, shared between runs
 
-    def put_similarity(self, bundle: str, method: str, matrix: Array64) -> None:
-        """Keeps a similarity matrix (N, N) float64."""
+    def put_similarity(self, bundle: str, method: str, matrix: Array64, run: str) -> None:
+        """Keeps a similarity matrix (N, N) float64 for a run, unless there is one."""
         import numpy as np
 
         buffer = io.BytesIO()
         np.save(buffer, matrix, allow_pickle=False)
-        self.backend.put(f"pairing.similarity.{bundle}.{method}", buffer.getvalue())
+        key = f"pairing.similarity.{bundle}.{method}"
+        if not self.backend.put_new(key, buffer.getvalue(), self.lifetime(run)):
+            self.keep_similarity(bundle, method, run)
+
+    def keep_similarity(self, bundle: str, method: str, run: str) -> None:
+        """Keeps a similarity matrix that is there for another run, too."""
+        self.backend.renew(f"pairing.similarity.{bundle}.{method}", lifetime=self.lifetime(run))
 
     def similarity(self, bundle: str, method: str) -> Array64 | None:
         """The similarity matrix (N, N) float64, finite; ``None`` where there is none.
@@ -102,11 +116,27 @@ class Store:
         value = self.backend.get(NEWEST_ROW)
         return None if value is None else decoded("newest row", value, NEWEST_ROW)
 
-    # --- one run's records, each a JSON object
+    # --- one run's records, each a JSON object; they are kept for the usual lifetime beyond the run's deadline
+
+    def lifetime(self, run: str) -> float:
+        """For how long (seconds) what belongs to a run is kept from now on."""
+        now = time.time()
+        deadline, looked = self._deadlines.get(run, (0.0, -math.inf))
+        if now - looked > LOOK_AGAIN_SECONDS:
+            with suppress(RecordError):  # somebody else has spoilt it: as long as others, then
+                deadline = float((self.run_entry(run) or {}).get("deadline_at", 0.0))
+            self.note_deadline(run, deadline)
+        return self.backend.lifetime + max(0.0, deadline - now)
+
+    def note_deadline(self, run: str, deadline: float) -> None:
+        """Says when (Unix time) a run has to end, where that is not in the store yet."""
+        if len(self._deadlines) > MOST_DEADLINES:
+            self._deadlines.clear()
+        self._deadlines[run] = deadline, time.time()
 
     def put_record(self, run: str, name: str, record: dict[str, Any]) -> None:
         """Keeps a record of a run: ``request``, ``plan``, ``summary``, …"""
-        self.backend.put(_key(run, name), _encoded(record))
+        self.backend.put(_key(run, name), _encoded(record), self.lifetime(run))
 
     def record(self, run: str, name: str) -> dict[str, Any] | None:
         """A record of a run, ``None`` where there is none.
@@ -120,11 +150,12 @@ class Store:
 
     def put_new_record(self, run: str, name: str, record: dict[str, Any]) -> bool:
         """Keeps a record of a run unless there is one of that name; says whether it did. Atomic."""
-        return self.backend.put_new(_key(run, name), _encoded(record))
+        return self.backend.put_new(_key(run, name), _encoded(record), self.lifetime(run))
 
     def put_run_entry(self, run: str, entry: dict[str, Any]) -> None:
         """Keeps a run's entry in the list of all runs."""
-        self.backend.put_field(RUNS, run, _encoded(entry))
+        self.note_deadline(run, float(entry.get("deadline_at", 0.0)))
+        self.backend.put_field(RUNS, run, _encoded(entry), self.lifetime(run))
 
     def run_entry(self, run: str) -> dict[str, Any] | None:
         """A run's entry in the list of all runs, ``None`` where there is none."""
@@ -143,7 +174,7 @@ class Store:
 
     def claim(self, run: str, name: str) -> bool:
         """Whether the caller is the first to claim this part of a run."""
-        return self.backend.put_new(_key(run, f"claim.{name}"), b"1")
+        return self.backend.put_new(_key(run, f"claim.{name}"), b"1", self.lifetime(run))
 
     def claim_for(self, run: str, name: str, seconds: float) -> bool:
         """Whether nobody else has claimed this within so many seconds."""
@@ -151,7 +182,7 @@ class Store:
 
     def put_part(self, run: str, kind: str, part: str, record: dict[str, Any]) -> None:
         """Keeps what one part of a run says: kind ``assignment``, ``refinement``, ``progress``, ``failure``, …"""
-        self.backend.put_field(_key(run, kind), part, _encoded(record))
+        self.backend.put_field(_key(run, kind), part, _encoded(record), self.lifetime(run))
 
     def parts(self, run: str, kind: str) -> dict[str, dict[str, Any]]:
         """All parts of one kind by their names; what is none is left out."""
@@ -169,7 +200,7 @@ class Store:
 
     def put_checkpoint(self, run: str, part: str, state: dict[str, Any]) -> None:
         """Keeps where a refinement stands."""
-        self.backend.put_field(_key(run, "checkpoint"), part, _encoded(state, nan=True))
+        self.backend.put_field(_key(run, "checkpoint"), part, _encoded(state, nan=True), self.lifetime(run))
 
     def checkpoint(self, run: str, part: str) -> dict[str, Any] | None:
         """Where a refinement stood when it was last saved, ``None`` where it was not."""
@@ -177,7 +208,7 @@ class Store:
 
     def announce(self, run: str, reason: str) -> None:
         """Tells a run's refinements to end: ``solved_elsewhere`` or ``cancelled``."""
-        self.backend.put_new(_key(run, "stop"), reason.encode())
+        self.backend.put_new(_key(run, "stop"), reason.encode(), self.lifetime(run))
 
     def announced(self, run: str) -> str | None:
         """Why the run's refinements are to end, ``None`` where they are not.
@@ -192,7 +223,7 @@ class Store:
 
     def put_matrices(self, run: str, archive: bytes) -> None:
         """Keeps the npz file of a run's similarity matrices."""
-        self.backend.put(_key(run, "matrices"), archive)
+        self.backend.put(_key(run, "matrices"), archive, self.lifetime(run))
 
     def matrices(self, run: str) -> bytes | None:
         """The npz file of a run's similarity matrices."""

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import secrets
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import redis
 
+from config.settings import LONGEST_DEADLINE
+from pairing.errors import InputError
 from tasks.backend import Backend, Memory, Redis
 from tasks.bundles import PACKED, ship
 from tasks.errors import BrokerError, RecordError
+from tasks.request import request_of
 from tasks.store import COUNTS, KEYS, Store, part_name
 
 LIFETIME = 1000  # seconds
@@ -188,14 +192,15 @@ def test_forgetting_a_run_leaves_nothing_of_it(redis_url: str, in_redis: Redis, 
 def fill(store: Store) -> None:
     """Writes something of every kind."""
     bundle = ship(store.backend, {PACKED: b"a puzzle"}, "name", most_bytes=100, quota=100)
-    store.put_similarity(bundle, "trace", np.eye(2))
+    store.put_similarity(bundle, "trace", np.eye(2), "run1")
     store.put_record("run1", "request", {"a": 1})
     store.claim("run1", "published")
     store.put_part("run1", "assignment", "trace", {"a": 1})
     store.put_checkpoint("run1", "trace.s0", {"a": 1})
     store.announce("run1", "cancelled")
     store.put_matrices("run1", b"npz")
-    store.put_run_entry("run1", {"run": "run1"})
+    if store.run_entry("run1") is None:
+        store.put_run_entry("run1", {"run": "run1", "deadline_at": 0.0, "enqueued_at": 0.0})
 
 
 def test_every_key_has_the_prefix_and_then_our_name(redis_url: str, in_redis: Redis, prefix: str) -> None:
@@ -224,6 +229,35 @@ def test_writing_again_renews_the_lifetime(redis_url: str, in_redis: Redis, pref
         in_redis.put_field("pairing.hash", "b", b"2")
         for key in ("pairing.key", "pairing.hash"):
             assert client.ttl(prefix + key) > LIFETIME - 60
+
+
+def test_all_of_a_run_is_kept_beyond_its_deadline(redis_url: str, in_redis: Redis, prefix: str) -> None:
+    store, deadline = Store(in_redis), 10.0 * LIFETIME
+    store.put_run_entry("run1", {"run": "run1", "deadline_at": time.time() + deadline, "enqueued_at": time.time()})
+    for process in (store, Store(in_redis)):  # another one finds the deadline in the store
+        fill(process)
+        bundle = ship(in_redis, {PACKED: b"a puzzle"}, "name", lifetime=process.lifetime("run1"))
+    shared = {f"{prefix}{key}" for key in (f"pairing.similarity.{bundle}.trace", "pairing.runs", "pairing.bundles")}
+    with redis.Redis.from_url(redis_url) as client:
+        shared |= {key.decode() for key in client.scan_iter(f"{prefix}pairing.bundle.*")}
+        keys = {key.decode() for key in client.scan_iter(f"{prefix}*")}
+        assert shared < keys
+        for _ in range(2):
+            for key in keys:
+                assert client.ttl(key) > deadline + LIFETIME - 60, key
+            # A run of the same puzzle that takes a minute costs the other nothing.
+            ship(in_redis, {PACKED: b"a puzzle"}, "name")
+            store.put_run_entry("run2", {"run": "run2"})
+            store.put_similarity(bundle, "trace", np.eye(2), "run2")
+            keys = shared
+
+
+def test_a_chord_outlives_the_longest_deadline() -> None:
+    from config import celeryconfig
+
+    assert celeryconfig.result_chord_expires >= LONGEST_DEADLINE + 86_400
+    with pytest.raises(InputError, match="deadline"):
+        request_of({"run": "run1", "puzzle": "sha256:0", "deadline": LONGEST_DEADLINE + 1})
 
 
 def test_prefixes_keep_fleets_apart(redis_url: str, in_redis: Redis, prefix: str) -> None:
@@ -312,7 +346,7 @@ def test_a_matrix_comes_back_to_the_bit(store: Store, blocks: int) -> None:
     matrix = np.random.default_rng(1).normal(size=(blocks, blocks)) * 1e-300
     bundle = f"sha256:{'1' * 64}"
     assert store.similarity(bundle, "trace") is None
-    store.put_similarity(bundle, "trace", matrix)
+    store.put_similarity(bundle, "trace", matrix, "run1")
     found = store.similarity(bundle, "trace")
     assert found is not None
     assert found.dtype == np.float64
