@@ -231,6 +231,7 @@ def run(self: Task, **asked: Any) -> str:
     from tasks.flow import publish
     from tasks.lifecycle import PLANNING, finish
     from tasks.planning import accept, plan
+    from tasks.retrying import parts_of, tries
 
     run: str = self.request.id
     version = asked.get("schema_version", 1)
@@ -255,7 +256,8 @@ def run(self: Task, **asked: Any) -> str:
     if store().announced(run) == "cancelled":
         finish(store(), run, "cancelled", exit_status=4)
     elif store().claim(run, "published"):  # a redelivered task must not publish twice
-        publish(self.app, request)
+        accepted = store().record(run, "request") or {}
+        publish(self.app, request, parts_of(accepted), tries(accepted))
     return run
 
 
@@ -314,13 +316,17 @@ def refinement(self: Task, run: str, method: str, seed: int) -> None:  # noqa: A
 
 @app.task(name="pairing.comparison", bind=True)  # type: ignore[untyped-decorator]
 @_handed_back
-def comparison(self: Task, run: str) -> None:  # noqa: ARG001
-    """Compares what the run's parts have left and stores the winners, also where a part died hard."""
+def comparison(self: Task, run: str, tries: int = 0) -> None:  # noqa: ARG001
+    """Compares what the run's parts have left and stores the winners, also where a part died hard.
+
+    One of an earlier try than the run's newest does nothing.
+    """
+    from tasks import retrying
     from tasks.attempts import counted
     from tasks.comparison import compare
     from tasks.lifecycle import COMPARISON
 
-    if store().record(run, "end") is not None:
+    if store().record(run, "end") is not None or tries < retrying.tries(store().record(run, "request") or {}):
         return
     try:
         with counted(store(), run, COMPARISON):

@@ -72,10 +72,62 @@ def status(run: str | None, as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--failed", is_flag=True, help="only those in which something failed, and what")
 @click.option("--json", "as_json", is_flag=True, help="one JSON value on standard output")
-def runs(as_json: bool) -> None:
+def runs(failed: bool, as_json: bool) -> None:
     """List the runs that the store knows, the newest first."""
-    _print_runs(as_json)
+    if failed:
+        _print_failed(as_json)
+    else:
+        _print_runs(as_json)
+
+
+def _print_failed(as_json: bool) -> None:
+    from tasks import steering
+
+    found = steering.failed_runs()
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "runs": found}))
+        return
+    rows = []
+    for entry in found:
+        rows += [{**entry, "part": part, "why": error} for part, error in entry["failed"].items()]
+        if not entry["failed"]:
+            rows.append({**entry, "part": "", "why": entry["error"] or "did not finish"})
+    columns = {name: (lambda row, name=name: str(row[name])) for name in ("run", "state", "part")}
+    steering.table(rows, {**columns, "note": lambda row: row["why"]})
+
+
+@click.command()
+@click.argument("run")
+@click.option("--method", "methods", multiple=True, metavar="NAME", help="only its parts; repeatable")
+@click.option("--budget", type=float, help="new seconds for each refinement, those that it has had among them")
+@click.option("--evaluations", type=int, help="new evaluations for each, likewise")
+@click.option("--deadline", type=float, help="seconds from now for the run  [default: as at first]")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
+def retry(run: str, methods: tuple[str, ...], as_json: bool, **changes: Any) -> None:
+    """Do again what failed in RUN, which has ended, and compare anew; what is done stays.
+
+    With another budget, number of evaluations or deadline, refinements that were cut short go on from their
+    checkpoints, too.
+    """
+    from tasks import steering
+
+    given = {name: value for name, value in changes.items() if value is not None}
+    parts = steering.retry(run, methods, given)
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "run": run, "parts": parts}))
+    else:
+        click.echo(f"{run}: does again {', '.join(parts) or 'its planning or comparison'}")
+
+
+@click.command()
+@click.argument("run")
+def drop(run: str) -> None:
+    """Remove RUN, which has ended, from the store, with all that failed in it."""
+    from tasks import steering
+
+    steering.drop(run)
 
 
 def _print_runs(as_json: bool) -> None:
@@ -217,5 +269,5 @@ def flower(flower_arguments: tuple[str, ...]) -> None:
     become_flower(flower_arguments)
 
 
-COMMANDS = (worker, flower, enqueue, watch, status, runs, cancel, results, report, puzzle, prune)
+COMMANDS = (worker, flower, enqueue, watch, status, runs, cancel, retry, drop, results, report, puzzle, prune)
 """For ``pairing``."""

@@ -7,6 +7,8 @@ chord inside a chord's header would hang on Redis when a part of it fails.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from celery import Celery, chain, chord
 from celery.canvas import Signature
 
@@ -14,8 +16,11 @@ from tasks.request import Request
 from tasks.store import part_name
 
 
-def publish(app: Celery, request: Request) -> None:
-    """Publishes the run's canvas; call it from within ``pairing.run``, so that every task's root is the run."""
+def publish(app: Celery, request: Request, parts: Sequence[tuple[str, int]] | None = None, tries: int = 0) -> None:
+    """Publishes the run's canvas; call it from within ``pairing.run``, so that every task's root is the run.
+
+    Of a run that is tried again (for the ``tries``-th time) only these parts are done, perhaps none.
+    """
     run = request.run
 
     def task(name: str, *args: object, suffix: str) -> Signature:
@@ -23,7 +28,7 @@ def publish(app: Celery, request: Request) -> None:
         options = {"task_id": f"{run}.{suffix}", "priority": priority}
         return app.signature(f"pairing.{name}", args=(run, *args), immutable=True, **options)
 
-    def parts(method: str, seed: int) -> Signature:
+    def stages(method: str, seed: int) -> Signature:
         part = part_name(method, seed)
         return chain(
             task("similarity", method, seed, suffix=f"{part}.similarity"),
@@ -32,7 +37,12 @@ def publish(app: Celery, request: Request) -> None:
             app=app,
         )
 
-    body = task("comparison", suffix="comparison")
+    tried = (tries,) if tries else ()  # workers of older versions know nothing of it
+    body = task("comparison", *tried, suffix="comparison")
     # A part that dies hard keeps the body from running; then the comparison comes from the body's errback.
-    body.on_error(task("comparison", suffix="comparison-of-the-rest"))
-    chord([parts(*part) for part in request.parts], app=app)(body)
+    body.on_error(task("comparison", *tried, suffix="comparison-of-the-rest"))
+    header = [stages(*part) for part in (request.parts if parts is None else parts)]
+    if header:
+        chord(header, app=app)(body)
+    else:
+        body.apply_async()

@@ -22,6 +22,9 @@ RUN_ID: Final = "[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
 LAST_TIME: Final = 1e11
 """A Unix time that calendars can show, and nobody has a run at."""
 
+OF_WORKERS: Final = ("protocol", "retry")
+"""What workers keep with a request that they have accepted: its version, and what is done again in this try."""
+
 MOST_PARTS: Final = 10_000
 """Refinements of one run: its canvas is one message each, published at once."""
 
@@ -107,7 +110,7 @@ def request_of(values: dict[str, Any]) -> Request:
         InputError: a field is missing, unknown or out of range; the message names each.
     """
     try:
-        return Request(**{name: value for name, value in values.items() if name != "protocol"})
+        return Request(**{name: value for name, value in values.items() if name not in OF_WORKERS})
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc'])) or 'request'}: {problem['msg']}" for problem in error.errors()
@@ -115,14 +118,14 @@ def request_of(values: dict[str, Any]) -> Request:
         raise InputError(f"the run cannot be started as asked: {problems}") from None
 
 
-def check_part(run: object, method: object = "", seed: object = 0) -> None:
-    """Looks at the arguments of a task that works on a part of a run.
+def check_part(run: object, method: object = "", seed: object = 0, tries: object = 0) -> None:
+    """Looks at the arguments of a task that works on a part of a run, in its ``tries``-th try after the first.
 
     Raises:
         InputError: they are none.
     """
     named = isinstance(run, str) and re.fullmatch(RUN_ID, run) and isinstance(method, str) and len(method) <= 100
-    if not named or type(seed) is not int or not 0 <= seed < 2**32:
+    if not named or not all(type(number) is int and 0 <= number < 2**32 for number in (seed, tries)):
         raise InputError("a task was sent with arguments that are no run, method and seed; nothing is done")
 
 

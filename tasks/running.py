@@ -115,9 +115,11 @@ def run_embedded(
         return _copied(store, request.run)
 
 
-def rescue(url: str, prefix: str, run: str, serializer: str = "json") -> None:
-    """Enqueues the comparison of whatever there is of a run whose chord did not fire."""
-    send_task(url, prefix, "pairing.comparison", f"{run}.comparison-at-the-deadline", args=[run], serializer=serializer)
+def rescue(url: str, prefix: str, run: str, serializer: str = "json", tries: int = 0) -> None:
+    """Enqueues the comparison of whatever there is of a run whose chord did not fire, in its ``tries``-th try."""
+    arguments = [run, tries] if tries else [run]
+    task_id = f"{run}.comparison-at-the-deadline"
+    send_task(url, prefix, "pairing.comparison", task_id, args=arguments, serializer=serializer)
 
 
 def _copied(store: Store, run: str) -> Store:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pairing.errors import InputError, PairingError
+from tasks import retrying
 from tasks.artefacts import history_record, prepare_folder, write_artefacts
 from tasks.bundles import DIGEST, remove, shipped
 from tasks.display import Display, print_result
@@ -20,6 +21,7 @@ from tasks.errors import RecordError, RunTimeoutError
 from tasks.lifecycle import finish, is_deserted, overview, state_of
 from tasks.outcome import notes
 from tasks.request import Request, request_of
+from tasks.retrying import given_up
 from tasks.store import Store
 from tasks.stored_later import as_stored
 
@@ -170,6 +172,23 @@ def status(run: str) -> dict[str, Any]:
 def runs() -> list[dict[str, Any]]:
     """An entry for every run that the store knows, the newest first."""
     return overview(_store())
+
+
+def failed_runs() -> list[dict[str, Any]]:
+    """Of the runs, those that failed or timed out, or in which something did; each with what, in ``failed``."""
+    store = _store()
+    found = [{**entry, "failed": given_up(store, entry)} for entry in overview(store)]
+    return [entry for entry in found if entry["failed"] or entry["state"] in ("failed", "timed_out")]
+
+
+def retry(run: str, methods: Sequence[str], changes: dict[str, Any]) -> list[str]:
+    """Begins an ended run again; see :func:`tasks.retrying.retry`."""
+    return retrying.retry(known(run), checked_settings(), run, methods, changes)
+
+
+def drop(run: str) -> None:
+    """Removes all that is kept of an ended run."""
+    retrying.drop(known(run), run)
 
 
 def cancel(run: str) -> str:

@@ -148,6 +148,10 @@ class Store:
         value = self.backend.get(key)
         return None if value is None else decoded(name, value, key)
 
+    def remove_records(self, run: str, *names: str) -> None:
+        """Removes records of a run, those that are there."""
+        self.backend.remove(*(_key(run, name) for name in names))
+
     def put_new_record(self, run: str, name: str, record: dict[str, Any]) -> bool:
         """Keeps a record of a run unless there is one of that name; says whether it did. Atomic."""
         return self.backend.put_new(_key(run, name), _encoded(record), self.lifetime(run))
@@ -197,6 +201,10 @@ class Store:
         key = _key(run, kind)
         value = self.backend.field(key, part)
         return None if value is None else decoded(kind, value, f"{key} {part}")
+
+    def remove_part(self, run: str, kind: str, part: str) -> None:
+        """Removes what one part of a run says, if it says anything."""
+        self.backend.remove_field(_key(run, kind), part)
 
     def put_checkpoint(self, run: str, part: str, state: dict[str, Any]) -> None:
         """Keeps where a refinement stands."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from config.settings import Settings
 from tasks.lifecycle import sweep
+from tasks.retrying import tries
 from tasks.running import rescue
 from tasks.signing import serializer_of
 from tasks.store import Store
@@ -16,7 +17,11 @@ def sweep_runs(store: Store, found: Settings) -> list[str]:
         BrokerError: the broker cannot be reached.
     """
     url, prefix, serializer = found.broker_address, found.key_prefix, serializer_of(found)
-    return sweep(store, lambda run: rescue(url, prefix, run, serializer), found.store_lifetime)
+
+    def send(run: str) -> None:
+        rescue(url, prefix, run, serializer, tries(store.record(run, "request") or {}))
+
+    return sweep(store, send, found.store_lifetime)
 
 
 def sweep_here() -> int:

@@ -49,7 +49,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     monkeypatch.setattr(app, "puzzles", lambda: puzzles)
     monkeypatch.setattr(app, "pool_address", lambda: PoolAddress(data_dir=tmp_path / "data"))
     monkeypatch.setattr(app, "HAND_BACK_SECONDS", 0.0)
-    monkeypatch.setattr(flow, "publish", lambda app, request: None)
+    monkeypatch.setattr(flow, "publish", lambda *_: None)
     monkeypatch.setattr(app, "crowded", lambda: False)  # it asks the broker, which there is none of
     for name in ("CHECKPOINT_SECONDS", "PROGRESS_SECONDS", "POLL_SECONDS"):
         monkeypatch.setattr(driver, name, 0.0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,7 +124,7 @@ def test_a_comparison_behind_a_busy_queue_still_stores_its_winners(host: Host) -
 
 _POISON = """\
 import os, signal
-import tasks.comparison, tasks.planning
+import tasks.comparison, tasks.planning, tasks.stages
 from tasks.app import store
 
 plan, compare = tasks.planning.plan, tasks.comparison.compare
@@ -135,6 +137,14 @@ def killing(stage, work):
         return work(store, *arguments)
     return work_or_die
 
+similarity_of = tasks.stages.similarity_of
+
+def failing(puzzle, method):
+    if os.path.exists(f"failing.{method}"):
+        raise RuntimeError("as asked")
+    return similarity_of(puzzle, method)
+
+tasks.stages.similarity_of = failing
 tasks.planning.plan = killing("planning", plan)
 tasks.comparison.compare = killing("comparison", compare)
 """
@@ -151,6 +161,17 @@ def test_what_kills_its_process_every_time_is_given_up(host: Host) -> None:
             ended = host.store.record(f"deadly-{stage}", "end")
             assert ended is not None
             assert f"its {stage} was given up: {MOST_ATTEMPTS} attempts were lost" in ended["error"]
+        listed = {entry["run"]: entry for entry in host.command("runs", "--failed", "--json").json["runs"]}
+        assert {run: entry["state"] for run, entry in listed.items()} == {
+            "deadly-planning": "failed",
+            "deadly-comparison": "failed",
+        }
+        assert "was given up" in host.command("runs", "--failed").output
+        for stage, parts in ((PLANNING, ["trace.s0"]), (COMPARISON, [])):
+            (host.command.folder / f"deadly-{stage}.{stage}").unlink()
+            assert host.command("retry", f"deadly-{stage}", "--json").json["parts"] == parts
+            assert host.wait_for_end(f"deadly-{stage}") == "succeeded"
+        assert host.command("runs", "--failed", "--json").json["runs"] == []
 
 
 def test_a_run_that_is_asked_for_again_and_again_is_not_given_up(host: Host) -> None:
@@ -162,3 +183,69 @@ def test_a_run_that_is_asked_for_again_and_again_is_not_given_up(host: Host) -> 
     attempts = host.store.part("often", "attempt", PLANNING)
     assert attempts is not None
     assert attempts["count"] == 0
+
+
+# --- what has ended is tried again, or goes on
+
+
+def refined(host: Host, run: str, part: str) -> dict[str, Any]:
+    record = host.store.part(run, "refinement", part)
+    assert record is not None
+    return record
+
+
+def test_only_what_failed_is_done_again(host: Host) -> None:
+    (host.command.folder / "poison.py").write_text(_POISON)
+    (host.command.folder / "failing.cosine").touch()
+    with host.worker("--include", "poison", "--concurrency", "1", PYTHONPATH=str(host.command.folder)):
+        said = host.command("enqueue", DEMO, "--methods", "trace,cosine", "--run", "half", "--evaluations", "50")
+        assert said.status == 0, said.errors
+        assert host.wait_for_end("half") == "succeeded"
+        (entry,) = host.command("runs", "--failed", "--json").json["runs"]
+        assert list(entry["failed"]) == ["cosine"]
+        assert "as asked" in entry["failed"]["cosine"]
+        before = refined(host, "half", "trace.s0")
+
+        refused = host.command("retry", "half", "--method", "trace")
+        assert (refused.status, "nothing of the run half has failed there" in refused.errors) == (2, True)
+        assert host.command("retry", "half", "--method", "svd").status == 2
+        (host.command.folder / "failing.cosine").unlink()
+        assert host.command("retry", "half").output == "half: does again cosine.s0\n"
+        assert host.wait_for_end("half") == "succeeded"
+        summary = host.store.record("half", "summary")
+        assert summary is not None
+        assert {(m["method"], m["ok"]) for m in summary["methods"]} == {("trace", True), ("cosine", True)}
+        assert refined(host, "half", "trace.s0") == before
+        assert host.command("runs", "--failed", "--json").json["runs"] == []
+        assert host.command("drop", "half").status == 0
+        assert host.command("runs", "--json").json["runs"] == []
+        assert host.command("drop", "half").status == 2
+
+
+def test_an_ended_run_goes_on_with_more_budget_from_its_checkpoints(host: Host) -> None:
+    search = ("--methods", "cosine", "--no-repair", "--start", "greedy", "--compare")
+    with host.worker("--concurrency", "1"):
+        for run, evaluations in (("short", "60"), ("straight", "300")):
+            assert host.command("enqueue", DEMO, *search, "--run", run, "--evaluations", evaluations).status == 0
+        assert host.wait_for_end("short") == "succeeded"
+        assert host.wait_for_end("straight") == "succeeded"
+    assert refined(host, "short", "cosine.s0")["evaluations"] == 60
+    rescue(*host.broker, "short")  # a comparison of the first try, which waits in the queue
+    assert host.command("retry", "short", "--evaluations", "300", "--deadline", "100").status == 0
+    for command in ("retry", "drop"):  # it is under way
+        refused = host.command(command, "short")
+        assert (refused.status, "has not ended" in refused.errors) == (2, True)
+    entry = host.store.run_entry("short")
+    assert entry is not None
+    assert 90 < entry["deadline_at"] - time.time() < 101
+    with host.worker("--concurrency", "1") as log:
+        assert host.wait_for_end("short") == "succeeded"
+    assert "goes on from its checkpoint" in log.read_text()
+    record, straight = refined(host, "short", "cosine.s0"), refined(host, "straight", "cosine.s0")
+    assert record["evaluations"] == 300
+    assert record["solution"] == straight["solution"]
+    summary = host.store.record("short", "summary")
+    assert summary is not None
+    assert summary["methods"][0]["evaluations"] == 300
+    refused = host.command("enqueue", DEMO, *search, "--run", "short", "--evaluations", "300")
+    assert "other arguments (evaluations)" in refused.errors
