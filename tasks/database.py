@@ -86,7 +86,6 @@ def postgres_engine(
     options (``sslmode``, ``sslrootcert``), which go before those of the URL. With ``read_only`` the server refuses
     every change.
     """
-    limits = "-c lock_timeout=30s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
     arguments = {
         **tls,
         "connect_timeout": CONNECT_SECONDS,
@@ -96,7 +95,6 @@ def postgres_engine(
         "keepalives_interval": 10,
         "keepalives_count": 3,
         "tcp_user_timeout": 30_000,
-        "options": f"{limits} -c default_transaction_read_only={'on' if read_only else 'off'}",
     }
     # READ COMMITTED: after waiting for the lock, a statement must see what its last holder committed.
     engine = sa.create_engine(
@@ -110,8 +108,19 @@ def postgres_engine(
     def _ask(*_: Any) -> None:
         before_connecting()
 
+    @sa.event.listens_for(engine, "begin")
+    def _limit(connection: Connection) -> None:
+        connection.exec_driver_sql(_READ_ONLY + _LIMITS if read_only else _LIMITS)
+
     return engine
 
+
+# Of each transaction and not of the session: behind PgBouncer a session is everybody's.
+_LIMITS = (
+    "SET LOCAL lock_timeout = '30s'; SET LOCAL statement_timeout = '60s';"
+    " SET LOCAL idle_in_transaction_session_timeout = '60s'"
+)
+_READ_ONLY = "SET TRANSACTION READ ONLY; "
 
 NO_FILE = ":memory:"
 
