@@ -142,7 +142,7 @@ def _window_step(search: Search) -> Iterator[bool]:
     if not window.finite:
         yield from _kick_step(search)
         return
-    best, descended = search_window(window, WINDOW_KICKS * blocks, state.rng)
+    best, descended = yield from search_window(window, WINDOW_KICKS * blocks, state.rng)
     for positions in (best, descended):  # the form may promise more than there is, and less so after fewer moves
         order = state.order[positions]
         error = search.error(network, order, search.yardstick)
