@@ -54,7 +54,8 @@ class Descent:
             self.error = model.error
             if not np.isfinite(model.crossings).all():
                 return
-            path = descend(model, moves=2 * len(self.order), least_gain=1e-6 * max(model.error, rounding))
+            least = 1e-6 * max(model.error, rounding)
+            path = descend(model, 2 * len(self.order), least, lambda: self._search.pace.left <= 0)
             yield
             if not self._follow(path) or self.error <= rounding or self.error > (1 - least_fall) * model.error:
                 return

@@ -75,8 +75,9 @@ class Prices:
 def price_exchanges(network: Network, order: Indices, rows: Indices, evidence: Array64 | None = None) -> Prices | None:
     """The exchanges of largest gain at ``order``, from the data rows ``rows`` (S,).
 
-    ``None`` where anything overflows, nothing remains to be explained, or there is a single block. All N(N−1) are priced on a fifth of the rows, and the best 64 of them again on all. ``evidence`` (N, N)
-    float64 are the weights' log-odds of inp piece i and out piece j being a pair, in nats.
+    ``None`` where anything overflows, nothing remains to be explained, or there is a single block. All N(N−1) are
+    priced on a fifth of the rows, and the best 64 of them again on all. ``evidence`` (N, N) float64 are the weights'
+    log-odds of inp piece i and out piece j being a pair, in nats.
     """
     if len(order) < 2:
         return None

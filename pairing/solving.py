@@ -14,6 +14,7 @@ from pairing.refinement import refine
 from pairing.signals import choose_methods, similarity
 from pairing.signals.evidence import log_odds
 from pairing.solution import Solution
+from pairing.state import MOST_BLOCKS
 
 
 def solve(
@@ -35,7 +36,7 @@ def solve(
 
     Raises:
         InputError: an unknown method, annealer or start.
-        MethodError: every method failed; the last one's reason.
+        MethodError: every method failed, for want of time perhaps; the last one's reason.
     """
     names = choose_methods(methods if isinstance(methods, str) else ",".join(methods))
     ends = time.monotonic() + deadline
@@ -43,26 +44,25 @@ def solve(
     best: Solution | None = None
     failure: MethodError | None = None
     for name in names:
-        seconds = min(budget, ends - time.monotonic())
-        if best is not None and (best.solved or seconds <= 0):
+        if best is not None and (best.solved or time.monotonic() >= ends):
             break
         try:
-            matrix = similarity(puzzle, name)
+            matrix = similarity(puzzle, name, ends - time.monotonic())
+            left = max(0.0, ends - time.monotonic())
+            found = refine(
+                puzzle,
+                assign(matrix).pairs,
+                seed=seed,
+                method=name,
+                annealer=annealer,
+                start=start,
+                limits=Limits(seconds=min(budget, left), deadline=left),
+                repair=repair,
+                evidence=log_odds(matrix) if repair and puzzle.blocks <= MOST_BLOCKS else None,
+            )
         except MethodError as error:
             failure = error
             continue
-        limits = Limits(seconds=max(0.0, seconds))
-        found = refine(
-            puzzle,
-            assign(matrix).pairs,
-            seed=seed,
-            method=name,
-            annealer=annealer,
-            start=start,
-            limits=limits,
-            repair=repair,
-            evidence=log_odds(matrix) if repair else None,
-        )
         if best is None or found.solution.full_mse < best.full_mse:
             best = found.solution
     if best is None:

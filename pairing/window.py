@@ -59,7 +59,7 @@ class Window:
 
 def window_at(network: Network, order: Indices, rows: Indices, reach: int = REACH) -> Window:
     """The form at ``order`` (N,), from the data rows ``rows`` (S,)."""
-    reach = max(1, min(reach, len(order) - 1, MOST_PAIRS // len(order)))
+    reach = _reach(len(order), reach)
     way = trajectory(network, order, rows)
     changes = commutators(way, reach)
     values = np.float32(len(way.residual))
@@ -68,9 +68,17 @@ def window_at(network: Network, order: Indices, rows: Indices, reach: int = REAC
     return Window(way.error, changes @ way.residual / values, matrix, pair_index(len(order), reach), reach)
 
 
-def search(
-    window: Window, kicks: int, rng: np.random.Generator
-) -> Generator[bool, None, tuple[Indices, Indices]]:
+def pairs_within(blocks: int, reach: int = REACH) -> int:
+    """P, how many pairs of positions a window looks at."""
+    reach = _reach(blocks, reach)
+    return reach * blocks - reach * (reach + 1) // 2
+
+
+def _reach(blocks: int, reach: int) -> int:
+    return max(1, min(reach, blocks - 1, MOST_PAIRS // blocks))
+
+
+def search(window: Window, kicks: int, rng: np.random.Generator) -> Generator[bool, None, tuple[Indices, Indices]]:
     """The best order of positions (N,) int64 after a descent and ``kicks`` kicks, and that of the descent alone.
 
     A kick moves a segment of one to three blocks by up to eight places; the descent after it has to better the best.
