@@ -8,7 +8,7 @@ import numpy as np
 
 from pairing.descent import descend
 from pairing.network import Network
-from pairing.puzzle import Indices
+from pairing.puzzle import Indices, Puzzle
 from pairing.state import Search
 
 LINEARISATIONS = 16
@@ -20,11 +20,19 @@ LARGE = 64
 """Blocks of a large network."""
 ROUNDING = 1e-12
 """Errors below this part of the target's variance are rounding of float32: no order is told from another there."""
+SAFELY = 16.0
+"""By how much an arithmetic floor is stated too high."""
 
 
 def rounding_of(search: Search) -> float:
     """The error below which no order of the search's puzzle is told from another."""
-    return ROUNDING * max(search.network.puzzle.target_variance, float(np.finfo(np.float32).tiny))
+    return indistinct_mse(search.network.puzzle)
+
+
+def indistinct_mse(puzzle: Puzzle) -> float:
+    """Errors and changes up to this are float32's rounding: no order is told from another there."""
+    least = float(np.finfo(np.float32).tiny)
+    return max(ROUNDING * puzzle.target_variance, puzzle.arithmetic_floor / SAFELY, least)
 
 
 def descent_rows(blocks: int, rng: np.random.Generator) -> int:

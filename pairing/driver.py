@@ -12,10 +12,13 @@ import numpy as np
 
 from pairing import costs
 from pairing.annealing import ANNEALERS
-from pairing.climbing import ROUNDING, Descent
+from pairing.climbing import Descent, indistinct_mse
+from pairing.decidability import NOISE_BOUND
+from pairing.enumeration import matching_answer
 from pairing.errors import MethodError
 from pairing.history import History
 from pairing.network import Network
+from pairing.noise import noise_of
 from pairing.ordering import GREEDY_ROWS, start_order
 from pairing.pace import OutOfTimeError, Pace
 from pairing.puzzle import Array64, Indices
@@ -42,6 +45,8 @@ STEP_PART = 0.05
 """Of the time of all: so long a step may take, …"""
 STEP_SECONDS = (2.0, 5.0)
 """… but at least and at most so many seconds."""
+SETTLED_STEPS = 10
+"""Steps without a new best after which what the best leaves unexplained is compared with noise."""
 LATE_SECONDS = 3.0
 """How long after the deadline an error on all rows may end."""
 MORE = "give more time (--deadline), or fewer rows"
@@ -111,6 +116,8 @@ class Driver:
         self._step_seconds = float("inf") if limits.evaluations is not None else most
         self._known: dict[tuple[bytes, bytes], float] = {}
         self._unsolved: bytes | None = None  # the best order whose hash is known to be another
+        self._looked_at: bytes | None = None  # the best order whose error has been compared with noise
+        self.noisy: bytes | None = None  # the pairs and the order whose error is consistent with noise
         self._shown = began
         self._polled = self._saved = float("-inf")
 
@@ -219,7 +226,7 @@ class Driver:
     def _polish(self, search: Search) -> None:
         """A last descent on many rows where the target is rounded: an order near the right one passes there as well."""
         puzzle, state = self.network.puzzle, self.state
-        if puzzle.noise_floor <= ROUNDING * puzzle.target_variance or self.pace.left < self._verification():
+        if puzzle.noise_floor <= indistinct_mse(puzzle) or self.pace.left < self._verification():
             return
         network = self._best()
         way = Descent(search, network, state.best, search.fresh_sample(POLISH_ROWS))
@@ -250,7 +257,7 @@ class Driver:
         if not same and seconds > self._left() + LATE_SECONDS:
             return best, order, best_mse, float("nan")
         start_mse = self._full_mse(self.network, begin)
-        if best_mse <= start_mse:
+        if best_mse <= start_mse or solution_of(self.network.puzzle, *best.sigmas(order), best_mse).hash_match:
             return best, order, best_mse, start_mse
         return self.network, begin, start_mse, start_mse
 
@@ -281,21 +288,50 @@ class Driver:
         return "budget" if self.pace.left <= 0 else None
 
     def _final(self) -> Literal["solved", "converged"] | None:
-        """Whether the best order solves the puzzle, or is at float32's rounding, beyond which nothing is told."""
+        """Whether the best order solves the puzzle, or leaves nothing but rounding or noise, which tell no more."""
         puzzle, best = self.network.puzzle, self.state.best
-        rounding = ROUNDING * puzzle.target_variance
-        if puzzle.target_hash is None and self.state.best_error > max(2 * puzzle.solved_mse, rounding):
-            return None
+        rounding = indistinct_mse(puzzle)
+        far = self.state.best_error > max(2 * puzzle.solved_mse, rounding)
+        if puzzle.target_hash is None and far:
+            return "converged" if self._is_noise() else None
         network = self._best()
         tried = network.pairs.tobytes() + best.tobytes()
         if tried != self._unsolved:
             self._unsolved = tried
             error = self.state.best_error if puzzle.target_hash else self._full_mse(network, best)
             if solution_of(puzzle, *network.sigmas(best), error).solved:
+                if puzzle.target_hash is None and error > max(rounding, puzzle.rounded_mse) and not self._has_settled():
+                    self._unsolved = None  # a better order may be near: it is looked at again
+                    return None
                 return "solved"
-        if self.state.best_error > max(2 * puzzle.solved_mse, rounding):
-            return None
+            if puzzle.target_hash and not far and self._is_matched(rounding):
+                return "solved"
+        if far:
+            noisy = puzzle.target_hash is not None and self._is_noise()
+            noise = NOISE_BOUND * self.state.best_error / puzzle.target_values.size
+            return "solved" if noisy and self._is_matched(max(noise, rounding)) else None
         return "converged" if self._full_mse(network, best) <= rounding else None
+
+    def _has_settled(self) -> bool:
+        return self.state.stalled >= SETTLED_STEPS
+
+    def _is_noise(self) -> bool:
+        """Whether the search has settled on an order whose error is consistent with noise; each is looked at once."""
+        state = self.state
+        tried = state.best_pairs.tobytes() + state.best.tobytes()
+        if not self._has_settled() or tried == self._looked_at:
+            return False
+        self._looked_at = tried
+        noise = noise_of(self._best(), state.best, state.best_error, self.pace.left)
+        self.noisy = None if noise is None else tried
+        return noise is not None
+
+    def _is_matched(self, most: float) -> bool:
+        """Whether the data cannot tell the best answer from one that has the target hash, which then is the best."""
+        found = matching_answer(self._best(), self.state.best, most, self.pace)
+        if found is not None:
+            self.state.best_pairs, self.state.best = found[0].pairs, found[1]
+        return found is not None
 
     def _full_mse(self, network: Network, order: Indices) -> float:
         key = network.pairs.tobytes(), order.tobytes()

@@ -9,12 +9,16 @@ from pairing.activation_choice import with_activation
 from pairing.assignment import assign
 from pairing.driver import Limits
 from pairing.errors import MethodError
+from pairing.judgement import judged
 from pairing.puzzle import Puzzle
 from pairing.refinement import refine
 from pairing.signals import choose_methods, similarity
 from pairing.signals.evidence import log_odds
 from pairing.solution import Solution
 from pairing.state import MOST_BLOCKS
+
+LEAST_SECONDS = 1.0
+"""So long an answer is judged, however late it is."""
 
 
 def solve(
@@ -32,7 +36,8 @@ def solve(
 
     ``methods`` is a comma-separated list, a sequence of names, or ``all``; ``budget`` is in seconds for each
     refinement, ``deadline`` in seconds for everything; with ``repair`` a refinement exchanges wrong pairs, too. An
-    activation that is ``auto`` is chosen first. The solution's ``solved`` says whether it is the answer.
+    activation that is ``auto`` is chosen first. The solution's ``solved`` says whether it is the answer,
+    ``noise`` whether noise alone explains its error, and ``as_good`` how many others the data cannot tell from it.
 
     Raises:
         InputError: an unknown method, annealer or start.
@@ -44,7 +49,7 @@ def solve(
     best: Solution | None = None
     failure: MethodError | None = None
     for name in names:
-        if best is not None and (best.solved or time.monotonic() >= ends):
+        if best is not None and (best.solved or best.noise is not None or time.monotonic() >= ends):
             break
         try:
             matrix = similarity(puzzle, name, ends - time.monotonic())
@@ -68,4 +73,4 @@ def solve(
     if best is None:
         assert failure is not None  # noqa: S101 - there is at least one method # nosec B101
         raise failure
-    return best
+    return judged(puzzle, best, max(LEAST_SECONDS, ends - time.monotonic()))

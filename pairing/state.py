@@ -70,6 +70,8 @@ class State:
     """Times that the search was begun anew from a random order."""
     seconds: float = 0.0
     """Wall-clock time of earlier attempts, in the state that an attempt begins with."""
+    least: float = float("nan")
+    """Of ``classic``: the least error on its own rows so far; NaN before there is any."""
     phase: Phase = "order"
     """What is searched: the order with the first pairs, pairs and order, or the order with the best pairs."""
 
@@ -77,8 +79,8 @@ class State:
         """A record that ``from_json`` makes the same state of: plain numbers, lists and texts."""
         record = {field.name: getattr(self, field.name) for field in fields(self)}
         arrays = {name: record[name].tolist() for name in ARRAYS}
-        error = None if np.isnan(self.error) else self.error
-        return record | arrays | {"error": error, "rng": self.rng.bit_generator.state}
+        numbers = {name: None if np.isnan(record[name]) else record[name] for name in ("error", "least")}
+        return record | arrays | numbers | {"rng": self.rng.bit_generator.state}
 
     @classmethod
     def from_json(cls, record: dict[str, Any], blocks: int) -> State:
@@ -88,7 +90,8 @@ class State:
             MethodError: the record is none of that, whoever wrote it.
         """
         try:
-            own = {field.name: _read(str(field.type), record[field.name], blocks) for field in fields(cls)}
+            whole = {"least": None} | record  # checkpoints of older versions lack it
+            own = {field.name: _read(str(field.type), whole[field.name], blocks) for field in fields(cls)}
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise MethodError(
                 "the checkpoint is none of this refinement: somebody else has changed it; enqueue the run again"
