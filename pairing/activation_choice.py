@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from pairing import costs
 from pairing.activations import ACTIVATIONS, AUTO
 from pairing.assignment import assign
 from pairing.driver import Limits
@@ -22,10 +21,7 @@ METHODS = ("consensus", "trace")
 """The methods whose pairs are tried: those that tell most networks apart."""
 
 ROWS = 2048
-"""Rows that the trials see (all where there are fewer) …"""
-FEWEST_ROWS = 64
-MOST_COST = 5e9
-"""… and in large networks so many that an error costs no more multiplications, but 64 at least."""
+"""Rows that the trials see (all where there are fewer)."""
 
 ROUNDS = (40, 160)
 """Evaluations that each trial gets in a round."""
@@ -54,7 +50,7 @@ def choose_activation(puzzle: Puzzle, seconds: float = float("inf")) -> str:
     ends = time.monotonic() + seconds
     sample = _sample(puzzle)
     exact = 1e-9 * sample.target_variance
-    trials: Iterable[Trial] = _trials(sample, ends)
+    trials: Iterable[Trial] = _trials(sample)
     for evaluations in ROUNDS:
         tried: list[tuple[float, Trial]] = []
         for trial, pairs in trials:
@@ -81,13 +77,12 @@ def activation_of_answer(puzzle: Puzzle, inp_sigma: Sequence[int], out_sigma: Se
 
 def _sample(puzzle: Puzzle) -> Puzzle:
     """Some rows of the puzzle, and no hash: a wrong activation may lead to the right answer."""
-    some = min(ROWS, max(FEWEST_ROWS, int(MOST_COST * ROWS / costs.forward(puzzle, ROWS))))
-    rows = np.random.default_rng(0).permutation(puzzle.rows)[:some]
+    rows = np.random.default_rng(0).permutation(puzzle.rows)[:ROWS]
     targets = {puzzle.target: puzzle.target_values[rows]}
     return replace(puzzle, rows_in=puzzle.rows_in[rows], targets=targets, target_hash=None)
 
 
-def _trials(sample: Puzzle, ends: float) -> Iterator[Trial]:
+def _trials(sample: Puzzle) -> Iterator[Trial]:
     """Every activation with the pairs of every method that gives any, each pairing once.
 
     Raises:
@@ -99,7 +94,7 @@ def _trials(sample: Puzzle, ends: float) -> Iterator[Trial]:
         for name in ACTIVATIONS:
             trial = sample.with_options(activation=name)
             try:
-                pairs = assign(similarity(trial, method, ends - time.monotonic())).pairs
+                pairs = assign(similarity(trial, method)).pairs
             except MethodError as error:
                 failure = error
                 continue

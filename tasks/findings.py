@@ -94,7 +94,6 @@ class Summary(_Record):
     outputs: int
     rows: int
     solved: bool
-    noise: Finite | None = None
     best: Best | None
     methods: list[Method]
     pool: Pool

@@ -178,8 +178,7 @@ class _Summary(_Record):
     activation: str
     solved: bool
     best: _Best | None
-    noise: _Positive | None = None
-    undecidable: dict[str, list[tuple[int, int] | list[int]] | int | float] | None
+    undecidable: dict[str, list[tuple[int, int] | list[int]]] | None
     methods: list[_Method]
     pool: _Pool
     seconds: _Seconds

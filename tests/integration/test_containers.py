@@ -1,4 +1,7 @@
-"""Containers, as far as they can be tried without an engine: the compose file, the image's steps, the health checks."""
+"""Containers, as far as they can be tried without a daemon: the compose file, the image's steps, the health checks.
+
+`make containers` runs them: see tests/containers.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ import stat
 import subprocess
 import sys
 import threading
+import tomllib
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,8 +28,9 @@ from ruamel.yaml import YAML
 
 from config.celeryconfig import worker_soft_shutdown_timeout
 from config.settings import variables
+from tests.containers.images import BASES, tag_of
 from tests.support.fleet import ROOT, clean_environment, wait_for
-from tests.support.servers import free_port
+from tests.support.servers import Postgres, free_port
 
 COMPOSE = ROOT / "docker-compose.yml"
 DOCKERFILE = ROOT / "config" / "docker" / "Dockerfile"
@@ -76,12 +81,57 @@ def test_services_have_what_operators_rely_on(compose: Any) -> None:
         assert name in ("pool", "worker", "flower") or "user" in service, name
         assert name == "pool" or {"healthcheck", "stop_grace_period"} <= set(service), name
         assert "container_name" not in service  # could not be scaled
+        assert {"mem_limit", "pids_limit"} <= set(service), name
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}, name
     assert int(services["worker"]["stop_grace_period"].rstrip("s")) > 2 * worker_soft_shutdown_timeout
     assert services["worker"]["environment"]["REMAP_SIGTERM"] == "SIGQUIT"
     assert "ports" not in services["worker"]
     assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", ()))
     user = re.findall(r"^USER (.*)$", DOCKERFILE.read_text(), re.MULTILINE)
     assert user == ["10001:10001"]
+
+
+def test_one_service_builds_the_image_and_nobody_looks_for_it_elsewhere(compose: Any) -> None:
+    ours = {name: service for name, service in compose["services"].items() if "pairing-fleet" in service["image"]}
+    assert [name for name, service in ours.items() if "build" in service] == ["pool"]
+    assert {service["pull_policy"] for service in ours.values()} == {"never"}
+    assert len({service["image"] for service in ours.values()}) == 1
+
+
+def test_up_keeps_the_number_of_workers(compose: Any) -> None:
+    assert compose["services"]["worker"]["scale"] == "${WORKERS:-1}"
+
+
+def test_the_fleet_is_no_superuser_and_flower_has_nothing_of_the_pool(compose: Any) -> None:
+    services = compose["services"]
+    assert "POSTGRES_USER" not in services["postgres"]["environment"]  # that one is a superuser
+    assert services["postgres"]["environment"]["POSTGRES_PASSWORD_FILE"] == "/run/secrets/postgres_password"
+    assert {name for name, service in services.items() if "postgres_password" in service["secrets"]} == {"postgres"}
+    assert services["flower"]["secrets"] == ["broker_url", "flower_auth"]
+    assert not any("POOL" in name for name in services["flower"]["environment"])
+
+
+def test_the_role_is_made_as_the_compose_file_says(secret_files: Path, postgres: Postgres, tmp_path: Path) -> None:
+    psql = shutil.which("psql")
+    if psql is None:
+        pytest.skip("there is no psql here")
+    script = tmp_path / "role.sql"
+    names = {"/run/secrets": str(secret_files), "pairing": f"fleet_{secrets.token_hex(4)}"}
+    text = (ROOT / "config" / "docker" / "pool-role.sql").read_text()
+    for name, value in names.items():
+        text = text.replace(name, value)
+    script.write_text(text)
+    role, password = names["pairing"], (secret_files / "pool_password").read_text()
+    call = [psql, "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--host", "127.0.0.1", "--port", str(postgres.port)]
+    environment = {**os.environ, "PGPASSWORD": postgres.password}
+    subprocess.run(
+        [*call, "--username", postgres.user, "--dbname", "postgres", "--file", script], env=environment, check=True
+    )
+    with closing(postgres.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT rolsuper, rolcreatedb, rolcreaterole FROM pg_roles WHERE rolname = %s", (role,))
+        assert cursor.fetchall() == [(False, False, False)]
+    with closing(postgres.connect(role, user=role, password=password)) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE anything (id integer)")
 
 
 def test_settings_are_settings_and_secrets_are_files(compose: Any) -> None:
@@ -113,7 +163,7 @@ def test_redis_starts_as_the_compose_file_says(compose: Any, secret_files: Path,
         pytest.skip("there is no redis-server here")
     service, port = compose["services"]["redis"], free_port()
     shell, option, script = service["command"]
-    script = as_a_shell_sees_it(script, secret_files).replace("dir /data", f"dir {tmp_path}\nport {port}\nsave ''")
+    script = as_a_shell_sees_it(script, secret_files).replace("dir /data", f"dir {tmp_path}\nport {port}")
     password = (secret_files / "redis_password").read_text()
     with (tmp_path / "log").open("wb") as log:
         server = subprocess.Popen([shell, option, script], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -122,6 +172,7 @@ def test_redis_starts_as_the_compose_file_says(compose: Any, secret_files: Path,
             wait_for("Redis", lambda: _answers(client))
             assert client.config_get("appendonly") == {"appendonly": "yes"}
             assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+            assert client.config_get("save") == {"save": ""}
         with redis.Redis(port=port) as stranger, pytest.raises(redis.AuthenticationError):
             stranger.ping()
         command_line = Path(f"/proc/{server.pid}/cmdline")
@@ -196,10 +247,11 @@ def test_a_worker_that_is_not_there_is_not_healthy(compose: Any, redis_url: str,
 
 
 def copied(folder: Path) -> None:
-    """What the image's first stage copies from the project, as .dockerignore lets it."""
+    """What the image's stages copy from the project, as .dockerignore lets it."""
     allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE.read_text(), re.MULTILINE):
         *sources, target = line.split()
+        target = target.removeprefix("/")
         for source in sources:
             assert source in allowed, f".dockerignore hides {source}"
             if (ROOT / source).is_dir():
@@ -213,8 +265,6 @@ def test_what_the_image_copies_is_enough(tmp_path: Path) -> None:
     source, wheels = tmp_path / "source", tmp_path / "wheels"
     source.mkdir()
     copied(source)
-    install = next(line for line in DOCKERFILE.read_text().splitlines() if "pip install" in line)
-    assert install.split("pip install ")[1] == "--constraint constraints.txt ."
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     said = subprocess.run([*build, "--wheel-dir", wheels, "."], cwd=source, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr
@@ -227,4 +277,31 @@ def test_what_the_image_copies_is_enough(tmp_path: Path) -> None:
 def test_the_image_starts_the_command() -> None:
     lines = DOCKERFILE.read_text().splitlines()
     assert json.loads(next(line for line in lines if line.startswith("ENTRYPOINT ")).partition(" ")[2]) == ["pairing"]
-    assert json.loads(next(line for line in lines if line.startswith("CMD ")).partition(" ")[2]) == ["worker"]
+    assert json.loads(next(line for line in lines if line.startswith("CMD ")).partition(" ")[2]) == ["--help"]
+
+
+def test_the_code_is_no_part_of_the_layer_of_the_dependencies() -> None:
+    before, install, after = DOCKERFILE.read_text().partition("/opt/pairing/bin/pip install --constraint")
+    assert install
+    assert not re.search("^COPY (pairing|tasks|config) ", before, re.MULTILINE)
+    assert len(re.findall("^COPY (?:pairing|tasks|config) ", after, re.MULTILINE)) == 3
+
+
+def test_the_dependencies_are_those_of_the_project(tmp_path: Path) -> None:
+    (step,) = re.findall(r'^RUN python3 -c "(.*?)"$', DOCKERFILE.read_text(), re.MULTILINE | re.DOTALL)
+    code = step.replace("\\\n", "").replace("'/", f"'{tmp_path}/")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    subprocess.run([sys.executable, "-c", code], check=True)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert (tmp_path / "project.txt").read_text().splitlines() == project["project"]["dependencies"]
+    assert (tmp_path / "build.txt").read_text().splitlines() == project["build-system"]["requires"]
+
+
+# --- what runs them
+
+
+def test_every_base_image_has_a_stand_in(compose: Any) -> None:
+    used = {service["image"] for service in compose["services"].values() if "pairing-fleet" not in service["image"]}
+    stages = set(re.findall("^FROM (\\S+)(?: AS (\\S+))?$", DOCKERFILE.read_text(), re.MULTILINE))
+    used |= {image for image, _ in stages} - {name for _, name in stages}
+    assert {tag_of(base.repository) for base in BASES} == used
