@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pydantic_core import PydanticCustomError
 
@@ -14,50 +12,6 @@ from config.complaints import shown
 
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 """libpq's, from none to all; with the last two the server's certificate is verified."""
-
-_SSL_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
-
-
-def is_broker_url(url: str) -> bool:
-    """Whether this is an address of a Redis, and of none whose certificate would not be verified."""
-    try:
-        parts = urlsplit(url)
-        sound = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, an IPv6 address without its end
-        return False
-    return (
-        sound
-        and re.fullmatch(r"(/\d*)?", parts.path) is not None
-        and not re.search(r"\s|[\x00-\x1f]", url)
-        and not parts.fragment
-        and all(parts.scheme == "rediss" and _verifies(*option) for option in _options(parts.query))
-    )
-
-
-def _options(query: str) -> list[tuple[str, str]]:
-    return parse_qsl(query, keep_blank_values=True)
-
-
-def _verifies(name: str, value: str) -> bool:
-    return value in ("required", "CERT_REQUIRED") if name == "ssl_cert_reqs" else name in _SSL_OPTIONS
-
-
-def verified(url: str, files: Mapping[str, str]) -> str:
-    """A broker's URL by which every client verifies the server; of one without TLS, itself.
-
-    kombu takes a ``rediss://`` that does not ask for verification as one that wants none.
-
-    Args:
-        url: what the setting says.
-        files: option (``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``) → path, or an empty text.
-    """
-    parts = urlsplit(url)
-    if parts.scheme != "rediss":
-        return url
-    given = {name: path for name, path in files.items() if path}
-    return urlunsplit(
-        parts._replace(query=urlencode({**dict(_options(parts.query)), **given, "ssl_cert_reqs": "required"}))
-    )
 
 
 def check_readable(path: str) -> str:

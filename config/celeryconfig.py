@@ -8,13 +8,15 @@ from urllib.parse import parse_qsl, urlsplit
 
 from kombu.entity import Exchange, Queue
 
+from config.brokers import broker
 from config.settings import LONGEST_DEADLINE, settings
 
 _settings = settings()
 
 # --- where
 
-broker_url = _settings.broker_address
+_broker = broker(_settings.broker_address)
+broker_url = _broker.celery_url
 result_backend = broker_url
 if broker_url.startswith("rediss:"):  # the URL says it all, but Flower looks here alone
     broker_use_ssl = {**dict(parse_qsl(urlsplit(broker_url).query)), "ssl_cert_reqs": ssl.CERT_REQUIRED}
@@ -57,12 +59,13 @@ worker_cancel_long_running_tasks_on_connection_loss = True  # it will be handed 
 result_backend_always_retry = True  # the default turns tasks in flight during a Redis restart into failures
 
 broker_transport_options: dict[str, Any] = {
+    **_broker.transport_options,
     "global_keyprefix": _settings.key_prefix,
     "visibility_timeout": _settings.visibility_timeout,  # longer than the longest task: nothing renews the lease
     "unacked_restore_interval": 10,  # with the defaults a lost host's work waits 100 s more
     "unacked_restore_throttle": 1,
 }
-result_backend_transport_options = {"global_keyprefix": _settings.key_prefix}
+result_backend_transport_options = {**_broker.transport_options, "global_keyprefix": _settings.key_prefix}
 
 result_expires = max(86_400, _settings.store_lifetime)  # no run needs them
 # A chord whose counter expired first would hang; it is removed when the chord is done.

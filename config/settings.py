@@ -26,7 +26,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from config.access import check_key, check_readable, check_together, is_broker_url, verified
+from config.access import check_key, check_readable, check_together
+from config.brokers import is_broker_url, verified
 from config.complaints import PREFIX, SettingsError, of_names, of_values, shown
 from config.injected import is_injected
 
@@ -60,7 +61,8 @@ class Settings(BaseSettings):
 
     broker_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
-        description="Redis or Valkey: broker, result backend and store",
+        description="Redis or Valkey: broker, result backend and store; redis://, rediss://, redis+socket:// or"
+        " redis+sentinel://",
     )
     broker_ca_file: str = Field(
         default="", description="certificate authority (PEM) of the broker behind rediss://; empty: the system's own"
@@ -198,6 +200,7 @@ class Settings(BaseSettings):
         if not is_broker_url(url.get_secret_value()):
             raise ValueError(
                 "is no address of a Redis; write redis://[[user]:password@]host[:port][/database], rediss:// for TLS,"
+                " redis+socket:///path[?virtual_host=database] or redis+sentinel://host:port,host:port/master[/database],"
                 " and special characters of the password in percent code (%23 for #); certificates are always verified"
             )
         return url

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from pairing import costs
 from pairing.activations import ACTIVATIONS, AUTO
 from pairing.assignment import assign
 from pairing.driver import Limits
@@ -21,7 +22,10 @@ METHODS = ("consensus", "trace")
 """The methods whose pairs are tried: those that tell most networks apart."""
 
 ROWS = 2048
-"""Rows that the trials see (all where there are fewer)."""
+"""Rows that the trials see (all where there are fewer) …"""
+FEWEST_ROWS = 64
+MOST_COST = 5e9
+"""… and in large networks so many that an error costs no more multiplications, but 64 at least."""
 
 ROUNDS = (40, 160)
 """Evaluations that each trial gets in a round."""
@@ -50,7 +54,7 @@ def choose_activation(puzzle: Puzzle, seconds: float = float("inf")) -> str:
     ends = time.monotonic() + seconds
     sample = _sample(puzzle)
     exact = 1e-9 * sample.target_variance
-    trials: Iterable[Trial] = _trials(sample)
+    trials: Iterable[Trial] = _trials(sample, ends)
     for evaluations in ROUNDS:
         tried: list[tuple[float, Trial]] = []
         for trial, pairs in trials:
@@ -77,12 +81,13 @@ def activation_of_answer(puzzle: Puzzle, inp_sigma: Sequence[int], out_sigma: Se
 
 def _sample(puzzle: Puzzle) -> Puzzle:
     """Some rows of the puzzle, and no hash: a wrong activation may lead to the right answer."""
-    rows = np.random.default_rng(0).permutation(puzzle.rows)[:ROWS]
+    some = min(ROWS, max(FEWEST_ROWS, int(MOST_COST * ROWS / costs.forward(puzzle, ROWS))))
+    rows = np.random.default_rng(0).permutation(puzzle.rows)[:some]
     targets = {puzzle.target: puzzle.target_values[rows]}
     return replace(puzzle, rows_in=puzzle.rows_in[rows], targets=targets, target_hash=None)
 
 
-def _trials(sample: Puzzle) -> Iterator[Trial]:
+def _trials(sample: Puzzle, ends: float) -> Iterator[Trial]:
     """Every activation with the pairs of every method that gives any, each pairing once.
 
     Raises:
@@ -94,7 +99,7 @@ def _trials(sample: Puzzle) -> Iterator[Trial]:
         for name in ACTIVATIONS:
             trial = sample.with_options(activation=name)
             try:
-                pairs = assign(similarity(trial, method)).pairs
+                pairs = assign(similarity(trial, method, ends - time.monotonic())).pairs
             except MethodError as error:
                 failure = error
                 continue

@@ -10,11 +10,13 @@ from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 
+from pairing import costs
 from pairing.climbing import LARGE, Descent, descent_rows, rounding_of
-from pairing.puzzle import Indices
-from pairing.relocation import relocations
+from pairing.costs import Cost
+from pairing.puzzle import Indices, Puzzle
+from pairing.relocation import CANDIDATES, relocations
 from pairing.repair import repair_step
-from pairing.state import Phase, Search
+from pairing.state import Phase, Search, window_cost
 from pairing.window import search as search_window
 
 Annealer = Callable[[Search], Iterator[bool]]
@@ -53,7 +55,8 @@ RESTARTS_TIMES_BLOCKS = 100
 def classic(search: Search) -> Iterator[bool]:
     """The old fleet's annealer, kept as the reference: random exchanges of two blocks, priced by the exact error.
 
-    20,000 steps on 2,000 rows at the temperature 2.0 × 0.99985^step (in units of the error); converged after them.
+    20,000 steps on 2,000 rows at the temperature 2.0 × 0.99985^step (in units of the error); converged after them. Each
+    new least error there is measured again on the yardstick's rows.
     """
     state = search.state
     rows = search.fixed_sample(CLASSIC_ROWS)
@@ -70,7 +73,10 @@ def classic(search: Search) -> Iterator[bool]:
         state.stalled += 1
         if error <= state.error or chance < np.exp((state.error - error) / temperature):
             state.order, state.error = candidate, error
-            search.note(error)
+            if not error >= state.least:
+                state.least = error
+                all_rows = len(rows) == len(search.yardstick)
+                search.note(error if all_rows else search.error(search.network, candidate, search.yardstick))
         yield True
 
 
@@ -137,12 +143,13 @@ def _window_step(search: Search) -> Iterator[bool]:
     """Goes on from the best order that is found inside the surrogate near the present one."""
     state, network = search.state, search.present
     blocks = len(state.order)
-    window = search.window(network, state.order, search.fresh_sample(min(WINDOW_ROWS * blocks, MOST_WINDOW_ROWS)))
+    rows = search.fresh_sample(min(WINDOW_ROWS * blocks, MOST_WINDOW_ROWS), window_cost)
+    window = search.window(network, state.order, rows)
     yield False
     if not window.finite:
         yield from _kick_step(search)
         return
-    best, descended = search_window(window, WINDOW_KICKS * blocks, state.rng)
+    best, descended = yield from search_window(window, WINDOW_KICKS * blocks, state.rng)
     for positions in (best, descended):  # the form may promise more than there is, and less so after fewer moves
         order = state.order[positions]
         error = search.error(network, order, search.yardstick)
@@ -153,7 +160,10 @@ def _window_step(search: Search) -> Iterator[bool]:
 def _relocation_step(search: Search) -> Generator[bool, None, bool]:
     """Descends from the most promising relocations of a block, and accepts the better; whether there was any."""
     state, network = search.state, search.present
-    rows = search.fresh_sample(max(1, RELOCATION_VALUES // search.network.puzzle.outputs))
+    puzzle = search.network.puzzle
+    rows = search.fresh_sample(max(1, RELOCATION_VALUES // puzzle.outputs), _relocation_cost)
+    if not search.affords(_relocation_cost(puzzle, len(rows))):
+        return False
     model = search.linearise(network, state.order, rows)
     orders = relocations(network, state.order, model, rows, state.rng)[:RELOCATIONS]
     yield False
@@ -169,6 +179,10 @@ def _relocation_step(search: Search) -> Generator[bool, None, bool]:
     if best is not None:
         _accept(search, best.order, best_error)
     return best is not None
+
+
+def _relocation_cost(puzzle: Puzzle, rows: int) -> Cost:
+    return costs.linearization(puzzle, rows) + costs.relocations(puzzle, rows, CANDIDATES)
 
 
 def _kick_step(search: Search) -> Iterator[bool]:

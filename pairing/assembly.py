@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from pairing.errors import InputError, PairingError
-from pairing.network import Network
+from pairing.network import Network, pairs_of
+from pairing.noise import noise_of
 from pairing.puzzle import Array32, Puzzle
 from pairing.solution import permutation_of
 
@@ -46,7 +47,7 @@ def assemble(puzzle: Puzzle, inp_sigma: tuple[int, ...], out_sigma: tuple[int, .
     try:
         partial.write_bytes(_file_of(state_of(puzzle, inp_sigma, out_sigma), out.suffix, puzzle.activation))
         error = _error(puzzle, _read(partial))
-        if error > puzzle.solved_mse:
+        if error > puzzle.solved_mse and not _is_noise(puzzle, inp_sigma, out_sigma, error):
             raise AssemblyError(
                 f"the network that this solution makes has an error of {error:.3g} over all rows, and a right one at"
                 f" most {puzzle.solved_mse:.3g}; nothing was written. Solve the puzzle first"
@@ -58,6 +59,11 @@ def assemble(puzzle: Puzzle, inp_sigma: tuple[int, ...], out_sigma: tuple[int, .
         with contextlib.suppress(OSError):
             partial.unlink()
     return error
+
+
+def _is_noise(puzzle: Puzzle, inp_sigma: tuple[int, ...], out_sigma: tuple[int, ...], error: float) -> bool:
+    order = np.array(inp_sigma, np.int64)
+    return noise_of(Network(puzzle, pairs_of(inp_sigma, out_sigma)), order, error) is not None
 
 
 def _file_of(state: dict[str, Array32], suffix: str, activation: str) -> bytes:

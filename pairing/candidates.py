@@ -38,7 +38,7 @@ def candidate_residuals(puzzle: Puzzle, inp_sigmas: ArrayLike, out_sigmas: Array
     layers, residuals = layers_of(puzzle), np.empty((len(inp), puzzle.outputs, len(rows)), np.float32)
     for chunk in layers.chunks(len(rows)):
         states = columns_of(puzzle.rows_in[rows[chunk]])
-        targets = puzzle.target_values[rows[chunk]].T
+        targets = (puzzle.target_values[rows[chunk]] - puzzle.last_bias).T
         advance, kept = layers.advancing(states.shape[1]), {0: states.copy()}
         for candidate, path, fork, stops in zip(order, paths, shared, kept_at, strict=True):
             states[:] = kept[fork]
@@ -46,7 +46,7 @@ def candidate_residuals(puzzle: Puzzle, inp_sigmas: ArrayLike, out_sigmas: Array
                 advance(states, path[start:stop])
                 kept[stop] = states.copy()
             advance(states, path[stops[-1] if stops else fork :])
-            residuals[candidate, :, chunk] = targets - layers.last @ states
+            residuals[candidate, :, chunk] = targets - layers.last @ states[:-1]
     return residuals.reshape(len(inp), -1)
 
 

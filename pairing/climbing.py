@@ -8,7 +8,7 @@ import numpy as np
 
 from pairing.descent import descend
 from pairing.network import Network
-from pairing.puzzle import Indices
+from pairing.puzzle import Indices, Puzzle
 from pairing.state import Search
 
 LINEARISATIONS = 16
@@ -20,11 +20,19 @@ LARGE = 64
 """Blocks of a large network."""
 ROUNDING = 1e-12
 """Errors below this part of the target's variance are rounding of float32: no order is told from another there."""
+SAFELY = 16.0
+"""By how much an arithmetic floor is stated too high."""
 
 
 def rounding_of(search: Search) -> float:
     """The error below which no order of the search's puzzle is told from another."""
-    return ROUNDING * max(search.network.puzzle.target_variance, float(np.finfo(np.float32).tiny))
+    return indistinct_mse(search.network.puzzle)
+
+
+def indistinct_mse(puzzle: Puzzle) -> float:
+    """Errors and changes up to this are float32's rounding: no order is told from another there."""
+    least = float(np.finfo(np.float32).tiny)
+    return max(ROUNDING * puzzle.target_variance, puzzle.arithmetic_floor / SAFELY, least)
 
 
 def descent_rows(blocks: int, rng: np.random.Generator) -> int:
@@ -54,7 +62,8 @@ class Descent:
             self.error = model.error
             if not np.isfinite(model.crossings).all():
                 return
-            path = descend(model, moves=2 * len(self.order), least_gain=1e-6 * model.error)
+            least = 1e-6 * max(model.error, rounding)
+            path = descend(model, 2 * len(self.order), least, lambda: self._search.pace.left <= 0)
             yield
             if not self._follow(path) or self.error <= rounding or self.error > (1 - least_fall) * model.error:
                 return

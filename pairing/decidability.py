@@ -1,4 +1,4 @@
-"""Which exchanges in a finished solution the data cannot decide.
+"""Which exchanges in a finished solution the data cannot decide: the answers beside it that are as good.
 
 An exchange that changes the predictions by a mean square of V changes the error by V, give or take 2·sqrt(E·V/n) where
 the solution's error E over n values is noise that knows nothing of the exchange. So nothing tells it from the solution
@@ -7,14 +7,19 @@ where V is within two of these standard errors, V ≤ 16·E/n; or where V is flo
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import math
+import time
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from pairing import costs
 from pairing.activations import activation_of
-from pairing.climbing import ROUNDING
+from pairing.candidates import candidate_residuals
+from pairing.climbing import indistinct_mse
 from pairing.network import Network, pairs_of
-from pairing.puzzle import Array32, Array64, Indices, Puzzle
+from pairing.pace import OutOfTimeError, Pace
+from pairing.puzzle import FEW_VALUES, Array32, Array64, Indices, Puzzle
 from pairing.solution import Solution
 
 FEWEST_ROWS = 1
@@ -22,6 +27,9 @@ FEWEST_ROWS = 1
 
 NOISY_ROWS = 256
 """Rows of the last look where noise decides; all of them where float32's rounding does."""
+
+NOISE_BOUND = 16
+"""V·n/E up to which noise hides an exchange: two standard errors of the error's change."""
 
 MOST_PAIRS = 2016
 """About the most pairs of positions that are looked at: all of them up to 64 blocks, beyond that the nearer ones."""
@@ -31,6 +39,12 @@ BATCH_ROWS = 2**16
 
 BATCH_WEIGHTS = 2**23
 """… the weights that are gathered for them."""
+
+SCATTER = 4
+"""Random orders per value of the target that tell how their predictions scatter."""
+
+MOST_LOGARITHM = 700.0
+"""Of a number of orders: float64 has no more."""
 
 Pairs = list[tuple[int, int]]
 
@@ -45,39 +59,93 @@ class Undecidable:
     """The inp pieces are exchanged."""
     out: Pairs = field(default_factory=list)
     """The out pieces are exchanged."""
+    neighbours: int = 0
+    """How many exchanges were looked at: of the answer's so many neighbours, ``as_good`` are as good."""
+    by_chance: float = 0.0
+    """About how many other orders of its blocks fit as well by chance, since the data have so few values."""
 
     def __bool__(self) -> bool:
         """Whether there is any."""
-        return any(asdict(self).values())
+        return self.as_good > 0
+
+    @property
+    def as_good(self) -> int:
+        """How many neighbours the data cannot tell from the answer."""
+        return len(self.blocks) + len(self.inp) + len(self.out)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # an exchange may overflow: that is a change
-def undecidable_exchanges(puzzle: Puzzle, solution: Solution) -> Undecidable:
+def undecidable_exchanges(puzzle: Puzzle, solution: Solution, seconds: float = float("inf")) -> Undecidable | None:
     """The exchanges of two positions' blocks, inp pieces or out pieces that the data cannot tell from the solution.
 
-    Those with V ≤ max(1e-12 of the target's variance, 16·E/n), where V is the mean squared change of the predictions,
-    E the solution's error and n the number of target values. V is taken over all rows, or over 256 drawn ones where
-    the second bound is the larger. With more than 64 blocks only positions less than about 2,000/N apart are compared.
-    None where the solution is no better than zeros: its error is no noise then, and tells nothing of exchanges.
+    Those with V ≤ max(F, 16·E/n), where V is the mean squared change of the predictions, F the error that float32's
+    rounding makes (1e-12 of the target's variance, or more where larger numbers cancel), E the solution's error and n
+    the number of target values. V is taken over all rows, or over 256 drawn ones where the second bound is the larger.
+    With more than 64 blocks only positions less than about 2,000/N apart are compared. None of them where the solution
+    is no better than zeros: its error is no noise then, and tells nothing of exchanges. ``None`` where that takes
+    longer than ``seconds``.
     """
+    found = _exchanges(puzzle.blocks)
     if not solution.full_mse < np.mean(np.square(puzzle.target_values)):
-        return Undecidable()
-    noise = 16 * solution.full_mse / puzzle.target_values.size
-    rounding = ROUNDING * puzzle.target_variance
+        return Undecidable(neighbours=len(found))
+    noise, rounding = NOISE_BOUND * solution.full_mse / puzzle.target_values.size, indistinct_mse(puzzle)
     order = np.array(solution.inp_sigma, np.int64)
     network = Network(puzzle, pairs_of(solution.inp_sigma, solution.out_sigma))
     rows = np.random.default_rng(0).permutation(puzzle.rows)
     rows = rows[:NOISY_ROWS] if noise > rounding else rows
+    pace = Pace(puzzle, time.monotonic() + seconds)
+    try:
+        alike = alike_exchanges(network, order, rows, max(noise, rounding), pace)
+    except OutOfTimeError:
+        return None
+    kinds = {name: _positions(alike, kind) for kind, name in enumerate(("blocks", "inp", "out"))}
+    by_chance = _orders_by_chance(network, order, max(solution.full_mse, rounding))
+    return Undecidable(**kinds, neighbours=len(found), by_chance=by_chance)
+
+
+def _orders_by_chance(network: Network, order: Indices, most: float) -> float:
+    """The expected number of other orders whose predictions differ by a mean square of at most ``most``.
+
+    Random orders tell how predictions scatter along the principal axes of the R·o values. Of all N! orders the part is
+    left that falls near the answer's along every axis, as if they were normal and independent.
+    """
+    puzzle = network.puzzle
+    values = puzzle.target_values.size
+    if values > FEW_VALUES or puzzle.blocks < 2:
+        return 0.0
+    rng = np.random.default_rng(0)
+    orders = np.array([order, *(rng.permutation(order) for _ in range(SCATTER * values + 1))])
+    residuals = candidate_residuals(puzzle, orders, network.pairs[orders], np.arange(puzzle.rows)).astype(np.float64)
+    residuals = residuals[np.isfinite(residuals).all(axis=1)]
+    scatter = np.linalg.svd(residuals[1:] - residuals[0], compute_uv=False) / math.sqrt(max(1, len(residuals) - 1))
+    near = math.sqrt(2 / math.pi) * math.sqrt(3 * most) / np.maximum(scatter, np.finfo(np.float64).tiny)
+    logarithm = math.lgamma(puzzle.blocks + 1) + float(np.log(np.minimum(near, 1.0)).sum())
+    return max(0.0, math.exp(min(logarithm, MOST_LOGARITHM)) - 1) if logarithm > 0 else math.exp(logarithm)
+
+
+def alike_exchanges(network: Network, order: Indices, rows: Indices, most: float, pace: Pace) -> Indices:
+    """The exchanges (C, 3) that change the predictions on ``rows`` by a mean square of at most ``most``.
+
+    Each is its first and second position, and what is exchanged (0: blocks, 1: inp, 2: out pieces).
+
+    Raises:
+        OutOfTimeError: they cannot be told in time.
+    """
+    puzzle = network.puzzle
     found = _exchanges(puzzle.blocks)
     count, squares = 0, np.zeros(len(found))
     while count < len(rows) and len(found):
         until = min(len(rows), max(FEWEST_ROWS, 4 * count))
+        cost = len(found) / 2 * costs.forward(puzzle, until - count + costs.COPIED_ROWS // puzzle.blocks)
+        pace.check(cost)
+        began = time.monotonic()
         squares += _squares(network, order, found, puzzle.rows_in[rows[count:until]])
+        pace.learn(cost, time.monotonic() - began)
         count = until
         # The rows to come can only add to the sum.
-        left = squares <= max(noise, rounding) * len(rows) * puzzle.outputs
+        left = squares <= most * len(rows) * puzzle.outputs
         found, squares = found[left], squares[left]
-    return Undecidable(**{name: _positions(found, kind) for kind, name in enumerate(("blocks", "inp", "out"))})
+    return found
 
 
 def _positions(exchanges: Indices, kind: int) -> Pairs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pairing.compiled import njit
@@ -9,11 +11,14 @@ from pairing.puzzle import Array32, Array64, Indices
 from pairing.surrogate import Surrogate, pair_index
 
 
-def descend(surrogate: Surrogate, moves: int, least_gain: float) -> Indices:
+def descend(
+    surrogate: Surrogate, moves: int, least_gain: float, expired: Callable[[], bool] = lambda: False
+) -> Indices:
     """The way down: (m + 1, N) int64, the order of positions after 0, 1, … m insertions, m ≤ ``moves``.
 
     Of all N(N−1) insertions the best is made, and of those of a fifth of its gain that are made elsewhere in the order
-    those that keep half their gain. The descent ends where the best gains less than ``least_gain`` (an error).
+    those that keep half their gain. The descent ends where the best gains less than ``least_gain`` (an error), or when
+    time has ``expired``.
     """
     count = len(surrogate.crossings)
     index = pair_index(count)
@@ -23,7 +28,7 @@ def descend(surrogate: Surrogate, moves: int, least_gain: float) -> Indices:
     products = surrogate.changes @ surrogate.residual / values
     residual, order = surrogate.residual, np.arange(count)
     path = [order]
-    while len(path) <= moves:
+    while len(path) <= moves and not expired():
         slopes[first, second], slopes[second, first] = products, -products
         gains, puts = _best_insertions(order, slopes, surrogate.crossings)
         best = gains.max()

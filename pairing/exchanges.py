@@ -19,7 +19,7 @@ from pairing.activations import activation_of
 from pairing.network import Network
 from pairing.puzzle import Array32, Array64, Indices
 from pairing.surrogate import Trajectory, commutators, trajectory
-from pairing.whitening import whitened, whitening_root
+from pairing.whitening import Whitening
 
 SCREENING = 5
 """All exchanges are screened on one in so many of the rows."""
@@ -54,8 +54,8 @@ class Prices:
     exchanges: list[Exchange]
     gains: Array64
     """(m,) float64, descending."""
-    _whitened: Array32
-    """(n, m): what every exchange changes, multiplied by the root of K."""
+    _products: Array64
+    """(m, m): ``E·K E'`` of every two exchanges."""
 
     def together(self, least_gain: float) -> list[Exchange]:
         """Exchanges that each gain ``least_gain`` or more on top of those before, no position in two of them."""
@@ -65,34 +65,43 @@ class Prices:
             index = int(gains.argmax())
             exchange = self.exchanges[index]
             chosen.append(exchange)
-            gains -= self._whitened.T @ self._whitened[:, index]
+            gains -= self._products[index]
             taken = {exchange.first, exchange.second}
             gains[[bool(taken & {other.first, other.second}) for other in self.exchanges]] = -np.inf
         return chosen
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a wrong order may overflow: then there are no prices
 def price_exchanges(network: Network, order: Indices, rows: Indices, evidence: Array64 | None = None) -> Prices | None:
-    """The exchanges of largest gain at ``order``, from the data rows ``rows`` (S,); ``None`` where anything overflows.
+    """The exchanges of largest gain at ``order``, from the data rows ``rows`` (S,).
 
-    All N(N−1) are priced on a fifth of the rows, and the best 64 of them again on all. ``evidence`` (N, N)
-    float64 are the weights' log-odds of inp piece i and out piece j being a pair, in nats.
+    ``None`` where anything overflows, nothing remains to be explained, or there is a single block. All N(N−1) are
+    priced on a fifth of the rows, and the best 64 of them again on all. ``evidence`` (N, N) float64 are the weights'
+    log-odds of inp piece i and out piece j being a pair, in nats.
     """
+    if len(order) < 2:
+        return None
     prior = _prior(network, order, evidence)
     first, second = np.triu_indices(len(order), 1)
     exchanges = [Exchange(int(p), int(q), inp) for inp in (False, True) for p, q in zip(first, second, strict=True)]
     some = rows[::SCREENING]
     way = _Way(network, order, some, trajectory(network, order, some))
-    screened = _gains(way.along, np.concatenate(way.all_effects()))
-    if screened is None:
+    model = _model(way.along)
+    effects = np.concatenate(way.all_effects())
+    gains = None if model is None else _gains(model, way.along, effects)
+    if gains is None:
         return None
-    kept = np.argsort(-(screened[0] + prior), kind="stable")[:KEPT]
+    kept = np.argsort(-(gains + prior), kind="stable")[:KEPT]
     way = _Way(network, order, rows, trajectory(network, order, rows))
-    priced = _gains(way.along, np.array([way.effect(exchanges[k]) for k in kept]))
-    if priced is None:
+    model = _model(way.along)
+    effects = np.array([way.effect(exchanges[k]) for k in kept])
+    gains = None if model is None else _gains(model, way.along, effects)
+    if model is None or gains is None:
         return None
-    gains, white = priced[0] + prior[kept], priced[1]
+    gains += prior[kept]
     best = np.argsort(-gains, kind="stable")
-    return Prices([exchanges[k] for k in kept[best]], gains[best], white[:, best])
+    chosen = effects[best].T
+    return Prices([exchanges[k] for k in kept[best]], gains[best], model.inner(chosen, chosen))
 
 
 def _prior(network: Network, order: Indices, evidence: Array64 | None) -> Array64:
@@ -105,15 +114,16 @@ def _prior(network: Network, order: Indices, evidence: Array64 | None) -> Array6
     return np.tile(known[first, second] + known[second, first] - alone[first] - alone[second], 2)
 
 
-def _gains(way: Trajectory, effects: Array32) -> tuple[Array64, Array32] | None:
-    """The log-likelihood ratios of exchanges with effects (m, n), and the whitened effects (n, m)."""
+def _model(way: Trajectory) -> Whitening | None:
+    """What small changes of the order along a trajectory can explain; ``None`` where anything overflows."""
     changes = commutators(way)
-    if not (np.isfinite(changes).all() and np.isfinite(effects).all() and way.error > 0):
-        return None
-    root = whitening_root(changes, way.error)
-    white, residual = whitened(root, effects.T), whitened(root, way.residual)
-    gains = white.T @ residual - np.einsum("nk,nk->k", white, white) / 2
-    return gains.astype(np.float64), white
+    return Whitening(changes, way.error) if np.isfinite(changes).all() and 0 < way.error < np.inf else None
+
+
+def _gains(model: Whitening, way: Trajectory, effects: Array32) -> Array64 | None:
+    """(m,): the log-likelihood ratios of exchanges with effects (m, n); ``None`` where anything overflows."""
+    gains = model.inner(effects.T, way.residual[:, None])[:, 0] - model.squares(effects.T) / 2
+    return gains if np.isfinite(gains).all() else None
 
 
 class _Way:

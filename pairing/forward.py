@@ -29,14 +29,14 @@ Advance = Callable[[Array32, Iterable[tuple[int, int]]], None]
 
 @dataclass(frozen=True, eq=False)
 class Layers:
-    """A puzzle's layers, each with its bias as the last column of its weight."""
+    """A puzzle's layers, those of the blocks with their biases as the last columns of their weights."""
 
     inp: Array32
     """(N, h, d + 1) float32."""
     out: Array32
     """(N, d, h + 1) float32."""
     last: Array32
-    """(o, d + 1) float32."""
+    """(o, d) float32: without its bias, which float32 might not hold beside what it is added to."""
     activation: str
 
     def chunks(self, rows: int) -> Iterator[slice]:
@@ -70,7 +70,7 @@ def layers_of(puzzle: Puzzle) -> Layers:
     return Layers(
         inp=np.concatenate([puzzle.inp_weight, puzzle.inp_bias[:, :, None]], axis=2),
         out=np.concatenate([puzzle.out_weight, puzzle.out_bias[:, :, None]], axis=2),
-        last=np.concatenate([puzzle.last_weight, puzzle.last_bias[:, None]], axis=1),
+        last=puzzle.last_weight,
         activation=puzzle.activation,
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairing.forward import Layers, columns_of, layers_of
-from pairing.puzzle import Array32, Indices, Puzzle
+from pairing.puzzle import Array32, Array64, Indices, Puzzle
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,16 +47,16 @@ class Network:
         advance(columns, ((k, self.pairs[k]) for k in blocks))
 
     def outputs(self, states: Array32) -> Array32:
-        """The last layer's answer (S, o) float32 to the final states (S, d)."""
-        return states @ self.puzzle.last_weight.T + self.puzzle.last_bias
+        """The last layer's answer (S, o) float32 to the final states (S, d), without its bias."""
+        return states @ self.puzzle.last_weight.T
 
-    def predict(self, order: Sequence[int] | Indices, rows_in: Array32) -> Array32:
-        """The whole network's answer (S, o) float32 to ``rows_in`` (S, d), its blocks in ``order``."""
-        answers = np.empty((len(rows_in), self.puzzle.outputs), np.float32)
+    def predict(self, order: Sequence[int] | Indices, rows_in: Array32) -> Array64:
+        """The whole network's answer (S, o) to ``rows_in`` (S, d), its blocks in ``order``; the bias in float64."""
+        answers = np.empty((len(rows_in), self.puzzle.outputs))
         for chunk in self.layers.chunks(len(rows_in)):
             columns = columns_of(rows_in[chunk])
             self._advance_columns(columns, order)
-            answers[chunk] = (self.layers.last @ columns).T
+            np.add((self.layers.last @ columns[:-1]).T, self.puzzle.last_bias, out=answers[chunk], dtype=np.float64)
         return answers
 
     @np.errstate(over="ignore", invalid="ignore")

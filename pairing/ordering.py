@@ -20,10 +20,10 @@ NEAR_CHILD = 3
 Start = Callable[[Network, np.random.Generator], Indices]
 
 
-def greedy(network: Network, rng: np.random.Generator) -> Indices:
+def greedy(network: Network, rng: np.random.Generator, most_rows: int = GREEDY_ROWS) -> Indices:
     """Always the block next whose branch is smallest at the state that the ones before it have made."""
     puzzle = network.puzzle
-    rows = rng.choice(puzzle.rows, min(GREEDY_ROWS, puzzle.rows), replace=False)
+    rows = rng.choice(puzzle.rows, min(most_rows, puzzle.rows), replace=False)
     states = puzzle.rows_in[rows]
     left = np.arange(puzzle.blocks)
     order = []
@@ -97,8 +97,16 @@ def _moved(order: Indices, moves: int, rng: np.random.Generator) -> Indices:
     return np.array(blocks, np.int64)
 
 
-def start_order(network: Network, name: str, rng: np.random.Generator, pool_order: Indices | None = None) -> Indices:
+def start_order(
+    network: Network,
+    name: str,
+    rng: np.random.Generator,
+    pool_order: Indices | None = None,
+    greedy_rows: int = GREEDY_ROWS,
+) -> Indices:
     """The starting order of that name, (N,) int64: block indices as they are applied.
+
+    ``greedy_rows`` is how many rows the greedy order looks at.
 
     Raises:
         InputError: there is no such start, or ``pool`` was asked for and the pool holds nothing for this puzzle.
@@ -109,4 +117,4 @@ def start_order(network: Network, name: str, rng: np.random.Generator, pool_orde
         return pool_order
     if name not in STARTS:
         raise InputError(f"unknown start '{name}'; known: auto, pool, {', '.join(STARTS)}")
-    return STARTS[name](network, rng)
+    return greedy(network, rng, greedy_rows) if name == "greedy" else STARTS[name](network, rng)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairing.errors import InputError, shown
+from pairing.grid import rounding_errors
 
 Array32 = NDArray[np.float32]
 Array64 = NDArray[np.float64]
@@ -24,6 +26,21 @@ PUBLISHED_DIGEST = "sha256:5011b96582a3d5402e95f83952d2472e337d14e51a72f1b3e55c0
 
 PUBLISHED_TARGET_HASH = "093be1cf2d24094db903cbc3e8d33d306ebca49c6accaa264e44b0b675e7d9c4"
 """The published puzzle's hash (contract: SHA-256 of the comma-joined piece numbers)."""
+
+
+FEW_VALUES = 128
+"""With more values of the target no order fits by chance."""
+
+ROUNDING_KURTOSIS = 0.8
+"""The variance of the square of a rounding error, as a part of its squared mean: it is uniform within half a step."""
+
+ARITHMETIC = 4 / 3
+"""The mean square of an addition's rounding, 1/12 of a squared step at most, times sixteen for what is not seen."""
+
+SIZED_ROWS = 4096
+"""About as many rows tell how large the inputs and the target are …"""
+FELT_ROWS = 16
+"""… and as many how large hidden units are."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,22 +125,68 @@ class Puzzle:
 
     @cached_property
     def noise_floor(self) -> float:
-        """The mean squared error that rounding the target to its printed decimals makes: step² / 12.
+        """The mean squared error that rounding the target makes: step² / 12 of the grid on which its values lie.
 
-        The decimals are seen in the values: the most that any of them needs. Whole numbers count as
-        labels and not as rounded, and give 0, like columns with more decimals than float64 holds.
+        Each output's grid is seen in its values (:mod:`pairing.grid`). Whole numbers count as labels, not as rounded,
+        and give 0, like values of full precision.
         """
-        decimals = max(map(_decimals, np.unique(self.target_values).tolist()), default=0)
-        return 0.0 if decimals == 0 or decimals > 16 else (10.0**-decimals) ** 2 / 12
+        return float(np.mean(self._rounding))
+
+    @cached_property
+    def _rounding(self) -> Array64:
+        return rounding_errors(self.target_values)
+
+    @cached_property
+    def arithmetic_floor(self) -> float:
+        """The mean squared error that float32's rounding makes of a right answer, by the sizes of what is added up.
+
+        The inputs, every block's bias, what its hidden units add (as the raw inputs move them), and the target itself
+        pass through N additions, each of which rounds by up to half an epsilon. What grows on the way and is taken off
+        again is not known before the order is.
+        """
+        some = slice(None, None, max(1, self.rows // SIZED_ROWS))
+        inputs = np.mean(np.square(self.rows_in[some], dtype=np.float64), axis=0)
+        biases = np.square(self.out_bias, dtype=np.float64).sum(axis=0)
+        through = np.square(self.last_weight, dtype=np.float64) @ (inputs + biases + self._added_squares())  # (o,)
+        outputs = np.mean(np.square(self.target_values[some] - self.last_bias), axis=0)
+        epsilon = float(np.finfo(np.float32).eps)
+        return float(np.mean(through + outputs)) * self.blocks * epsilon**2 * ARITHMETIC
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def _added_squares(self) -> Array64:
+        """(d,): the squares of all that hidden units add to each state at the raw inputs, on average, summed."""
+        from pairing.activations import AUTO, activation_of
+
+        if self.activation == AUTO:
+            return np.zeros(self.width)
+        rows = self.rows_in[:: max(1, self.rows // FELT_ROWS)]
+        hidden = rows @ self.inp_weight.transpose(0, 2, 1) + self.inp_bias[:, None, :]
+        activation_of(self.activation).apply(hidden, hidden)
+        squares = np.mean(np.square(hidden, dtype=np.float64), axis=(0, 1))
+        weights = np.einsum("ndh,ndh->dh", self.out_weight, self.out_weight, dtype=np.float64)
+        return np.asarray(np.nan_to_num(weights @ squares, posinf=0.0))
+
+    @property
+    def rounded_mse(self) -> float:
+        """What the target's rounding and the arithmetic's make of a right answer's full error at most.
+
+        The former times 1.05, or by four standard errors of its mean more in a short table.
+        """
+        expected, rows = self._rounding, self.rows
+        if rows == len(expected):  # so few that it matters whether some are equal: these err together
+            rows = len(np.unique(self.rows_in, axis=0))
+        variance = ROUNDING_KURTOSIS * float(np.mean(np.square(expected))) / (rows * self.outputs)
+        return self.noise_floor + max(0.05 * self.noise_floor, 4 * math.sqrt(variance)) + self.arithmetic_floor
 
     @property
     def solved_mse(self) -> float:
         """The largest full error that counts as solved where no target hash is known.
 
-        1e-9 of the target's variance; where the target is rounded more coarsely than that, 1.05 times
-        the rounding's own error.
+        1e-9 of the target's variance (1e-12 in a short table, where many orders come near) or, where that is more,
+        ``rounded_mse``.
         """
-        return max(1e-9 * self.target_variance, 1.05 * self.noise_floor)
+        part = 1e-9 if self.target_values.size > FEW_VALUES else 1e-12
+        return max(part * self.target_variance, self.rounded_mse)
 
     @cached_property
     def digest(self) -> str:
@@ -158,10 +221,3 @@ class Puzzle:
         layers = ("inp_weight", "inp_bias", "out_weight", "out_bias", "last_weight", "last_bias", "rows_in")
         arrays: dict[str, NDArray[np.floating]] = {name: getattr(self, name) for name in layers}
         return arrays | {f"target.{name}": values for name, values in self.targets.items()}
-
-
-def _decimals(value: float) -> int:
-    """How many decimals the shortest text of ``value`` has."""
-    mantissa, _, exponent = repr(value).partition("e")
-    fraction = mantissa.partition(".")[2].rstrip("0")
-    return max(0, len(fraction) - int(exponent or 0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,15 @@ class Refinement:
     """What a refinement found."""
 
     solution: Solution
+    seed: int
     annealer: str
     start: str
     start_mse: float
-    """The starting order's error on all rows."""
+    """The starting order's error on all rows; NaN where there was no time for it."""
     evaluations: int
+    """Errors of orders computed (a linearisation counts as one)."""
+    steps: int
+    """Steps of the annealer: proposals of ``classic``, kicks of ``surrogate``."""
     repaired_pairs: int
     """Pairs of the solution that are not those of the assignment."""
     stopped: Stopped
@@ -88,15 +92,19 @@ def refine(
     stopped = driver.anneal(annealer, search)
     final, order, full_mse, start_mse = driver.verified(begin)
     solution = solution_of(puzzle, *final.sigmas(order), full_mse)
+    if driver.noisy == final.pairs.tobytes() + order.tobytes() and solution.hash_match is None and not solution.solved:
+        solution = replace(solution, noise=float(np.sqrt(full_mse)))
     if solution.solved and stopped == "converged":
         stopped = "solved"
     driver.history.end(driver.seconds(), driver.state.evaluations, order)
     return Refinement(
         solution=solution,
+        seed=seed,
         annealer=annealer,
         start=chosen,
         start_mse=start_mse,
         evaluations=driver.state.evaluations,
+        steps=driver.state.step,
         repaired_pairs=len(network.pairs) - agreement(final.pairs, network.pairs),
         stopped=stopped,
         seconds=driver.seconds(),

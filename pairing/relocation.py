@@ -14,7 +14,7 @@ from pairing.candidates import candidate_residuals
 from pairing.network import Network
 from pairing.puzzle import Indices
 from pairing.surrogate import Surrogate
-from pairing.whitening import whitened, whitening_root
+from pairing.whitening import Whitening
 
 PLACES = 8
 """At which each block is tried: the order's length apart by so many."""
@@ -34,8 +34,8 @@ def relocations(network: Network, order: Indices, model: Surrogate, rows: Indice
         return candidates[:0]
     residuals = candidate_residuals(network.puzzle, candidates, network.pairs[candidates], rows)
     finite = np.isfinite(residuals).all(axis=1)
-    left = whitened(whitening_root(model.changes, model.error), residuals[finite].T)
-    return candidates[finite][np.argsort(np.einsum("nc,nc->c", left, left), kind="stable")]
+    left = Whitening(model.changes, model.error).squares(residuals[finite].T)
+    return candidates[finite][np.argsort(left, kind="stable")]
 
 
 def _candidates(order: Indices, rng: np.random.Generator) -> Indices:

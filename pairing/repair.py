@@ -11,10 +11,11 @@ from collections.abc import Generator, Iterator
 
 import numpy as np
 
+from pairing import costs
 from pairing.climbing import Descent, rounding_of
 from pairing.exchanges import Exchange, Prices
 from pairing.network import Network
-from pairing.state import Search
+from pairing.state import Search, exchanges_cost
 
 PRICED_VALUES = 2000
 """Rows, times outputs, that exchanges are priced on."""
@@ -40,11 +41,14 @@ def repair_step(search: Search) -> Generator[bool, None, bool]:
     """
     state, puzzle = search.state, search.network.puzzle
     rounding = rounding_of(search)
-    prices = search.price_exchanges(search.fresh_sample(max(1, PRICED_VALUES // puzzle.outputs)))
+    rows = search.fresh_sample(max(1, PRICED_VALUES // puzzle.outputs), exchanges_cost)
+    if not search.affords(exchanges_cost(puzzle, len(rows))):
+        return False
+    prices = search.price_exchanges(rows)
     yield False
     if prices is None or (prices.gains[0] < 0 and state.rng.random() < RELUCTANCE):
         return False
-    rows, judged = search.fresh_sample(DESCENT_ROWS), search.fresh_sample(JUDGED_ROWS)
+    rows, judged = search.fresh_sample(DESCENT_ROWS), search.fresh_sample(JUDGED_ROWS, costs.forward)
     before = search.error(search.present, state.order, judged)
     best, best_error = None, np.inf
     for trial in _trials(prices):

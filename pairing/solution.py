@@ -29,6 +29,15 @@ class Solution:
     """Whether the hash is the target hash; ``None`` where none is known."""
     solved: bool
     """With a target hash: the hash matches. Without: ``full_mse`` is at most ``puzzle.solved_mse``."""
+    noise: float | None = None
+    """The standard deviation of the noise that alone explains the error (:mod:`pairing.noise`); else ``None``."""
+    as_good: int | None = None
+    """How many of the answers that one exchange of pieces or blocks makes the data cannot tell from this one.
+
+    ``None`` where nobody has looked (:mod:`pairing.decidability`).
+    """
+    by_chance: float | None = None
+    """About how many other orders of its blocks fit as well by chance; ``None`` where nobody has looked."""
 
 
 def permutation_of(puzzle: Puzzle, inp_sigma: Sequence[int], out_sigma: Sequence[int]) -> tuple[int, ...]:

@@ -9,11 +9,16 @@ from pairing.activation_choice import with_activation
 from pairing.assignment import assign
 from pairing.driver import Limits
 from pairing.errors import MethodError
+from pairing.judgement import judged
 from pairing.puzzle import Puzzle
 from pairing.refinement import refine
 from pairing.signals import choose_methods, similarity
 from pairing.signals.evidence import log_odds
 from pairing.solution import Solution
+from pairing.state import MOST_BLOCKS
+
+LEAST_SECONDS = 1.0
+"""So long an answer is judged, however late it is."""
 
 
 def solve(
@@ -31,11 +36,12 @@ def solve(
 
     ``methods`` is a comma-separated list, a sequence of names, or ``all``; ``budget`` is in seconds for each
     refinement, ``deadline`` in seconds for everything; with ``repair`` a refinement exchanges wrong pairs, too. An
-    activation that is ``auto`` is chosen first. The solution's ``solved`` says whether it is the answer.
+    activation that is ``auto`` is chosen first. The solution's ``solved`` says whether it is the answer,
+    ``noise`` whether noise alone explains its error, and ``as_good`` how many others the data cannot tell from it.
 
     Raises:
         InputError: an unknown method, annealer or start.
-        MethodError: every method failed; the last one's reason.
+        MethodError: every method failed, for want of time perhaps; the last one's reason.
     """
     names = choose_methods(methods if isinstance(methods, str) else ",".join(methods))
     ends = time.monotonic() + deadline
@@ -43,29 +49,28 @@ def solve(
     best: Solution | None = None
     failure: MethodError | None = None
     for name in names:
-        seconds = min(budget, ends - time.monotonic())
-        if best is not None and (best.solved or seconds <= 0):
+        if best is not None and (best.solved or best.noise is not None or time.monotonic() >= ends):
             break
         try:
-            matrix = similarity(puzzle, name)
+            matrix = similarity(puzzle, name, ends - time.monotonic())
+            left = max(0.0, ends - time.monotonic())
+            found = refine(
+                puzzle,
+                assign(matrix).pairs,
+                seed=seed,
+                method=name,
+                annealer=annealer,
+                start=start,
+                limits=Limits(seconds=min(budget, left), deadline=left),
+                repair=repair,
+                evidence=log_odds(matrix) if repair and puzzle.blocks <= MOST_BLOCKS else None,
+            )
         except MethodError as error:
             failure = error
             continue
-        limits = Limits(seconds=max(0.0, seconds))
-        found = refine(
-            puzzle,
-            assign(matrix).pairs,
-            seed=seed,
-            method=name,
-            annealer=annealer,
-            start=start,
-            limits=limits,
-            repair=repair,
-            evidence=log_odds(matrix) if repair else None,
-        )
         if best is None or found.solution.full_mse < best.full_mse:
             best = found.solution
     if best is None:
         assert failure is not None  # noqa: S101 - there is at least one method # nosec B101
         raise failure
-    return best
+    return judged(puzzle, best, max(LEAST_SECONDS, ends - time.monotonic()))

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 import numpy as np
 
+from pairing import costs
+from pairing.costs import Cost
 from pairing.errors import MethodError
-from pairing.exchanges import Prices, price_exchanges
+from pairing.exchanges import KEPT, SCREENING, Prices, price_exchanges
 from pairing.network import Network
-from pairing.puzzle import Array64, Indices
+from pairing.pace import OutOfTimeError, Pace
+from pairing.puzzle import Array64, Indices, Puzzle
 from pairing.signals.evidence import marginals
 from pairing.surrogate import Surrogate, linearise
-from pairing.window import Window, window_at
+from pairing.window import Window, pairs_within, window_at
 
 YARDSTICK_ROWS = 1024
 """Rows of the fixed sample by which a refinement tells which of its orders is best (all rows where there are fewer)."""
+
+MOST_BLOCKS = 800
+"""Networks of more blocks are not linearized: N³ inner products would take more than two gigabytes."""
+
+DEAR = 4.0
+"""How many times longer than other steps one may take that has as few rows as may be."""
+
+RowsCost = Callable[[Puzzle, int], Cost]
 
 Phase = Literal["order", "repair", "best"]
 ARRAYS = ("pairs", "order", "best_pairs", "best")
@@ -56,6 +70,8 @@ class State:
     """Times that the search was begun anew from a random order."""
     seconds: float = 0.0
     """Wall-clock time of earlier attempts, in the state that an attempt begins with."""
+    least: float = float("nan")
+    """Of ``classic``: the least error on its own rows so far; NaN before there is any."""
     phase: Phase = "order"
     """What is searched: the order with the first pairs, pairs and order, or the order with the best pairs."""
 
@@ -63,8 +79,8 @@ class State:
         """A record that ``from_json`` makes the same state of: plain numbers, lists and texts."""
         record = {field.name: getattr(self, field.name) for field in fields(self)}
         arrays = {name: record[name].tolist() for name in ARRAYS}
-        error = None if np.isnan(self.error) else self.error
-        return record | arrays | {"error": error, "rng": self.rng.bit_generator.state}
+        numbers = {name: None if np.isnan(record[name]) else record[name] for name in ("error", "least")}
+        return record | arrays | numbers | {"rng": self.rng.bit_generator.state}
 
     @classmethod
     def from_json(cls, record: dict[str, Any], blocks: int) -> State:
@@ -74,7 +90,8 @@ class State:
             MethodError: the record is none of that, whoever wrote it.
         """
         try:
-            own = {field.name: _read(str(field.type), record[field.name], blocks) for field in fields(cls)}
+            whole = {"least": None} | record  # checkpoints of older versions lack it
+            own = {field.name: _read(str(field.type), whole[field.name], blocks) for field in fields(cls)}
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise MethodError(
                 "the checkpoint is none of this refinement: somebody else has changed it; enqueue the run again"
@@ -118,6 +135,8 @@ class Search:
         samples: np.random.Generator,
         limit: int | None,
         *,
+        pace: Pace | None = None,
+        step_seconds: float = float("inf"),
         repair: bool = False,
         evidence: Array64 | None = None,
     ) -> None:
@@ -125,6 +144,7 @@ class Search:
 
         ``limit`` is the allowance of evaluations; ``samples`` draws the fixed samples of rows. With ``repair`` the
         pairs may be changed; ``evidence`` (N, N) float64 are what the weights say of every pair, log-odds in nats.
+        ``pace`` knows the time that is left; samples are no larger than lets a step end in ``step_seconds``.
         """
         self.network = network
         self.begin = begin
@@ -135,15 +155,31 @@ class Search:
         self._limit = limit
         self.limited = limit is not None
         self._samples = samples
+        self.pace = pace or Pace(network.puzzle, float("inf"))
+        self._step_seconds = step_seconds
         self.yardstick = self.fixed_sample(YARDSTICK_ROWS)
 
     def fixed_sample(self, count: int) -> Indices:
         """``min(count, R)`` different rows, the same ones when the refinement is resumed."""
-        return _sample(self._samples, self.network.puzzle.rows, count)
+        return self._sample(self._samples, count, costs.forward)
 
-    def fresh_sample(self, count: int) -> Indices:
-        """``min(count, R)`` different rows, drawn with the state's generator."""
-        return _sample(self.state.rng, self.network.puzzle.rows, count)
+    def fresh_sample(self, count: int, cost: RowsCost = costs.linearization) -> Indices:
+        """``min(count, R)`` different rows, drawn with the state's generator; fewer where the step is too dear."""
+        return self._sample(self.state.rng, count, cost)
+
+    def _sample(self, rng: np.random.Generator, count: int, cost: RowsCost) -> Indices:
+        rows = self.network.puzzle.rows
+        if self._step_seconds < float("inf"):
+            count = self.pace.affordable(
+                min(count, rows), lambda some: cost(self.network.puzzle, some), self._step_seconds
+            )
+        if count >= rows:
+            return np.arange(rows)
+        return rng.choice(rows, count, replace=False).astype(np.int64)
+
+    def affords(self, cost: Cost) -> bool:
+        """Whether a step of that cost is not out of all proportion to the others, however few its rows are."""
+        return self._step_seconds == float("inf") or self.pace.seconds(cost) <= DEAR * self._step_seconds
 
     @property
     def present(self) -> Network:
@@ -155,10 +191,11 @@ class Search:
 
         Raises:
             EvaluationsSpent: the allowance is used up; nothing was computed.
+            OutOfTimeError: it would not end in time; nothing was computed.
         """
-        self._count()
         puzzle = network.puzzle
-        residual = puzzle.target_values[rows] - network.predict(order, puzzle.rows_in[rows])
+        with self._step(costs.forward(puzzle, len(rows))):
+            residual = puzzle.target_values[rows] - network.predict(order, puzzle.rows_in[rows])
         error = float(np.mean(np.square(residual)))
         return error if np.isfinite(error) else float("inf")
 
@@ -167,27 +204,32 @@ class Search:
 
         Raises:
             EvaluationsSpent: the allowance is used up; nothing was computed.
+            OutOfTimeError: it would not end in time, or takes too much memory; nothing was computed.
         """
-        self._count()
-        return linearise(network, order, rows)
+        if len(order) > MOST_BLOCKS:
+            raise OutOfTimeError
+        with self._step(costs.linearization(network.puzzle, len(rows))):
+            return linearise(network, order, rows)
 
     def window(self, network: Network, order: Indices, rows: Indices) -> Window:
         """The surrogate's form near ``order``, from ``rows``; counts as one evaluation.
 
         Raises:
             EvaluationsSpent: the allowance is used up; nothing was computed.
+            OutOfTimeError: it would not end in time; nothing was computed.
         """
-        self._count()
-        return window_at(network, order, rows)
+        with self._step(window_cost(network.puzzle, len(rows))):
+            return window_at(network, order, rows)
 
     def price_exchanges(self, rows: Indices) -> Prices | None:
         """What exchanges of pieces would gain at the present pairs and order; counts as one evaluation.
 
         Raises:
             EvaluationsSpent: the allowance is used up; nothing was computed.
+            OutOfTimeError: it would not end in time; nothing was computed.
         """
-        self._count()
-        return price_exchanges(self.present, self.state.order, rows, self.evidence)
+        with self._step(exchanges_cost(self.network.puzzle, len(rows))):
+            return price_exchanges(self.present, self.state.order, rows, self.evidence)
 
     def note(self, error: float) -> None:
         """Keeps the present order as the best if ``error``, on the yardstick rows, is less than the best one's."""
@@ -196,10 +238,16 @@ class Search:
             state.best_pairs, state.best = state.pairs.copy(), state.order.copy()
             state.best_error, state.stalled = error, 0
 
-    def _count(self) -> None:
+    @contextmanager
+    def _step(self, cost: Cost) -> Iterator[None]:
+        """Counts an evaluation of that cost, which is not begun where it would not end in time."""
         if self._limit is not None and self.state.evaluations >= self._limit:
             raise EvaluationsSpent
+        self.pace.check(cost)
         self.state.evaluations += 1
+        began = time.monotonic()
+        yield
+        self.pace.learn(cost, time.monotonic() - began)
 
 
 def _wrong(pairs: Indices, evidence: Array64) -> float:
@@ -208,7 +256,11 @@ def _wrong(pairs: Indices, evidence: Array64) -> float:
     return float((1 - probabilities[np.arange(len(pairs)), pairs]).sum())
 
 
-def _sample(rng: np.random.Generator, rows: int, count: int) -> Indices:
-    if count >= rows:
-        return np.arange(rows)
-    return rng.choice(rows, count, replace=False).astype(np.int64)
+def window_cost(puzzle: Puzzle, rows: int) -> Cost:
+    """What a window costs from so many rows."""
+    return costs.window(puzzle, rows, pairs_within(puzzle.blocks))
+
+
+def exchanges_cost(puzzle: Puzzle, rows: int) -> Cost:
+    """What the prices of exchanges cost on so many rows."""
+    return costs.exchanges(puzzle, rows, -(-rows // SCREENING), KEPT)

@@ -99,7 +99,7 @@ def trajectory(network: Network, order: Indices, rows: Indices) -> Trajectory:
         np.matmul(hidden, network.out_weight[block].T, out=branches[position])
         branches[position] += network.out_bias[block]
         states += branches[position]
-    residual = puzzle.target_values[rows].astype(np.float32) - network.outputs(states)
+    residual = (puzzle.target_values[rows] - puzzle.last_bias - network.outputs(states)).astype(np.float32)
     through = _backward(network, order, before)
     return Trajectory(before, branches, through, np.ascontiguousarray(residual.T).reshape(-1))
 

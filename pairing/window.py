@@ -8,6 +8,7 @@ entries, and turning a pair round costs one of its rows. With fewer unknowns, fe
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,14 @@ LONGEST = 3
 """Blocks in a kick's segment, at most …"""
 FARTHEST = 8
 """… and places by which it is moved, at most."""
+MOST_PAIRS = 2**13
+"""Pairs in a form at most, whose square is its size in memory: in very large networks it looks less far."""
+INSERTIONS = 4
+"""Insertions per block that end a descent, wherever it is then."""
+KICKS_AT_ONCE = 16
+"""Kicks between two looks at the clock."""
+ROUNDING = 4 * float(np.finfo(np.float32).eps)
+"""What float32 pretends of a gain, as a part of the products that it is the difference of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +59,7 @@ class Window:
 
 def window_at(network: Network, order: Indices, rows: Indices, reach: int = REACH) -> Window:
     """The form at ``order`` (N,), from the data rows ``rows`` (S,)."""
-    reach = max(1, min(reach, len(order) - 1))
+    reach = _reach(len(order), reach)
     way = trajectory(network, order, rows)
     changes = commutators(way, reach)
     values = np.float32(len(way.residual))
@@ -59,24 +68,50 @@ def window_at(network: Network, order: Indices, rows: Indices, reach: int = REAC
     return Window(way.error, changes @ way.residual / values, matrix, pair_index(len(order), reach), reach)
 
 
-def search(window: Window, kicks: int, rng: np.random.Generator) -> tuple[Indices, Indices]:
+def pairs_within(blocks: int, reach: int = REACH) -> int:
+    """P, how many pairs of positions a window looks at."""
+    reach = _reach(blocks, reach)
+    return reach * blocks - reach * (reach + 1) // 2
+
+
+def _reach(blocks: int, reach: int) -> int:
+    return max(1, min(reach, blocks - 1, MOST_PAIRS // blocks))
+
+
+def search(window: Window, kicks: int, rng: np.random.Generator) -> Generator[bool, None, tuple[Indices, Indices]]:
     """The best order of positions (N,) int64 after a descent and ``kicks`` kicks, and that of the descent alone.
 
     A kick moves a segment of one to three blocks by up to eight places; the descent after it has to better the best.
-    Gains below a millionth of the window's error do not count.
+    Gains below a millionth of the window's error, or of float32's rounding, do not count. Yields False between kicks,
+    often.
     """
     count = len(window.index)
     lengths = rng.integers(1, min(LONGEST, count) + 1, kicks)
     starts = rng.integers(0, count - lengths + 1)
     shifts = rng.integers(1, FARTHEST + 1, kicks) * rng.choice([-1, 1], kicks)
     moves = np.column_stack([lengths, starts, shifts])
-    form = window.matrix, _crossings(window), window.index, window.reach
+    form = window.matrix, _crossings(window), window.index, window.reach, _pretended(window)
     order, slopes, inverted = np.arange(count), window.slopes.copy(), np.zeros(len(window.slopes), np.bool_)
     least = 1e-6 * window.error
     _descend((order, slopes, inverted), form, least)
-    best, descended = order.copy(), order.copy()
-    _kick_all((order, slopes, inverted), (best, slopes.copy(), inverted.copy()), form, moves, least)
-    return best, descended
+    yield False
+    descended = order.copy()
+    best = order.copy(), slopes.copy(), inverted.copy()
+    for start in range(0, kicks, KICKS_AT_ONCE):
+        _kick_all((order, slopes, inverted), best, form, moves[start : start + KICKS_AT_ONCE], least)
+        yield False
+    return best[0], descended
+
+
+def _pretended(window: Window) -> Array32:
+    """(P,) float32: the gain that rounding may pretend of turning each pair round, whatever else is turned.
+
+    The form's entries are products of a pair's changes with the residual and with other pairs' changes; none is larger
+    than the root of the product of their mean squares.
+    """
+    squares = np.maximum(np.diag(window.matrix).astype(np.float64), 0)
+    largest = max(float(squares.max(initial=0)), window.error)
+    return np.asarray(ROUNDING * np.sqrt(squares) * np.sqrt(largest), np.float32)
 
 
 def _crossings(window: Window) -> Array32:
@@ -132,20 +167,21 @@ def _kick(at, form, length, start, shift):  # type: ignore[no-untyped-def]  # pr
 
 @njit(fastmath=True)
 def _descend(at, form, least):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Makes the best insertion until none gains more than ``least``: the error's change."""
+    """Makes the best insertion until none gains more than ``least``, or many are made: the error's change."""
     change = 0.0
-    while True:
+    for _ in range(INSERTIONS * len(at[0])):
         gain, taken, put = _best_insertion(at, form)
         if gain <= least:
-            return change
+            break
         change += _insert(at, form, taken, put)
+    return change
 
 
 @njit(fastmath=True)
 def _insert(at, form, taken, put):  # type: ignore[no-untyped-def]  # pragma: no cover
     """Puts a block elsewhere, one neighbour after the other: the error's change."""
     order, slopes, inverted = at
-    matrix, _, index, _ = form
+    matrix, _, index, _, _ = form
     block, step, change = order[taken], 1 if put > taken else -1, 0.0
     while taken != put:
         other = order[taken + step]
@@ -163,15 +199,18 @@ def _insert(at, form, taken, put):  # type: ignore[no-untyped-def]  # pragma: no
 
 @njit(fastmath=True)
 def _best_insertion(at, form):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """(gain, position taken from, position put at) of the best insertion whose block passes none out of reach."""
+    """(gain, position taken from, position put at) of the best insertion whose block passes none out of reach.
+
+    One whose gain rounding may pretend is none.
+    """
     order, slopes, _ = at
-    _, crossings, index, reach = form
+    _, crossings, index, reach, pretended = form
     gain, best_taken, best_put = 0.0, 0, 0
     passed = np.empty(len(order), np.int64)
     for taken in range(len(order)):
         block = order[taken]
         for step in (1, -1):
-            change, length, put = 0.0, 0, taken + step
+            change, rounding, length, put = 0.0, 0.0, 0, taken + step
             while 0 <= put < len(order) and abs(order[put] - block) <= reach:
                 other = order[put] - block + reach
                 cross = 0.0
@@ -180,9 +219,10 @@ def _best_insertion(at, form):  # type: ignore[no-untyped-def]  # pragma: no cov
                 pair = index[block, order[put]]
                 slope = slopes[pair] if block < order[put] else -slopes[pair]
                 change += 2 * (cross - step * slope) + crossings[block, other, other]
+                rounding += pretended[pair]
                 passed[length] = other
                 length += 1
-                if -change > gain:
+                if -change > gain and -change > rounding:
                     gain, best_taken, best_put = -change, taken, put
                 put += step
     return gain, best_taken, best_put

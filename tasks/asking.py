@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from config.brokers import broker as address
 from config.settings import Settings
 from pairing.errors import PairingError, shown
 from tasks.about import QUESTION, About
@@ -121,15 +122,20 @@ def _begun(work: Callable[[], Found], who: str) -> Callable[[float], Found | Unk
 def ask_broker(url: str, prefix: str) -> Broker | Unknown:
     """What the broker at ``url`` says of itself; nothing is written."""
     import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
-    client = redis.Redis.from_url(
-        url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=CONNECT_SECONDS, retry=None
+    from tasks.clients import CLUSTER, is_cluster, redis_client
+
+    where = address(url).where
+    client: Any = redis_client(
+        url, socket_connect_timeout=CONNECT_SECONDS, socket_timeout=CONNECT_SECONDS, retry=Retry(NoBackoff(), 0)
     )
-    at = client.connection_pool.connection_kwargs
-    where = f"{at.get('host', '')}:{at.get('port', '')}, database {at.get('db', 0)}"
     try:
         with client:
             client.ping()
+            if is_cluster(client):
+                return Unknown(f"{where} {CLUSTER}", refused=True)
             asked = time.time()
             seconds, micros = client.time()
             answered = time.time()
@@ -196,7 +202,9 @@ def ask_workers(url: str, prefix: str, serializer: str) -> dict[str, Answer]:
     from kombu.connection import Connection
     from kombu.pidbox import Mailbox
 
+    found = address(url)
     options = {
+        **found.transport_options,
         "global_keyprefix": prefix,
         "socket_connect_timeout": CONNECT_SECONDS,
         "socket_timeout": CONNECT_SECONDS,
@@ -210,7 +218,7 @@ def ask_workers(url: str, prefix: str, serializer: str) -> dict[str, Answer]:
             answers[str(name)] = _answer(said, asked, time.time())
 
     said = {"accept": [serializer], "serializer": serializer}
-    with Connection(url, transport_options=options) as connection:  # type: ignore[no-untyped-call]
+    with Connection(found.celery_url, transport_options=options) as connection:  # type: ignore[no-untyped-call]
         # An app would publish by a connection to wherever CELERY_BROKER_URL in a user's environment says.
         mailbox: Any = Mailbox("celery", type="fanout", connection=connection, **said)  # type: ignore[no-untyped-call]
         mailbox.multi_call(QUESTION, timeout=ANSWER_SECONDS, callback=take)

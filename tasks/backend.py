@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
+from config.brokers import broker
 from pairing.errors import shown
 from tasks.errors import BrokerError, RecordError
 
@@ -146,13 +147,13 @@ class Redis:
         A server that cannot be reached, is full or cannot work at the moment is tried again until ``patience`` seconds
         are over; then it is an error.
         """
-        import redis
         from redis.backoff import NoBackoff
         from redis.exceptions import AuthenticationError, ConnectionError, OutOfMemoryError, TimeoutError
         from redis.retry import Retry
         from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
         from tasks import unready
+        from tasks.clients import redis_client
 
         unready.recognize()
         trouble = ConnectionError, TimeoutError, OutOfMemoryError
@@ -163,7 +164,7 @@ class Redis:
             wait=wait_fixed(RETRY_SECONDS),
             reraise=True,
         )
-        self._client: Any = redis.Redis.from_url(
+        self._client: Any = redis_client(
             url,
             socket_connect_timeout=min(CONNECT_SECONDS, limit),
             socket_timeout=min(REPLY_SECONDS, max(CONNECT_SECONDS, limit)),
@@ -172,9 +173,8 @@ class Redis:
         )
         self.lifetime = lifetime
         self._prefix = prefix
-        at = self._client.connection_pool.connection_kwargs
         self._encrypted = url.startswith("rediss:")
-        self._where = f"{at.get('host', at.get('path', ''))}:{at.get('port', '')}, database {at.get('db', 0)}"
+        self._where = broker(url).where
 
     def get(self, key: str) -> bytes | None:
         """See ``Backend``."""
@@ -251,11 +251,14 @@ class Redis:
             AuthenticationError,
             ConnectionError,
             InvalidResponse,
+            MovedError,
             NoPermissionError,
             OutOfMemoryError,
             ResponseError,
             TimeoutError,
         )
+
+        from tasks.clients import CLUSTER
 
         try:
             return self._tried(work, self._client)
@@ -274,6 +277,8 @@ class Redis:
                 f"the broker at {self._where} does not let this user do that ({shown(error)}); docs/security.md lists"
                 " the rights that it needs"
             ) from error
+        except MovedError as error:
+            raise BrokerError(f"the broker at {self._where} {CLUSTER}") from error
         except ResponseError as error:
             raise RecordError(
                 f"the broker at {self._where} refuses ({shown(error)}); somebody else may have changed what is there"

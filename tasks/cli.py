@@ -79,13 +79,14 @@ def solve(
 def verify(puzzle: Path, permutation: str, as_json: bool, **options: Any) -> None:
     """Give error, hash and verdict of a PERMUTATION: piece numbers joined by commas, or a file that holds them.
 
-    A file may be plain text, a JSON list, or a run's summary.json. Ends with 0 if it solves the puzzle, else with 1.
+    A file may be plain text, a JSON list, or a run's summary.json. Ends with 0 if it solves the puzzle, with 6 if it
+    does up to noise in the target, else with 1.
     """
     from tasks.inspection import print_verdict, solution_from
 
     found, solution = solution_from(puzzle, permutation, **options)
     print_verdict(found, solution, as_json)
-    sys.exit(0 if solution.solved else 1)
+    sys.exit(0 if solution.solved else 1 if solution.noise is None else 6)
 
 
 @cli.command()

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from pairing import costs
 from pairing.decidability import undecidable_exchanges
+from pairing.judgement import judged_noise
 from pairing.network import Network, pairs_of
 from pairing.puzzle import Puzzle
 from pairing.solution import Solution, solution_of
@@ -31,7 +33,11 @@ HOSTS_RATIO = 2.0
 HOSTS_VARIANCE = 1e-9
 """By what factor, and by how much of the target's variance, rounding may part one solution's errors on two hosts."""
 CHECKED_ROWS = 512
-"""Rows on which a result is looked at first."""
+"""Rows on which a result is looked at first …"""
+CHECKED_COST = 5e9
+"""… and in large networks so many that it costs no more multiplications."""
+LEAST_SECONDS = 1.0
+"""So long the best solution is judged, however late it is."""
 
 
 def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> dict[str, Any]:
@@ -51,7 +57,7 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
     best = _best(puzzle, methods, refinements)
     before = (plan.get("pool_best") or {}).get("full_mse")
     cancelled = store.announced(run) == "cancelled"
-    undecidable = asdict(undecidable_exchanges(puzzle, best[1])) if best and not cancelled else None
+    undecidable, noise = (None, None) if best is None or cancelled else _judged(puzzle, best[1], request)
     summary: dict[str, Any] = {
         "schema": 1,
         "version": __version__,
@@ -64,6 +70,7 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
         "outputs": puzzle.outputs,
         "rows": puzzle.rows,
         "solved": bool(best and best[1].solved),
+        "noise": noise,
         "noise_floor": puzzle.noise_floor,
         "best": best and _best_record(*best),
         "undecidable": undecidable,
@@ -89,6 +96,14 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
     store.put_record(run, "summary", summary)
     finish(store, run, end_of(summary, outcome), lost, exit_status(summary, outcome))  # last: who waits waits for this
     return summary
+
+
+def _judged(puzzle: Puzzle, solution: Solution, request: Request) -> tuple[dict[str, Any] | None, float | None]:
+    """What the data cannot tell from the solution, and the noise that explains its error; each null where not told."""
+    left = max(LEAST_SECONDS, request.deadline_at - time.time())
+    noise = judged_noise(puzzle, solution, left)
+    undecidable = undecidable_exchanges(puzzle, solution, left)
+    return None if undecidable is None else asdict(undecidable), noise
 
 
 def _method_record(store: Store, puzzle: Puzzle, request: Request, method: str, seed: int) -> dict[str, Any]:
@@ -145,7 +160,8 @@ def _check_result(puzzle: Puzzle, refined: dict[str, Any], part: str) -> None:
 def _sampled_error(network: Network, order: list[int]) -> float:
     """The error on a few rows from everywhere; infinite where it overflows."""
     puzzle = network.puzzle
-    rows = np.linspace(0, puzzle.rows - 1, min(puzzle.rows, CHECKED_ROWS)).astype(np.int64)
+    most = max(1, int(CHECKED_COST * CHECKED_ROWS / costs.forward(puzzle, CHECKED_ROWS)))
+    rows = np.linspace(0, puzzle.rows - 1, min(puzzle.rows, CHECKED_ROWS, most)).astype(np.int64)
     residual = puzzle.target_values[rows] - network.predict(np.array(order, np.int64), puzzle.rows_in[rows])
     error = float(np.mean(np.square(residual)))
     return error if math.isfinite(error) else math.inf

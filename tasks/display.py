@@ -87,6 +87,8 @@ def print_result(summary: dict[str, Any], notes: list[str]) -> None:
         console.print(note, markup=False)
     seconds = f"{summary['seconds']['total']:.1f} s"
     verdict = "Solved" if summary["solved"] else "Not solved"
+    if summary.get("noise") is not None:
+        verdict = "Solved up to noise"
     console.print(f"[bold]{verdict}[/bold] in {seconds}.")
 
 

@@ -7,9 +7,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from config.brokers import broker
 from config.settings import Settings
 from tasks.backend import Redis
 from tasks.bundles import DIGEST, bundle_digest, puzzle_files, ship
+from tasks.clients import refuse_cluster
 from tasks.environment import checked_settings
 from tasks.lifecycle import check_arguments, register
 from tasks.request import Request, new_run_id, request_of
@@ -33,6 +35,7 @@ def enqueue(puzzle: str | Path, *, methods: str | Sequence[str] = "all", run: st
     """
     found = checked_settings()
     serializer = serializer_of(found)
+    refuse_cluster(found.broker_address)
     store = caller_store(found)
     names = methods.split(",") if isinstance(methods, str) else list(methods)
     given = {"run": run or new_run_id(), "methods": [name.strip() for name in names], **options}
@@ -86,8 +89,9 @@ def send_task(url: str, prefix: str, name: str, task_id: str, **arguments: Any) 
 
     # By a connection of our own: CELERY_BROKER_URL in a user's environment overrules what an app is told.
     with closing(Celery("pairing-caller", set_as_current=False)) as app:
-        options = {"global_keyprefix": prefix, "socket_connect_timeout": 5}
-        with app.connection_for_write(url, transport_options=options) as connection:
+        found = broker(url)
+        options = {**found.transport_options, "global_keyprefix": prefix, "socket_connect_timeout": 5}
+        with app.connection_for_write(found.celery_url, transport_options=options) as connection:
             try:
                 app.send_task(
                     name,

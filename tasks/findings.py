@@ -94,6 +94,7 @@ class Summary(_Record):
     outputs: int
     rows: int
     solved: bool
+    noise: Finite | None = None
     best: Best | None
     methods: list[Method]
     pool: Pool

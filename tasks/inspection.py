@@ -8,10 +8,15 @@ from pathlib import Path
 
 from pairing.activations import AUTO, checked_activation
 from pairing.errors import InputError
+from pairing.judgement import judged
 from pairing.loading import load_puzzle, parse_hash
 from pairing.network import Network, pairs_of
 from pairing.puzzle import Puzzle
 from pairing.solution import Solution, sigmas_of, solution_of
+from tasks.outcome import FEWEST_BY_CHANCE
+
+JUDGED_SECONDS = 10.0
+"""How long an answer is compared with its neighbours, and its error with noise."""
 
 
 def read_puzzle(
@@ -49,7 +54,7 @@ def solution_from(path: Path, text: str, **options: str | None) -> tuple[Puzzle,
 
         puzzle = puzzle.with_options(activation=activation_of_answer(puzzle, inp_sigma, out_sigma))
     full_mse = Network(puzzle, pairs_of(inp_sigma, out_sigma)).full_mse(inp_sigma)
-    return puzzle, solution_of(puzzle, inp_sigma, out_sigma, full_mse)
+    return puzzle, judged(puzzle, solution_of(puzzle, inp_sigma, out_sigma, full_mse), JUDGED_SECONDS)
 
 
 def read_permutation(text: str) -> list[int]:
@@ -92,6 +97,9 @@ def print_verdict(puzzle: Puzzle, solution: Solution, as_json: bool) -> None:
         "hash": solution.hash,
         "hash_match": solution.hash_match,
         "solved": solution.solved,
+        "noise": solution.noise,
+        "as_good": solution.as_good,
+        "by_chance": solution.by_chance,
     }
     if as_json:
         click.echo(json.dumps(record))
@@ -103,4 +111,13 @@ def print_verdict(puzzle: Puzzle, solution: Solution, as_json: bool) -> None:
     }
     click.echo(f"Error: {solution.full_mse:.3g} over {puzzle.rows:,} rows (solved: at most {puzzle.solved_mse:.3g})")
     click.echo(f"Hash: {solution.hash} ({match[solution.hash_match]})")
-    click.echo("Solved." if solution.solved else "Not solved.")
+    if solution.as_good:
+        click.echo(
+            f"As good: {solution.as_good:,} of the answers that one exchange of pieces or blocks makes of this one"
+        )
+    if solution.by_chance is not None and solution.by_chance >= FEWEST_BY_CHANCE:
+        click.echo(f"By chance: about {solution.by_chance:.2g} other orders fit as well, as the data have few values")
+    if solution.noise is not None:
+        click.echo(f"Solved up to noise: the error is consistent with noise of σ = {solution.noise:.3g} in the target.")
+    else:
+        click.echo("Solved." if solution.solved else "Not solved.")

@@ -9,6 +9,9 @@ from tasks.lifecycle import End
 LISTED = 5
 """Undecidable exchanges of a kind that are named to people; the summary has them all."""
 
+FEWEST_BY_CHANCE = 0.01
+"""Orders that fit by chance, as far as can be expected, from which on people are told."""
+
 EXCHANGED = {"blocks": "blocks", "inp": "inp pieces", "out": "out pieces"}
 
 STOPPED_EARLY = "stopped early"
@@ -30,6 +33,8 @@ def exit_status(summary: dict[str, Any], outcome: dict[str, Any]) -> int:
         return 3
     if summary["solved"]:
         return 0
+    if summary.get("noise") is not None:  # summaries of older versions say nothing of it
+        return 6
     if outcome["cancelled"] or outcome["timed_out"]:  # also where nothing was finished by then
         return 4
     return 1 if any(method["ok"] for method in summary["methods"]) else 5
@@ -39,7 +44,7 @@ def end_of(summary: dict[str, Any], outcome: dict[str, Any]) -> End:
     """How a run that was compared has ended."""
     if outcome["cancelled"]:
         return "cancelled"
-    if outcome["timed_out"] and not summary["solved"]:
+    if outcome["timed_out"] and not summary["solved"] and summary.get("noise") is None:
         return "timed_out"
     lost = outcome["lost_winner"] or not any(method["ok"] for method in summary["methods"])
     return "failed" if lost else "succeeded"
@@ -72,15 +77,29 @@ def notes(summary: dict[str, Any], outcome: dict[str, Any]) -> list[str]:
 def _doubts(summary: dict[str, Any]) -> list[str]:
     """What the data leaves open."""
     found = []
-    for kind, pairs in (summary["undecidable"] or {}).items():
-        if pairs:
+    undecidable = summary["undecidable"] or {}
+    for kind, pieces in EXCHANGED.items():
+        if pairs := undecidable.get(kind, []):
             some = ", ".join(f"{first} and {second}" for first, second in pairs[:LISTED])
             more = f" and {len(pairs) - LISTED} pairs more" if len(pairs) > LISTED else ""
             found.append(
-                f"The data cannot decide: exchanging the {EXCHANGED[kind]} at positions {some}{more} (from 0) changes"
+                f"The data cannot decide: exchanging the {pieces} at positions {some}{more} (from 0) changes"
                 " the error by no more than rounding or noise."
             )
-    if summary["best"] and not summary["solved"] and summary["best"]["hash_match"] is None:
+    if neighbours := undecidable.get("neighbours"):
+        as_good = sum(len(undecidable[kind]) for kind in EXCHANGED)
+        if as_good:
+            found.append(f"{as_good:,} of the {neighbours:,} answers that one exchange makes of this one are as good.")
+    if (by_chance := undecidable.get("by_chance", 0)) >= FEWEST_BY_CHANCE:
+        found.append(
+            f"The data have few values: about {by_chance:.2g} other orders of these blocks fit as well by chance."
+        )
+    if summary.get("noise") is not None:
+        found.append(
+            f"The error is consistent with noise of σ = {summary['noise']:.3g} in the target: what is left does not"
+            " depend on the network, and no exchange betters it."
+        )
+    elif summary["best"] and not summary["solved"] and summary["best"]["hash_match"] is None:
         found.append(
             "The error is more than rounding: some pairs or places are wrong; or the target is not the network's own"
             " answer, and then the order of least error need not be the right one."

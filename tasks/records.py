@@ -178,7 +178,8 @@ class _Summary(_Record):
     activation: str
     solved: bool
     best: _Best | None
-    undecidable: dict[str, list[tuple[int, int] | list[int]]] | None
+    noise: _Positive | None = None
+    undecidable: dict[str, list[tuple[int, int] | list[int]] | int | float] | None
     methods: list[_Method]
     pool: _Pool
     seconds: _Seconds

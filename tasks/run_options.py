@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 EXIT_HELP = """Exit status: 0 solved; 1 finished, not solved; 2 the call or the input is wrong; 3 broker unreachable, or
-a winner could neither be stored nor spooled; 4 cancelled or out of time; 5 every method failed; 130 interrupted."""
+a winner could neither be stored nor spooled; 4 cancelled or out of time; 5 every method failed; 6 solved up to noise in
+the target; 130 interrupted."""
 
 
 ACTIVATION_HELP = "relu, gelu, silu, tanh, …, or auto: that of least error  [default: the puzzle's own, else relu]"

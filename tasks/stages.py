@@ -25,6 +25,7 @@ from pairing.puzzle import Array64, Indices, Puzzle
 from pairing.refinement import refine
 from pairing.signals import similarity as similarity_of
 from pairing.signals.evidence import confidence, log_odds
+from pairing.state import MOST_BLOCKS
 from tasks.attempts import InterruptedTaskError, SupersededError, owns, take_back_attempt
 from tasks.parts import check_blocks, done, known, load, needless
 from tasks.puzzles import Puzzles
@@ -49,7 +50,8 @@ def similarity(store: Store, puzzles: Puzzles, run: str, method: str, seed: int)
 def _similarity(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
     request, puzzle = load(store, puzzles, run)
     if store.similarity(request.puzzle, method) is None:
-        store.put_similarity(request.puzzle, method, similarity_of(puzzle, method), run)
+        left = request.deadline_at - RESERVE_SECONDS - time.time()
+        store.put_similarity(request.puzzle, method, similarity_of(puzzle, method, left), run)
     else:
         store.keep_similarity(request.puzzle, method, run)
 
@@ -177,6 +179,7 @@ def _refinement(
     best = _pool_best(store, run, puzzle)
     left = max(0.0, request.deadline_at - RESERVE_SECONDS - time.time())
     budget = math.inf if request.compare else request.budget
+    repair = request.repair and puzzle.blocks <= MOST_BLOCKS
     used = 0.0 if checkpoint is None else float(checkpoint.get("seconds", 0.0))
     turn = Turn(
         sure=is_sure(record["confidence"]),
@@ -202,6 +205,7 @@ def _refinement(
                 seconds=min(budget, used + left),
                 evaluations=request.allowance,
                 until_solved=not request.compare,
+                deadline=used + left,
             ),
             hooks=Hooks(
                 should_stop=turn.should_stop,
@@ -209,8 +213,8 @@ def _refinement(
                 checkpoint=save,
             ),
             checkpoint=checkpoint,
-            repair=request.repair,
-            evidence=log_odds(_matrix(store, request, puzzle, method)) if request.repair else None,
+            repair=repair,
+            evidence=log_odds(_matrix(store, request, puzzle, method)) if repair else None,
         )
     except RefinementPaused:
         if not isinstance(turn.pause, SupersededError):
@@ -218,9 +222,12 @@ def _refinement(
         raise turn.pause or InterruptedTaskError() from None
     if not owns(store, run, attempt, owner):
         raise SupersededError
-    if found.solution.solved and request.stop_when_solved and not request.compare:
+    settled = found.solution.solved or found.solution.noise is not None
+    if settled and request.stop_when_solved and not request.compare:
         store.announce(run, "solved_elsewhere")
-    cut = found.stopped == "budget" and used + left < budget and request.deadline_at - RESERVE_SECONDS <= time.time()
+    spent = request.allowance is not None and found.evaluations >= request.allowance
+    # Also where time is left: a step that would end too late is not begun.
+    cut = found.stopped == "budget" and used + left < budget and not spent
     store.put_part(
         run,
         "refinement",

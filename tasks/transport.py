@@ -18,8 +18,21 @@ from tasks import unready
 logger = logging.getLogger(__name__)
 
 
+class QoS(redis.QoS):
+    """What a channel has taken and not acknowledged."""
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Puts back all that is held, or leaves it noted, where the connection is being closed: that ends no worker."""
+        try:
+            super().restore_unacked(client)  # type: ignore[no-untyped-call]
+        except Exception as error:
+            logger.debug("messages could not be put back: %s", type(error).__name__)
+
+
 class Channel(redis.Channel):
     """A channel with a new tag for every delivery, which leaves out what it cannot read."""
+
+    QoS = QoS
 
     def _do_restore_message(self, payload: dict[str, Any], *arguments: Any, **options: Any) -> None:
         payload["properties"]["delivery_tag"] = self._next_delivery_tag()  # type: ignore[no-untyped-call]
@@ -40,8 +53,19 @@ class Transport(redis.Transport):
     Channel = Channel
 
 
+class SentinelChannel(Channel, redis.SentinelChannel):
+    """One to whichever server the sentinels name."""
+
+
+class SentinelTransport(redis.SentinelTransport):
+    """The transport of such channels."""
+
+    Channel = SentinelChannel
+
+
 def use() -> None:
     """Has this process use it wherever kombu is given a Redis URL, and wait for a server that cannot work."""
     unready.recognize()
     for scheme in ("redis", "rediss"):
         TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
+    TRANSPORT_ALIASES["sentinel"] = f"{__name__}:SentinelTransport"

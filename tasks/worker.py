@@ -58,11 +58,13 @@ def become_worker(role: str, concurrency: int | None, name: str | None, argument
     Raises:
         InputError: a setting is wrong, or a worker of that name runs here.
     """
+    from tasks.clients import refuse_cluster
     from tasks.environment import checked_settings
     from tasks.signing import serializer_of
 
     found = checked_settings()
     serializer_of(found)
+    refuse_cluster(found.broker_address)
     processes = concurrency or (1 if role in _ONE_PROCESS else cores())
     name = _claimed(found.data_dir / "workers", [name] if name else [f"pairing-{role}", *_numbered(f"pairing-{role}")])
     queues = ("-Q", ",".join(ROLES[role]))

@@ -14,11 +14,16 @@ from importlib.metadata import EntryPoint, entry_points
 
 import numpy as np
 
+from pairing import costs
 from pairing.errors import InputError, MethodError
+from pairing.pace import Pace
 from pairing.puzzle import Array64, Puzzle
 from pairing.signals import branches, consensus, weights
 
 Signal = Callable[[Puzzle], Array64]
+
+LEAST_SECONDS = 1.0
+"""A method that takes less is tried however little time is left."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +108,21 @@ def choose_methods(names: str) -> list[str]:
     return chosen
 
 
-def similarity(puzzle: Puzzle, method: str) -> Array64:
+def similarity(puzzle: Puzzle, method: str, seconds: float = float("inf")) -> Array64:
     """The method's similarity matrix (N, N) float64: row = inp piece, column = out piece, larger is better.
 
     Raises:
         InputError: there is no such method.
-        MethodError: the method cannot be loaded, raised, or gave a wrong shape or values that are not finite.
+        MethodError: the method cannot be loaded, raised, or gave a wrong shape or values that are not finite; or, as
+            far as its cost is known, takes longer than ``seconds``.
     """
     (name,) = choose_methods(method) if method != "all" else ("",)
+    needed = Pace(puzzle, float("inf")).seconds(costs.signal(puzzle, name, branches.SAMPLE_ROWS))
+    if needed > max(seconds, LEAST_SECONDS):
+        raise MethodError(
+            f"method '{name}' takes about {needed:,.0f} s for {puzzle.blocks} blocks of this size, and"
+            f" {max(0.0, seconds):.0f} s are left; give more time (--deadline), or try other methods"
+        )
     try:
         with np.errstate(all="ignore"):
             matrix = np.asarray(methods()[name].signal(puzzle), np.float64)

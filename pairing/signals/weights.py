@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from pairing.puzzle import Array32, Array64, Puzzle
 
+ROUNDING = 8 * float(np.finfo(np.float32).eps)
+"""The part of a row's norm that float32's rounding may make of equal numbers."""
+
 
 def cosine(puzzle: Puzzle) -> Array64:
     """Cosine of the two matrices flattened as stored (the old fleet's "Find the Lady")."""
@@ -104,8 +107,16 @@ def cosines(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array64:
 
 
 def _correlations(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array64:
-    """Pearson correlation of every row of a (N, n) with every row of b (N, n)."""
-    return cosines(a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True))
+    """Pearson correlation of every row of a (N, n) with every row of b (N, n); 0 where a row is one number."""
+    return cosines(_deviations(a), _deviations(b))
+
+
+def _deviations(rows: NDArray[np.floating]) -> Array64:
+    """Rows (N, n) less their means; zeros where float32's rounding is all that the row's numbers differ by."""
+    plain = rows.astype(np.float64)
+    left = plain - plain.mean(axis=1, keepdims=True)
+    rounding = ROUNDING * np.linalg.norm(plain, axis=1, keepdims=True)
+    return np.where(np.linalg.norm(left, axis=1, keepdims=True) <= rounding, 0.0, left)
 
 
 def _spectra(stack: Array32) -> Array64:

@@ -19,6 +19,8 @@ from tasks.inspection import read_permutation
 from tests.support.fleet import DEMO, Command
 from tests.support.results import ANSWER, assert_as_specified
 
+VERDICT = ("full_mse", "hash", "hash_match", "solved", "noise", "as_good", "by_chance")
+
 
 @pytest.fixture(scope="module")
 def solved(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
@@ -95,7 +97,7 @@ def test_verify_takes_a_list_a_file_and_a_summary(solved: tuple[dict[str, Any], 
     (pairing.folder / "plain.txt").write_text("\n".join(map(str, ANSWER)) + "\n")
     assert read_permutation(listed) == read_permutation(str(pairing.folder / "plain.txt")) == ANSWER
     record = pairing("verify", DEMO, folder / "summary.json", "--json").json
-    assert set(record) == {"schema", "puzzle", "rows", "full_mse", "hash", "hash_match", "solved"}
+    assert set(record) == {"schema", "puzzle", "rows", *VERDICT}
     assert record["solved"] is record["hash_match"] is True
     assert record["hash"] == summary["best"]["hash"]
     assert record["full_mse"] == summary["best"]["full_mse"]

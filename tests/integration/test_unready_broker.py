@@ -17,7 +17,7 @@ from tests.conftest import start
 from tests.faults.proxy import forwarding
 from tests.support.broker_troubles import TROUBLES, Trouble
 from tests.support.fleet import wait_for
-from tests.support.servers import RedisMade, made_redis, run_redis
+from tests.support.servers import RedisMade, free_port, made_redis, run_redis
 
 PATIENCE = 30.0
 
@@ -137,6 +137,6 @@ def test_a_network_that_swallows_what_is_sent_takes_one_reply_s_time(made: Redis
 
 def test_a_cluster_that_is_down_is_trouble_of_the_broker() -> None:
     with ExitStack() as stack:
-        url = start(stack, run_redis(settings=["cluster-enabled yes"]))
+        url = start(stack, run_redis(settings=["cluster-enabled yes", f"cluster-port {free_port()}"]))
         with pytest.raises(BrokerError, match="cannot work at the moment"):
             Redis(url).put("pairing.key", b"1")

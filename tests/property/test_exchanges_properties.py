@@ -268,3 +268,31 @@ def test_where_the_network_overflows_there_are_no_prices(factor: float) -> None:
     puzzle = replace(planted.puzzle, out_weight=planted.puzzle.out_weight * np.float32(factor))
     with np.errstate(over="ignore", invalid="ignore"):
         assert price_exchanges(Network(puzzle, planted.pairs), planted.order, np.arange(40)) is None
+
+
+@pytest.mark.parametrize("blocks", [2, 3])
+@pytest.mark.parametrize("seed", range(12))
+def test_blocks_that_nearly_coincide_have_prices(seed: int, blocks: int) -> None:
+    """Few changes then explain nearly everything, and their covariance is singular but for the noise."""
+    planted = plant(seed, blocks=blocks, width=6, hidden=9, rows=2000)
+    out = planted.puzzle.out_weight.copy()
+    out[1:] = out[0] + np.float32(1e-5) * np.random.default_rng(seed).normal(size=out[1:].shape).astype(np.float32)
+    noisy = with_noise(altered(planted, out_weight=out), np.random.default_rng(seed))
+    prices = price_exchanges(noisy, planted.order, np.arange(2000))
+    assert prices is not None
+    assert np.isfinite(prices.gains).all()
+
+
+@pytest.mark.parametrize("blocks", [3, 12])
+@pytest.mark.parametrize("factor", [1e3, 1e6, 1e9])
+def test_large_weights_have_finite_prices_or_none(factor: float, blocks: int) -> None:
+    planted = plant(1, blocks=blocks, rows=800)
+    puzzle = replace(planted.puzzle, out_weight=planted.puzzle.out_weight * np.float32(factor))
+    prices = price_exchanges(Network(puzzle, planted.pairs), planted.order, np.arange(800))
+    assert prices is None or np.isfinite(prices.gains).all()
+    assert (factor, blocks) != (1e3, 3) or prices is not None
+
+
+def test_a_single_block_has_nothing_to_exchange() -> None:
+    planted = plant(0, blocks=1)
+    assert price_exchanges(Network(planted.puzzle, planted.pairs), planted.order, np.arange(40)) is None

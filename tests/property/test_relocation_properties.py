@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pairing.network import Network
 from pairing.relocation import CANDIDATES, relocations
 from pairing.surrogate import linearise
-from pairing.whitening import INVERSION_VARIANCE, NOISE, whitened, whitening_root
+from pairing.whitening import INVERSION_VARIANCE, NOISE, Whitening
 from tests.support.puzzles import plant
 
 
@@ -36,7 +36,8 @@ def test_whitened_values_have_the_inner_products_of_generalised_least_squares(
     rng = np.random.default_rng(seed)
     changes, several = rng.normal(size=(pairs, values)).astype(np.float32), rng.normal(size=(values, 3))
     error = float(rng.uniform(0.1, 10))
-    white = whitened(whitening_root(changes, error), several)
     covariance = INVERSION_VARIANCE * changes.T.astype(float) @ changes + NOISE * error * np.eye(values)
     plain = several.T @ np.linalg.solve(covariance, several)
-    np.testing.assert_allclose(white.T @ white, plain, rtol=1e-3, atol=1e-3 * np.abs(plain).max())
+    model = Whitening(changes, error)
+    np.testing.assert_allclose(model.inner(several, several), plain, rtol=1e-3, atol=1e-3 * np.abs(plain).max())
+    np.testing.assert_allclose(model.squares(several), np.diag(plain), rtol=1e-3, atol=1e-3 * np.abs(plain).max())

@@ -13,6 +13,7 @@ from pairing.network import Network
 from pairing.surrogate import linearise
 from pairing.window import Window, search, window_at
 from tests.support.puzzles import plant
+from tests.support.refining import finished
 
 Order = NDArray[np.int64]
 seeds = st.integers(0, 2**16)
@@ -68,8 +69,8 @@ def test_no_kick_makes_it_worse_and_no_pair_out_of_reach_is_inverted(
     blocks: int, reach: int, kicks: int, seed: int
 ) -> None:
     window, _, _ = window_of(blocks, seed, reach)
-    best, descended = search(window, kicks, np.random.default_rng(seed))
-    again, _ = search(window, kicks, np.random.default_rng(seed))
+    best, descended = finished(search(window, kicks, np.random.default_rng(seed)))
+    again, _ = finished(search(window, kicks, np.random.default_rng(seed)))
     assert np.array_equal(best, again)
     size = 1e-5 * float(np.abs(window.matrix).sum() + np.abs(window.slopes).sum() + window.error)
     for order in (best, descended):
@@ -84,6 +85,6 @@ def test_no_kick_makes_it_worse_and_no_pair_out_of_reach_is_inverted(
 def test_a_small_form_is_searched_to_its_least(blocks: int, seed: int) -> None:
     window, _, _ = window_of(blocks, seed, blocks)
     least = min(form(window, np.array(order)) for order in permutations(range(blocks)))
-    best, _ = search(window, 300, np.random.default_rng(seed))
+    best, _ = finished(search(window, 300, np.random.default_rng(seed)))
     size = 1e-5 * float(np.abs(window.matrix).sum() + np.abs(window.slopes).sum() + window.error)
     assert form(window, best) <= least + 2e-5 * window.error + size

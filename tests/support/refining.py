@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,6 +15,17 @@ from pairing.refinement import Refinement, refine
 from tests.support.puzzles import Planted, plant
 
 FOREVER = float("inf")
+
+Result = TypeVar("Result")
+
+
+def finished(steps: Generator[Any, None, Result]) -> Result:
+    """What a step returns at its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
 
 
 def allowing(evaluations: int, **limits: Any) -> Limits:

@@ -72,6 +72,7 @@ def summary_of(methods: Sequence[dict[str, Any]], blocks: int, **changes: Any) -
         "outputs": 1,
         "rows": 1500,
         "solved": best is not None,
+        "noise": None,
         "noise_floor": 0.0,
         "best": best,
         "undecidable": None,

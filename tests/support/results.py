@@ -16,11 +16,11 @@ from tests.support.fleet import DEMO
 ANSWER: list[int] = json.loads(DEMO.with_name("demo-puzzle.answer.json").read_text())["permutation"]
 SCHEMA = {
     "": (
-        "schema version run puzzle activation blocks width hidden outputs rows solved noise_floor best undecidable"
-        " methods pool artefacts seconds"
+        "schema version run puzzle activation blocks width hidden outputs rows solved noise noise_floor best"
+        " undecidable methods pool artefacts seconds"
     ),
     "best": "method seed full_mse inp_sigma out_sigma permutation hash hash_match",
-    "undecidable": "blocks inp out",
+    "undecidable": "blocks inp out neighbours by_chance",
     "methods": (
         "method seed ok error total_similarity mean_similarity top_pairs pairs margins confidence"
         " pairs_matching_pool_best pool_order_mse annealer start start_mse full_mse evaluations repaired_pairs stopped"

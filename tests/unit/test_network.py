@@ -54,7 +54,7 @@ def test_forward_is_torchs(activation: str, shape: dict[str, int]) -> None:
     planted = plant(1, activation=activation, **shape)
     network = Network(planted.puzzle, planted.pairs)
     found = network.predict(planted.order, planted.puzzle.rows_in)
-    assert found.dtype == np.float32
+    assert found.dtype == np.float64
     np.testing.assert_allclose(found, by_torch(planted), rtol=1e-5, atol=1e-5)
 
 

@@ -30,13 +30,15 @@ def test_sizes() -> None:
 
 def test_columns_of_full_precision_have_hardly_a_floor() -> None:
     assert 0 <= with_target(NORMAL).noise_floor < 1e-25
-    assert 0 <= with_target(NORMAL.astype(np.float32).astype(str).astype(np.float64)).noise_floor < 1e-15
+    assert 0 <= with_target(NORMAL.astype(np.float32).astype(str).astype(np.float64)).noise_floor < 1e-14
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 3, 6])
 @pytest.mark.parametrize("scale", [1, 1000])
 def test_rounded_columns_have_the_floor_of_their_step(decimals: int, scale: float) -> None:
-    assert with_target(np.round(NORMAL * scale, decimals)).noise_floor == pytest.approx(10.0 ** (-2 * decimals) / 12)
+    assert with_target(np.round(NORMAL * scale, decimals)).noise_floor == pytest.approx(
+        10.0 ** (-2 * decimals) / 12, rel=0.05
+    )
 
 
 def test_the_floor_is_the_error_that_rounding_makes() -> None:
@@ -51,9 +53,9 @@ def test_whole_numbers_are_labels_and_not_rounded(values: np.ndarray) -> None:
     assert with_target(values).noise_floor == 0
 
 
-def test_the_finest_column_decides() -> None:
+def test_every_column_has_its_own_floor() -> None:
     columns = np.stack([np.round(NORMAL, 2), np.round(NORMAL, 4)], axis=1)
-    assert with_target(columns).noise_floor == pytest.approx(1e-8 / 12)
+    assert with_target(columns).noise_floor == pytest.approx((1e-4 + 1e-8) / 24)
 
 
 def test_small_numbers_written_with_exponents_are_no_whole_ones() -> None:
@@ -68,8 +70,10 @@ def test_variance_is_about_each_outputs_own_mean() -> None:
 def test_solved_is_a_billionth_of_the_variance_or_the_rounding() -> None:
     fine = with_target(NORMAL)
     assert fine.solved_mse == pytest.approx(1e-9 * NORMAL.var())
-    coarse = with_target(np.round(NORMAL, 2))
+    coarse = with_target(np.round(np.tile(NORMAL, 30), 2))
     assert coarse.solved_mse == pytest.approx(1.05 * 1e-4 / 12)
+    short = with_target(np.round(NORMAL, 2))  # the errors of 300 roundings: their mean has a standard error of 5 %
+    assert short.solved_mse == pytest.approx((1 + 4 * np.sqrt(0.8 / 300)) * 1e-4 / 12)
     assert with_target(NORMAL > 0).solved_mse == pytest.approx(1e-9 * (NORMAL > 0).var())
 
 

@@ -14,6 +14,7 @@ from celery import Celery
 from kombu import Connection
 
 from config import complaints, example
+from config.brokers import broker
 from config.complaints import UNKNOWN, SettingsError, of_names
 from config.injected import is_injected
 from config.settings import Settings, settings, variables
@@ -134,6 +135,35 @@ def found_wrong(environment: dict[str, str]) -> list[str]:
     return [complaint.code for complaint in of_names(variables(), environment)]
 
 
+SENTINELS = f"redis+sentinel://user:{SECRET}@one.example,[::1]:5000/the-master/4?sentinel_password={SECRET}"
+
+
+@pytest.mark.parametrize(
+    ("url", "celery_url", "where"),
+    [
+        ("redis://host/4", "redis://host/4", "host:6379, database 4"),
+        (f"unix://:{SECRET}@/run/r.sock?db=4", f"redis+socket://:{SECRET}@/run/r.sock?virtual_host=4", "/run/r.sock"),
+        ("redis+socket:///run/r.sock", "redis+socket:///run/r.sock?virtual_host=0", "/run/r.sock, database 0"),
+        (
+            SENTINELS,
+            f"sentinel://user:{SECRET}@one.example:26379/4;sentinel://user:{SECRET}@[::1]:5000/4",
+            "the-master of the sentinels one.example:26379,::1:5000, database 4",
+        ),
+    ],
+)
+def test_addresses_of_the_broker(monkeypatch: pytest.MonkeyPatch, url: str, celery_url: str, where: str) -> None:
+    address = broker(found(monkeypatch, {"PAIRING_BROKER_URL": url}).broker_address)
+    assert address.celery_url == celery_url
+    assert address.where.startswith(where)
+    assert SECRET not in repr(address)
+
+
+def test_sentinels_are_asked_with_a_password_of_their_own() -> None:
+    options = broker(SENTINELS).transport_options
+    assert options["master_name"] == "the-master"
+    assert options["sentinel_kwargs"]["password"] == SECRET
+
+
 # --- what is not
 
 
@@ -154,6 +184,11 @@ def found_wrong(environment: dict[str, str]) -> list[str]:
         ({"PAIRING_STOP_FILE": "/stop"}, complaints.UNKNOWN, "PAIRING_STOP_FILE"),
         ({"PAIRING_STOP_FILE_FILE": "/stop"}, complaints.UNKNOWN, "PAIRING_STOP_FILE_FILE"),
         ({"PAIRING_BROKER_URL": ""}, complaints.BROKER_URL, "PAIRING_BROKER_URL"),
+        ({"PAIRING_BROKER_URL": "redis+sentinel://host"}, complaints.BROKER_URL, "PAIRING_BROKER_URL"),
+        ({"PAIRING_BROKER_URL": "redis+sentinel://host,/master"}, complaints.BROKER_URL, "PAIRING_BROKER_URL"),
+        ({"PAIRING_BROKER_URL": f"redis+sentinel://h/m?x={SECRET}"}, complaints.BROKER_URL, "PAIRING_BROKER_URL"),
+        ({"PAIRING_BROKER_URL": "redis+socket://host/path"}, complaints.BROKER_URL, "PAIRING_BROKER_URL"),
+        ({"PAIRING_BROKER_URL": "unix:///path?db=x"}, complaints.BROKER_URL, "PAIRING_BROKER_URL"),
         ({"PAIRING_POOL_URL": "pool.example"}, complaints.POOL_URL, "PAIRING_POOL_URL"),
         ({"PAIRING_POOL_URL": "mysql://user@host/name"}, complaints.POOL_URL, "PAIRING_POOL_URL"),
         ({"PAIRING_POOL_URL": "sqlite://"}, complaints.POOL_URL, "PAIRING_POOL_URL"),

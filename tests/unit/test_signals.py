@@ -372,3 +372,25 @@ def test_a_name_that_is_taken_is_refused(install: Callable[..., None]) -> None:
     install(trace="by_number")
     with pytest.raises(InputError, match=r"'trace'.*third_party_signals"):
         methods()
+
+
+@pytest.mark.parametrize("method", ["norm_balance", "svd"])
+def test_what_is_equal_but_for_rounding_is_correlated_with_nothing(method: str) -> None:
+    """Rows of one norm (weight normalization), or singular values that are all one: their differences are rounding."""
+    puzzle = plant(4, blocks=6, width=8, hidden=8).puzzle
+    if method == "svd":
+        inp, _ = np.linalg.qr(puzzle.inp_weight.astype(np.float64))
+        equal = replace(puzzle, inp_weight=inp.astype(np.float32))
+    else:
+        norms = np.linalg.norm(puzzle.inp_weight, axis=2, keepdims=True)
+        equal = replace(puzzle, inp_weight=puzzle.inp_weight / norms)
+    assert np.abs(similarity(equal, method)).max() == 0
+    assert np.abs(similarity(puzzle, method)).max() > 0.1
+
+
+def test_a_method_that_would_take_longer_than_there_is_time_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    puzzle = plant(4, blocks=6).puzzle
+    assert similarity(puzzle, "asymmetry", seconds=0.0).shape == (6, 6)  # it takes no time worth speaking of
+    monkeypatch.setattr("pairing.pace._rate", lambda *_: 100.0)
+    with pytest.raises(MethodError, match=r"method 'asymmetry' takes about [\d,]+ s .* 3 s are left; give more time"):
+        similarity(puzzle, "asymmetry", seconds=3.0)

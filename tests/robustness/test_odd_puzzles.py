@@ -1,0 +1,12 @@
+"""Two hundred valid puzzles of every odd kind."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.robustness.checks import check
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_an_odd_puzzle_ends_in_time_and_what_is_reported_is_true(seed: int) -> None:
+    check(seed)
