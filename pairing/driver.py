@@ -45,6 +45,8 @@ STEP_PART = 0.05
 """Of the time of all: so long a step may take, …"""
 STEP_SECONDS = (2.0, 5.0)
 """… but at least and at most so many seconds."""
+LAST_TURN = 8.0
+"""With less time to the deadline than so many errors on all rows take, a refinement keeps its turn to the end."""
 SETTLED_STEPS = 10
 """Steps without a new best after which what the best leaves unexplained is compared with noise."""
 LATE_SECONDS = 3.0
@@ -269,6 +271,8 @@ class Driver:
         if now - self._polled >= POLL_SECONDS:
             self._polled = now
             reason = self.hooks.should_stop()
+            if reason == "turn_over" and self._left() < LAST_TURN * self._verification():
+                reason = None  # when its turn comes again, there may be no time for its error on all rows
             if reason and (whole or reason != "turn_over"):
                 return reason
         if now - self._shown >= PROGRESS_SECONDS:

@@ -74,9 +74,9 @@ def _binary_steps(values: Array64) -> tuple[Array64, Array64]:
     And how far it lies beside that format where it was read from its shortest text there, (R,). Both 0 for float64.
     """
     formats = (_bfloat16, _bfloat16_steps), (_float16, _float16_steps), (_float32, _float32_steps)
-    for stored, steps in formats:
-        if _nearly_all(stored(values) == values):
-            return steps(values), np.zeros(len(values))
+    held = [steps(values) for stored, steps in formats if _nearly_all(stored(values) == values)]
+    if held:  # of small numbers with few digits float16 may be coarser than bfloat16
+        return max(held, key=lambda steps: float(steps.mean())), np.zeros(len(values))
     some = values[:: max(1, len(values) // READ)]
     for stored, steps in formats[1:]:
         kind = np.float16 if stored is _float16 else np.float32

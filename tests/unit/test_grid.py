@@ -66,6 +66,13 @@ def test_one_odd_value_does_not_hide_it(grid: str) -> None:
     assert rounding_error(rounded[:, None]) == pytest.approx(whole, rel=0.01)
 
 
+def test_small_numbers_in_float16_have_its_absolute_step() -> None:
+    small = np.random.default_rng(2).normal(0, 1e-6, 500)
+    stored_small = small.astype(np.float16).astype(np.float64)
+    expected = float(np.mean((stored_small - small) ** 2))
+    assert rounding_error(stored_small[:, None]) == pytest.approx(expected, rel=0.1)
+
+
 def test_values_of_full_precision_have_none() -> None:
     assert rounding_error(NORMAL[:, None]) == 0.0
     assert rounding_error(NORMAL[:1, None]) == 0.0

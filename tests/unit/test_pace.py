@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pairing import costs, pace
-from pairing.driver import Limits
+from pairing.driver import Hooks, Limits, RefinementPaused
 from pairing.errors import MethodError
 from pairing.network import Network
 from pairing.pace import CAUTION, OutOfTimeError, Pace
@@ -167,3 +167,18 @@ def test_classic_tells_its_best_error_on_the_yardsticks_rows() -> None:
     }
     assert told & errors
     assert found.solution.full_mse == network.full_mse(found.solution.inp_sigma)
+
+
+@pytest.mark.usefixtures("slow")
+@pytest.mark.parametrize("errors", [6, 100])
+def test_near_the_deadline_a_refinement_keeps_its_turn(errors: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On all rows an error is dear, and with others' turns between there would be no time for it."""
+    monkeypatch.setattr("pairing.driver.POLL_SECONDS", 0.0)
+    planted = unreachable(1, 5, 300)
+    limits = Limits(seconds=1.0, deadline=errors * costs.forward(planted.puzzle, 300) / RATE * CAUTION)
+    hooks = Hooks(should_stop=lambda: "turn_over")
+    if errors == 6:
+        assert refine(planted.puzzle, planted.pairs, start="norm", limits=limits, hooks=hooks).evaluations > 0
+    else:
+        with pytest.raises(RefinementPaused):
+            refine(planted.puzzle, planted.pairs, start="norm", limits=limits, hooks=hooks)
