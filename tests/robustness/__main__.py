@@ -21,10 +21,11 @@ TESTED = 1_000
 @click.option("--first-seed", type=int, help="the first puzzle's seed  [default: another every day]")
 def main(count: int, first_seed: int | None) -> None:
     """Make valid puzzles of every odd kind, solve them, and check that all that is reported is true."""
-    from tests.robustness.checks import check
+    from tests.robustness.checks import check, compile_loops
     from tests.robustness.puzzles import description, odd_puzzle
 
     first = TESTED + int(time.time() // 86_400) * 100_000 if first_seed is None else first_seed
+    compile_loops()
     wrong, began = 0, time.monotonic()
     for seed in range(first, first + count):
         try:

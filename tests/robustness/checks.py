@@ -8,14 +8,22 @@ import warnings
 import numpy as np
 
 from pairing.network import Network, pairs_of
+from pairing.refinement import refine
 from pairing.signals import methods
 from pairing.solution import Solution, permutation_hash, sigmas_of, solution_of
 from pairing.solving import solve
 from tests.robustness.puzzles import FOREIGN, NOISY, odd_puzzle
 from tests.support.puzzles import Planted, plain_outputs
+from tests.support.refining import allowing, unreachable
 
 BUDGET, DEADLINE, LATE = 0.2, 0.35, 5.0
 """Seconds of a refinement and of a solve, and how much later than its deadline it may end."""
+
+
+def compile_loops() -> None:
+    """Compiles the loops of a search, which is no part of a puzzle's time: the first process of all does it once."""
+    planted = unreachable(0, 7, 40)
+    refine(planted.puzzle, planted.pairs, start="random", limits=allowing(300))
 
 
 def check(seed: int) -> None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.robustness.checks import check
+from tests.robustness.checks import check, compile_loops
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    compile_loops()
 
 
 @pytest.mark.parametrize("seed", range(200))
