@@ -20,7 +20,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 
-from config.access import verified
+from config.brokers import verified
 from config.settings import Settings
 from tasks.backend import Redis
 from tasks.store import Store
