@@ -128,7 +128,7 @@ class Driver:
         rng, puzzle = self.starts, self.network.puzzle
         rows = self._affordable(GREEDY_ROWS, costs.greedy)
         seconds, left = self.pace.seconds(costs.greedy(puzzle, rows)), self._left()
-        if name == "greedy" and seconds > left:
+        if name == "greedy" and seconds > left + LATE_SECONDS:
             raise MethodError(
                 f"the start greedy takes about {seconds:,.0f} s, and {max(0, left):.0f} s are left: {MORE}"
             )

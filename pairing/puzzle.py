@@ -37,6 +37,9 @@ ROUNDING_KURTOSIS = 0.8
 ARITHMETIC = 4 / 3
 """The mean square of an addition's rounding, 1/12 of a squared step at most, times sixteen for what is not seen."""
 
+FEW_STEPS = 8
+"""A column of no more different values hardly changes against its grid: equal ones err together."""
+
 SIZED_ROWS = 4096
 """About as many rows tell how large the inputs and the target are …"""
 FELT_ROWS = 16
@@ -166,7 +169,7 @@ class Puzzle:
         weights = np.einsum("ndh,ndh->dh", self.out_weight, self.out_weight, dtype=np.float64)
         return np.asarray(np.nan_to_num(weights @ squares, posinf=0.0))
 
-    @property
+    @cached_property
     def rounded_mse(self) -> float:
         """What the target's rounding and the arithmetic's make of a right answer's full error at most.
 
@@ -175,7 +178,9 @@ class Puzzle:
         expected, rows = self._rounding, self.rows
         if rows == len(expected):  # so few that it matters whether some are equal: these err together
             rows = len(np.unique(self.rows_in, axis=0))
-        variance = ROUNDING_KURTOSIS * float(np.mean(np.square(expected))) / (rows * self.outputs)
+        some = [len(np.unique(column[: len(expected)])) for column in self.target_values.T]
+        independent = sum(count if count <= FEW_STEPS else rows for count in some)
+        variance = ROUNDING_KURTOSIS * float(np.mean(np.square(expected))) / independent
         return self.noise_floor + max(0.05 * self.noise_floor, 4 * math.sqrt(variance)) + self.arithmetic_floor
 
     @property
