@@ -57,13 +57,13 @@ task_annotations = {"*": {"max_retries": 1000, "default_retry_delay": 1}}
 worker_prefetch_multiplier = 1  # a refinement takes minutes: nobody may sit on a second one
 worker_cancel_long_running_tasks_on_connection_loss = True  # it will be handed out again: stop the old one
 result_backend_always_retry = True  # the default turns tasks in flight during a Redis restart into failures
+result_backend_max_sleep_between_retries_ms = 2000  # the default, ten seconds, is what a worker would lose after it
 
 broker_transport_options: dict[str, Any] = {
     **_broker.transport_options,
     "global_keyprefix": _settings.key_prefix,
-    "visibility_timeout": _settings.visibility_timeout,  # longer than the longest task: nothing renews the lease
-    "unacked_restore_interval": 10,  # with the defaults a lost host's work waits 100 s more
-    "unacked_restore_throttle": 1,
+    "visibility_timeout": _settings.visibility_timeout,  # the last resort, far above the leases of tasks.leases
+    "unacked_restore_interval": 8,  # seconds between two looks for expired leases
 }
 result_backend_transport_options = {**_broker.transport_options, "global_keyprefix": _settings.key_prefix}
 

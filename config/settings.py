@@ -165,7 +165,9 @@ class Settings(BaseSettings):
         default=0, ge=0, description="how much memory each process of a worker may have (Linux); 0: no limit"
     )
     visibility_timeout: int = Field(
-        default=14_400, gt=0, description="seconds after which Redis hands an unfinished task out again"
+        default=14_400,
+        gt=0,
+        description="seconds after which an unfinished task is handed out again, even if its lease is renewed",
     )
 
     @field_validator("pool_url")

@@ -25,6 +25,7 @@ from config.settings import settings
 from pairing.errors import InputError
 from tasks.chores import do_chores
 from tasks.errors import BrokerError, RecordError
+from tasks.heartbeat import Heartbeat
 from tasks.limits import begin_watch, end_watch, limit_memory
 from tasks.protocol import OtherProtocolError, check_protocol
 from tasks.queues import waiting
@@ -53,6 +54,7 @@ serializer_of(settings())
 app = Celery("pairing")
 app.config_from_object("config.celeryconfig")
 app.steps["consumer"].add(StopFile)
+app.steps["consumer"].add(Heartbeat)
 
 _ended = threading.Event()
 
@@ -113,7 +115,7 @@ def begin_chores(**_: Any) -> None:
     from tasks.pool_chores import pool_chores
 
     chores = pool_chores(store(), pool_address(), settings())
-    threading.Thread(target=do_chores, args=(chores, _ended), daemon=True).start()
+    threading.Thread(target=do_chores, args=(chores, _ended), name="chores", daemon=True).start()
 
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]
@@ -226,7 +228,10 @@ def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
 # With a trail, Celery's callers listen to the canvas's tasks too, and end with "Exception ignored" on standard error.
 @app.task(name="pairing.run", bind=True, trail=False)  # type: ignore[untyped-decorator]
 def run(self: Task, **asked: Any) -> str:
-    """Accepts and plans a run, and publishes its canvas, once. The arguments are those of ``tasks.request.Request``."""
+    """Accepts and plans a run, and publishes its canvas, again until it is whole.
+
+    The arguments are those of ``tasks.request.Request``.
+    """
     from tasks.attempts import counted
     from tasks.flow import publish
     from tasks.lifecycle import PLANNING, finish
@@ -255,9 +260,10 @@ def run(self: Task, **asked: Any) -> str:
         raise
     if store().announced(run) == "cancelled":
         finish(store(), run, "cancelled", exit_status=4)
-    elif store().claim(run, "published"):  # a redelivered task must not publish twice
+    elif (store().claim(run, "published") or _again(self)) and not store().is_published(run):
         accepted = store().record(run, "request") or {}
         publish(self.app, request, parts_of(accepted), tries(accepted))
+        store().put_published(run)
     return run
 
 
@@ -280,6 +286,11 @@ def _registered(asked: dict[str, Any]) -> Request:
         logger.error("refused: %s", error, extra={"run": asked["run"]})
         raise Reject(str(error), requeue=False) from None
     return request
+
+
+def _again(task: Task) -> bool:
+    """Whether a task was begun before, by a process that is gone."""
+    return bool(task.request.retries or (task.request.delivery_info or {}).get("redelivered"))
 
 
 @app.task(name="pairing.similarity", bind=True)  # type: ignore[untyped-decorator]

@@ -12,6 +12,7 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 from pairing.errors import MethodError
 from tasks.errors import BrokerError, RecordError
@@ -40,26 +41,36 @@ def begin_attempt(store: Store, run: str, part: str, progress: int) -> str:
     Raises:
         GivenUpError: three attempts have ended without progress.
     """
-    before = store.part(run, "attempt", part)
-    advanced = before is None or progress > before["progress"]
-    count = 1 if before is None or advanced else before["count"] + 1
-    if count > MOST_ATTEMPTS:
-        raise GivenUpError(
-            f"{MOST_ATTEMPTS} attempts were lost without progress, the last one on {before['owner'] if before else ''}:"
-            " the process was killed, crashed or ran out of memory; look at that worker's log"
-        )
-    if before is not None and count > 1:
-        logger.warning("attempt %d of %d; the one before was lost: %s", count, MOST_ATTEMPTS, before["owner"])
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    store.put_part(run, "attempt", part, {"count": count, "progress": progress, "owner": owner})
+
+    def begin(before: dict[str, Any] | None) -> dict[str, Any] | None:
+        if before is None or progress > before["progress"]:
+            return {"count": 1, "progress": progress, "owner": owner}
+        if before["owner"] == owner:  # it was heard, and its answer was not
+            return None
+        count = before["count"] + 1
+        if count > MOST_ATTEMPTS:
+            raise GivenUpError(
+                f"{MOST_ATTEMPTS} attempts were lost without progress, the last one on {before['owner']}: the process"
+                " was killed, crashed or ran out of memory; look at that worker's log"
+            )
+        if count > 1:
+            logger.warning("attempt %d of %d; the one before was lost: %s", count, MOST_ATTEMPTS, before["owner"])
+        return {"count": count, "progress": progress, "owner": owner}
+
+    store.change_part(run, "attempt", part, begin)
     return owner
 
 
-def take_back_attempt(store: Store, run: str, part: str) -> None:
-    """Uncounts an attempt that was interrupted on purpose."""
-    record = store.part(run, "attempt", part)
-    if record is not None:
-        store.put_part(run, "attempt", part, {**record, "count": record["count"] - 1})
+def take_back_attempt(store: Store, run: str, part: str, owner: str | None = None) -> None:
+    """Uncounts an attempt that was interrupted on purpose: that owner's, or the newest."""
+
+    def take_back(record: dict[str, Any] | None) -> dict[str, Any] | None:
+        if record is None or owner not in (None, record["owner"]):
+            return None
+        return {**record, "count": record["count"] - 1}
+
+    store.change_part(run, "attempt", part, take_back)
 
 
 @contextmanager
@@ -69,16 +80,16 @@ def counted(store: Store, run: str, part: str) -> Iterator[None]:
     Raises:
         GivenUpError: three have been lost.
     """
-    begin_attempt(store, run, part, 0)
+    owner = begin_attempt(store, run, part, 0)
     try:
         yield
     except (MemoryError, SystemError):  # SystemError: what compiled code makes of the end of its process
         raise
     except Exception:
         with suppress(BrokerError, RecordError):  # it counts, then
-            take_back_attempt(store, run, part)
+            take_back_attempt(store, run, part, owner)
         raise
-    take_back_attempt(store, run, part)
+    take_back_attempt(store, run, part, owner)
 
 
 def is_last_attempt(store: Store, run: str, part: str) -> bool:

@@ -18,6 +18,18 @@ RETRY_SECONDS = 0.5
 
 Answer = TypeVar("Answer")
 
+# A field that is not there is false in a script, and an argument that is not given is nil.
+_SWAP_FIELD = """
+if (redis.call('HGET', KEYS[1], ARGV[1]) or nil) ~= ARGV[4] then
+    return 0
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+if redis.call('TTL', KEYS[1]) < tonumber(ARGV[3]) then
+    redis.call('EXPIRE', KEYS[1], ARGV[3])
+end
+return 1
+"""
+
 
 _EXTEND = """
 local left = redis.call('TTL', KEYS[1])
@@ -53,6 +65,9 @@ class Backend(Protocol):
 
     def put_field(self, key: str, field: str, value: bytes, lifetime: float | None = None) -> None:
         """Sets one field of a hash."""
+
+    def swap_field(self, key: str, field: str, old: bytes | None, new: bytes, lifetime: float | None = None) -> bool:
+        """Sets one field of a hash if it is ``old`` (``None``: not there); says whether it was. Atomic."""
 
     def add_to_fields(self, key: str, amounts: Mapping[str, int]) -> None:
         """Adds to fields of a hash that hold whole numbers, 0 where there is none. Atomic."""
@@ -104,6 +119,15 @@ class Memory:
     def put_field(self, key: str, field: str, value: bytes, lifetime: float | None = None) -> None:
         """See ``Backend``."""
         self._hashes.setdefault(key, {})[field] = value
+
+    def swap_field(self, key: str, field: str, old: bytes | None, new: bytes, lifetime: float | None = None) -> bool:
+        """See ``Backend``."""
+        with self._lock:
+            fields = self._hashes.setdefault(key, {})
+            swapped = fields.get(field) == old
+            if swapped:
+                fields[field] = new
+            return swapped
 
     def add_to_fields(self, key: str, amounts: Mapping[str, int]) -> None:
         """See ``Backend``."""
@@ -200,6 +224,11 @@ class Redis:
                 pipeline.execute()
 
         self._do(put)
+
+    def swap_field(self, key: str, field: str, old: bytes | None, new: bytes, lifetime: float | None = None) -> bool:
+        """See ``Backend``."""
+        given = [self._prefix + key, field, new, self._seconds(lifetime), *([] if old is None else [old])]
+        return bool(self._do(lambda client: client.eval(_SWAP_FIELD, 1, *given)))
 
     def add_to_fields(self, key: str, amounts: Mapping[str, int]) -> None:
         """See ``Backend``."""

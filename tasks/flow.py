@@ -1,19 +1,29 @@
 """The canvas of a run, and nothing else.
 
-A flat chord: for every method and seed the chain similarity → assignment → refinement, then the comparison. Task ids
-are made of the run's id, so that Flower can be read and publishing again is harmless. Seeds multiply whole chains: a
-chord inside a chord's header would hang on Redis when a part of it fails.
+A flat chord: for every method and seed the chain similarity → assignment → refinement, then the comparison. The ids of
+tasks and of the chord are made of the run's id, so that Flower can be read and publishing again is harmless: Celery
+counts a part once, whichever of its messages was worked on. Seeds multiply whole chains: a chord inside a chord's
+header would hang on Redis when a part of it fails.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from celery import Celery, chain, chord
+from celery import Celery, chain, chord, group
 from celery.canvas import Signature
 
-from tasks.request import Request
+from tasks.request import RUN_ID, Request
 from tasks.store import part_name
+
+_TASK_ID = re.compile(rf"(?P<run>{RUN_ID})\.(?P<part>.+\.s\d+)\.(?P<stage>[a-z]+)")
+
+
+def part_of(task_id: str) -> tuple[str, str, str] | None:
+    """The run, part (``<method>.s<seed>``) and stage of a task of a canvas by its id; ``None`` for any other task."""
+    match = _TASK_ID.fullmatch(task_id)
+    return None if match is None else (match["run"], match["part"], match["stage"])
 
 
 def publish(app: Celery, request: Request, parts: Sequence[tuple[str, int]] | None = None, tries: int = 0) -> None:
@@ -43,6 +53,7 @@ def publish(app: Celery, request: Request, parts: Sequence[tuple[str, int]] | No
     body.on_error(task("comparison", *tried, suffix="comparison-of-the-rest"))
     header = [stages(*part) for part in (request.parts if parts is None else parts)]
     if header:
-        chord(header, app=app)(body)
+        chord_id = ".".join([run, "parts", *map(str, tried)])
+        chord(group(header, app=app).set(task_id=chord_id), app=app)(body)
     else:
         body.apply_async()

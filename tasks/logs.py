@@ -101,6 +101,36 @@ def _word(text: str) -> str:
     return text if _PLAIN.fullmatch(text) else one_line(json.dumps(text, ensure_ascii=False))
 
 
+class OutageFilter(logging.Filter):
+    """Keeps what Celery says of a broker that is away to one line: that the connection was lost.
+
+    It says so for every task, and for every try, the latter with a traceback of 10,000 characters. A broker that stays
+    away is told of once a minute.
+    """
+
+    SILENT = (
+        "Restoring ",
+        "Skipping prefetch count reduction",
+        "Task %s cannot be acknowledged after a connection loss",
+    )
+    RARE = ("Failed operation ", "consumer: Cannot connect to ")
+
+    def __init__(self) -> None:
+        """Nothing was said yet."""
+        super().__init__()
+        self._next = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to log it; the traceback of what is rare is taken away."""
+        text = str(record.msg)
+        if not text.startswith(self.RARE):
+            return not text.startswith(self.SILENT)
+        record.exc_info = None
+        due = record.created >= self._next
+        self._next = record.created + 60.0 if due else self._next
+        return due
+
+
 def goes_to_journal() -> bool:
     """Whether this process's standard error is the journal's stream: ``JOURNAL_STREAM`` is its device and inode."""
     found = os.fstat(2)
@@ -111,6 +141,7 @@ def set_up(level: int, file: str | None, kind: Format) -> None:
     """Has this process log such lines to its standard error, or to a file, and nothing else anywhere."""
     handler = WatchedFileHandler(file, encoding="utf-8") if file else logging.StreamHandler(sys.__stderr__)
     handler.setFormatter(EventFormatter(kind, file is None and goes_to_journal()))
+    handler.addFilter(OutageFilter())
     # That of the worker's children does not propagate.
     for logger, least in ((logging.getLogger(), level), (get_multiprocessing_logger(), logging.ERROR)):
         logger.handlers = [handler]

@@ -218,7 +218,7 @@ def _refinement(
         )
     except RefinementPaused:
         if not isinstance(turn.pause, SupersededError):
-            take_back_attempt(store, run, attempt)
+            take_back_attempt(store, run, attempt, owner)
         raise turn.pause or InterruptedTaskError() from None
     if not owns(store, run, attempt, owner):
         raise SupersededError

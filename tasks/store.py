@@ -9,7 +9,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ from tasks.records import decoded
 if TYPE_CHECKING:
     from pairing.puzzle import Array64
 
+
+Change = Callable[[dict[str, Any] | None], dict[str, Any] | None]
 
 RUNS = "pairing.runs"
 
@@ -35,7 +37,7 @@ MOST_DEADLINES = 10_000
 """Of how many runs a process knows the deadline."""
 
 KEYS = (
-    *("asked", "request", "plan", "summary", "outcome", "end", "stop", "matrices"),
+    *("asked", "request", "plan", "summary", "outcome", "end", "stop", "matrices", "published"),
     *("claim.published", "claim.rescue", "rescue"),
     *("assignment", "refinement", "progress", "failure", "times", "checkpoint", "attempt", "stored"),
 )
@@ -184,6 +186,14 @@ class Store:
         """Whether nobody else has claimed this within so many seconds."""
         return self.backend.put_new(_key(run, f"claim.{name}"), b"1", seconds)
 
+    def put_published(self, run: str) -> None:
+        """Notes that the run's canvas is published, whole."""
+        self.backend.put(_key(run, "published"), b"1", self.lifetime(run))
+
+    def is_published(self, run: str) -> bool:
+        """Whether the run's canvas is published, whole."""
+        return self.backend.get(_key(run, "published")) is not None
+
     def put_part(self, run: str, kind: str, part: str, record: dict[str, Any]) -> None:
         """Keeps what one part of a run says: kind ``assignment``, ``refinement``, ``progress``, ``failure``, …"""
         self.backend.put_field(_key(run, kind), part, _encoded(record), self.lifetime(run))
@@ -205,6 +215,21 @@ class Store:
     def remove_part(self, run: str, kind: str, part: str) -> None:
         """Removes what one part of a run says, if it says anything."""
         self.backend.remove_field(_key(run, kind), part)
+
+    def change_part(self, run: str, kind: str, part: str, change: Change) -> None:
+        """Makes of what a part says what ``change`` makes of it, whoever else does so at the same time.
+
+        ``change`` is given the record, ``None`` where there is none, and may be called again; ``None`` leaves it.
+
+        Raises:
+            RecordError: something else is there.
+        """
+        key = _key(run, kind)
+        while True:
+            value = self.backend.field(key, part)
+            changed = change(None if value is None else decoded(kind, value, f"{key} {part}"))
+            if changed is None or self.backend.swap_field(key, part, value, _encoded(changed), self.lifetime(run)):
+                return
 
     def put_checkpoint(self, run: str, part: str, state: dict[str, Any]) -> None:
         """Keeps where a refinement stands."""

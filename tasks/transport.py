@@ -1,8 +1,10 @@
-"""kombu's Redis transport, but for two things that cost it tasks or workers.
+"""kombu's Redis transport, but for what costs it tasks or workers.
 
-A message that was handed out again keeps its delivery tag there. When the worker that had it first finds itself
-superseded and acknowledges it, the note of who has it now goes, and if that worker is lost then, the task is lost with
-it. And what stands in a queue and is no message ends the worker that takes it.
+- Work of a lost worker waits for the visibility timeout there: here messages have leases (``tasks.leases``).
+- A message that was handed out again keeps its delivery tag there. When the worker that had it first finds itself
+  superseded and acknowledges it, the note of who has it now goes, and if that worker is lost then, the task is lost.
+- Messages that cannot be put back while a connection is being closed raise there, which ends the worker.
+- What stands in a queue and is no message ends the worker that takes it.
 """
 
 from __future__ import annotations
@@ -11,37 +13,119 @@ import logging
 from queue import Empty
 from typing import Any
 
-from kombu.transport import TRANSPORT_ALIASES, redis
+from celery.worker import state
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from kombu.utils.json import dumps, loads
 
 from tasks import unready
+from tasks.leases import KEY, Leases, held
 
 logger = logging.getLogger(__name__)
 
 
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+
 class QoS(redis.QoS):
-    """What a channel has taken and not acknowledged."""
+    """What a channel has taken and not acknowledged, each with a lease."""
+
+    channel: Channel
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Notes a message that was taken."""
+        at = message.delivery_info
+        entry: str = dumps([message._raw, at["exchange"], at["routing_key"]])  # type: ignore[no-untyped-call]
+        self.channel.leases().hold(delivery_tag, entry)
+        virtual.QoS.append(self, message, delivery_tag)  # type: ignore[no-untyped-call]
+        held.add(delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Removes a message that is done; not where its connection was lost, since it has been put back by then."""
+        if not self.channel.closed:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+            held.discard(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Removes a message, or puts it back as the last of its queue; not where its connection was lost."""
+        if not self.channel.closed:
+            super().reject(delivery_tag, requeue=requeue)  # type: ignore[no-untyped-call]
+            held.discard(delivery_tag)
+
+    def _remove_from_indices(self, delivery_tag: str, pipe: Any = None) -> Any:
+        return super()._remove_from_indices(delivery_tag, pipe).zrem(KEY, delivery_tag)  # type: ignore[no-untyped-call]
 
     def restore_unacked(self, client: Any = None) -> None:
-        """Puts back all that is held, or leaves it noted, where the connection is being closed: that ends no worker."""
+        """Puts back all that is held, where the worker ends. Where its connection is lost, the next one does it."""
+        tags = list(self._delivered)
+        self._delivered.clear()
+        if state.should_stop is None and state.should_terminate is None:
+            return
         try:
-            super().restore_unacked(client)  # type: ignore[no-untyped-call]
-        except Exception as error:
+            for tag in tags:
+                self.restore_by_tag(tag, client)
+        except Exception as error:  # whatever a connection that is being closed raises; leases expire
             logger.debug("messages could not be put back: %s", type(error).__name__)
+
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
+        """Puts a message back as the first of its queue, or (``leftmost``) the last."""
+        with self.channel.conn_or_acquire(client) as found:
+            entry = found.hget(self.unacked_key, tag)
+        if entry is not None:
+            self._hand_out(tag, entry, first=not leftmost)
+        held.discard(tag)
+
+    def task_id(self, tag: str) -> str:
+        """The id of the task that is held at a tag; empty where there is none (any more)."""
+        with self.channel.conn_or_acquire() as client:
+            entry = client.hget(self.unacked_key, tag)
+        try:
+            return str(loads((entry or b"").decode())[0]["headers"]["id"])  # type: ignore[no-untyped-call]
+        except _UNREADABLE:
+            return ""
+
+    def restore_visible(self, *_: Any, **__: Any) -> None:
+        """Hands out again whatever nobody is at work on any more."""
+        try:
+            for tag, entry in self.channel.leases().expired(self.visibility_timeout):
+                if self._hand_out(tag, entry):
+                    logger.warning("a message was handed out again, since nobody renewed its lease: %s", tag)
+        except self.channel.ResponseError as error:  # such as one that is full: later, then
+            logger.warning("leases could not be looked at: %s", error)
+
+    def _hand_out(self, tag: str, entry: bytes, first: bool = True) -> bool:
+        try:
+            copies = self.channel.copies(loads(entry.decode()))  # type: ignore[no-untyped-call]
+        except _UNREADABLE as error:
+            logger.error("what is held and is no message was removed: %s", type(error).__name__)
+            self._remove_from_indices(tag).execute()
+            return False
+        return self.channel.leases().hand_out(tag, entry, copies, first)
 
 
 class Channel(redis.Channel):
-    """A channel with a new tag for every delivery, which leaves out what it cannot read."""
+    """A channel with leases and a new tag for every delivery, which leaves out what it cannot read."""
 
     QoS = QoS
 
-    def _do_restore_message(self, payload: dict[str, Any], *arguments: Any, **options: Any) -> None:
-        payload["properties"]["delivery_tag"] = self._next_delivery_tag()  # type: ignore[no-untyped-call]
-        super()._do_restore_message(payload, *arguments, **options)  # type: ignore[no-untyped-call]
+    def leases(self) -> Leases:
+        """The leases of all messages that were taken from the server of this channel."""
+        client = self._create_client()  # type: ignore[no-untyped-call]
+        return Leases(client, self.global_keyprefix, self.unacked_key, self.unacked_index_key)
+
+    def copies(self, entry: Any) -> list[tuple[str, str]]:
+        """A message that is put back, as ``(queue's key without prefix, message)``, from its entry in ``unacked``."""
+        message, exchange, routing_key = entry
+        message["headers"]["redelivered"] = True
+        message["properties"]["delivery_info"]["redelivered"] = True
+        message["properties"]["delivery_tag"] = self._next_delivery_tag()  # type: ignore[no-untyped-call]
+        priority = self._get_message_priority(message, reverse=False)  # type: ignore[no-untyped-call]
+        queues = self._lookup(exchange, routing_key)  # type: ignore[no-untyped-call]
+        return [(self._q_for_pri(queue, priority), dumps(message)) for queue in queues]  # type: ignore[no-untyped-call]
 
     def _brpop_read(self, **options: Any) -> bool:
         try:
             return bool(super()._brpop_read(**options))  # type: ignore[no-untyped-call]
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except _UNREADABLE as error:
             # It has been taken off the queue by now.
             logger.error("something in a queue is no message, and was removed: %s", type(error).__name__)
             raise Empty from None

@@ -18,10 +18,13 @@ from tests.faults.site import SHORT, open_site
 from tests.faults.undisturbed import undisturbed
 from tests.support.broker_troubles import TROUBLES
 
+DROPS = 5
+WITHIN_SECONDS = 2.5
+
 
 def broker_killed(folder: Path, size: Size, rng: random.Random) -> Found:
     """SIGKILL to Redis, which is started again on its append-only file."""
-    with open_site(folder, visibility=size.visibility) as site:
+    with open_site(folder) as site:
         start_workers(site, size)
 
         def damage(run: str, flying: dict[str, int]) -> float:
@@ -35,7 +38,7 @@ def broker_killed(folder: Path, size: Size, rng: random.Random) -> Found:
 
 def broker_paused(folder: Path, size: Size, rng: random.Random) -> Found:
     """SIGSTOP to Redis: connections stay, and nothing is answered."""
-    with open_site(folder, visibility=size.visibility) as site:
+    with open_site(folder) as site:
         start_workers(site, size)
 
         def damage(run: str, flying: dict[str, int]) -> float:
@@ -49,7 +52,7 @@ def broker_paused(folder: Path, size: Size, rng: random.Random) -> Found:
 
 def worker_cut_off(folder: Path, size: Size, rng: random.Random) -> Found:
     """Nothing gets through between Redis and one worker, which has a refinement; then it comes back."""
-    with open_site(folder, visibility=size.visibility) as site, forwarding(site.broker.made.port) as proxy:
+    with open_site(folder) as site, forwarding(site.broker.made.port) as proxy:
         through = site.broker.url.replace(f":{site.broker.made.port}/", f":{proxy.port}/")
         far = site.start_worker(processes=size.processes, PAIRING_BROKER_URL=through)
         start_workers(site, size)
@@ -80,9 +83,25 @@ def worker_cut_off(folder: Path, size: Size, rng: random.Random) -> Found:
         return found
 
 
+def connections_dropped(folder: Path, size: Size, rng: random.Random) -> Found:
+    """Redis drops every connection five times within three seconds; attempts that end so are not the tasks' fault."""
+    with open_site(folder) as site:
+        start_workers(site, size)
+
+        def damage(run: str, flying: dict[str, int]) -> float:
+            with redis.Redis.from_url(site.broker.url) as client:
+                for _ in range(DROPS):
+                    for kind in ("normal", "pubsub"):
+                        client.client_kill_filter(_type=kind, skipme=True)
+                    time.sleep(WITHIN_SECONDS / DROPS)
+            return site.taken_up(run, site.standing(run), set(flying))
+
+        return disturb(site, size, rng, damage)
+
+
 def broker_full(folder: Path, size: Size, rng: random.Random) -> Found:
     """Redis takes no more (``maxmemory``) while refinements are in flight; then there is room again."""
-    with open_site(folder, visibility=size.visibility) as site:
+    with open_site(folder) as site:
         start_workers(site, size)
 
         def damage(run: str, flying: dict[str, int]) -> float:
@@ -97,7 +116,7 @@ def broker_full(folder: Path, size: Size, rng: random.Random) -> Found:
 
 def broker_unready(folder: Path, size: Size, rng: random.Random) -> Found:
     """Redis answers READONLY, NOREPLICAS and MISCONF, in turn, to every write while refinements are in flight."""
-    with open_site(folder, visibility=size.visibility) as site:
+    with open_site(folder) as site:
         start_workers(site, size)
         troubles = itertools.cycle(TROUBLES)
 
@@ -115,14 +134,14 @@ SCENARIOS = (
         what="Redis killed (SIGKILL) and started again, AOF on",
         holds="the run ends, nothing in flight becomes a failure",
         work=broker_killed,
-        full=Size(times=3, outage=10.0, between=8.0, visibility=10),
+        full=Size(times=3, outage=10.0, between=8.0),
     ),
     Scenario(
         name="broker-paused",
         what="Redis paused (SIGSTOP)",
         holds="the same; no winner twice",
         work=broker_paused,
-        full=Size(times=1, outage=30.0, visibility=10),
+        full=Size(times=1, outage=30.0),
     ),
     Scenario(
         name="worker-cut-off",
@@ -130,14 +149,21 @@ SCENARIOS = (
         holds="the same; no winner twice",
         work=worker_cut_off,
         short=Size(workers=1),
-        full=Size(times=1, outage=60.0, visibility=10, workers=1),
+        full=Size(times=1, outage=60.0, workers=1),
+    ),
+    Scenario(
+        name="connections-dropped",
+        what="Redis drops all connections, five times within three seconds",
+        holds="workers go on; nothing in flight becomes a failure",
+        work=connections_dropped,
+        full=Size(times=3, between=5.0),
     ),
     Scenario(
         name="broker-full",
         what="Redis takes no more (maxmemory) in the middle of a run",
         holds="the run goes on when there is room again",
         work=broker_full,
-        full=Size(times=2, outage=20.0, between=5.0, visibility=10),
+        full=Size(times=2, outage=20.0, between=5.0),
     ),
     Scenario(
         name="broker-unready",
@@ -145,6 +171,6 @@ SCENARIOS = (
         holds="the same: it is waited for",
         work=broker_unready,
         short=Size(times=3, outage=1.0),
-        full=Size(times=6, outage=20.0, visibility=10),
+        full=Size(times=6, outage=20.0),
     ),
 )

@@ -26,7 +26,7 @@ def caller_killed(folder: Path, size: Size, rng: random.Random) -> Found:
     other runs are under way, which must not notice.
     """
     found = Found()
-    with open_site(folder, visibility=size.visibility) as site:
+    with open_site(folder) as site:
         start_workers(site, size)
         packets = enqueued(site, "counted")
         under = ""
@@ -96,7 +96,7 @@ def through_proxy(
 def store_full(folder: Path, size: Size, rng: random.Random) -> Found:
     """Redis takes no more before the n-th packet of somebody who enqueues while a run is under way; later it does."""
     found = Found()
-    with open_site(folder, visibility=size.visibility) as site, redis.Redis.from_url(site.broker.url) as client:
+    with open_site(folder) as site, redis.Redis.from_url(site.broker.url) as client:
         start_workers(site, size)
         packets = enqueued(site, "counted")
         under = ""
@@ -134,13 +134,13 @@ SCENARIOS = (
         holds="no half run: it ends by itself, or is not there and can be enqueued again",
         work=caller_killed,
         short=Size(times=3, processes=2),
-        full=Size(times=1000, visibility=10, processes=2),
+        full=Size(times=1000, processes=2),
     ),
     Scenario(
         name="store-full",
         what="a store that is full when a run is enqueued",
         holds="a clear error, no half run; it works when there is room",
         work=store_full,
-        full=Size(visibility=10),
+        full=Size(),
     ),
 )

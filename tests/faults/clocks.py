@@ -17,7 +17,7 @@ HOUR = 3600
 
 def clock_jumps(folder: Path, size: Size, rng: random.Random) -> Found:
     """All workers' clocks jump an hour ahead and, the next time, an hour back; the run's deadline is two hours."""
-    with open_site(folder, visibility=size.visibility) as site:
+    with open_site(folder) as site:
         clock = Clock(site)
         start_workers(site, size, **clock.settings)
 
@@ -34,7 +34,7 @@ def clock_jumps(folder: Path, size: Size, rng: random.Random) -> Found:
 
 def deadline_jumped_over(folder: Path, size: Size, rng: random.Random) -> Found:
     """All workers' clocks jump beyond a run's deadline: it ends at once with the solutions that there are, once."""
-    with open_site(folder, visibility=size.visibility) as site:
+    with open_site(folder) as site:
         clock = Clock(site)
         start_workers(site, size, **clock.settings)
         found = Found()
@@ -88,13 +88,13 @@ SCENARIOS = (
         holds="same solutions, no run lost or doubled",
         work=clock_jumps,
         short=Size(evaluations=6000),
-        full=Size(times=4, between=8.0, visibility=10),
+        full=Size(times=4, between=8.0),
     ),
     Scenario(
         name="deadline-jumped",
         what="the workers' clocks jump beyond the run's deadline",
         holds="it is compared as it stands, once",
         work=deadline_jumped_over,
-        full=Size(times=2, visibility=10),
+        full=Size(times=2),
     ),
 )

@@ -54,7 +54,7 @@ def fill(disk: Path, free: int = 0) -> None:
 def results_full(folder: Path, size: Size, rng: random.Random) -> Found:
     """The results' disk is full before the first file, and in the middle of them; the run takes no notice."""
     found, expected = Found(), undisturbed(size.evaluations)
-    with open_site(folder / "site", visibility=size.visibility) as site:
+    with open_site(folder / "site") as site:
         start_workers(site, size)
         for free in (0, 8192):
             with small_disk(folder / f"disk-{free}", 8192) as disk:
@@ -91,7 +91,7 @@ def cache_full(folder: Path, size: Size, rng: random.Random) -> Found:
     settings = {"PAIRING_CACHE_DIR": str(folder / "disk" / "cache")}
     with (
         small_disk(folder / "disk", 8192) as disk,
-        open_site(folder / "site", visibility=size.visibility, **settings) as site,
+        open_site(folder / "site", **settings) as site,
     ):
         start_workers(site, size)
         under = under_way(site, size)
@@ -118,7 +118,7 @@ def spool_full(folder: Path, size: Size, rng: random.Random) -> Found:
     settings = {"PAIRING_DATA_DIR": str(folder / "disk"), "PAIRING_POOL_URL": pool}
     with (
         small_disk(folder / "disk", 8192) as disk,
-        open_site(folder / "site", visibility=size.visibility, **settings) as site,
+        open_site(folder / "site", **settings) as site,
     ):
         start_workers(site, size)
         run = under_way(site, size)
@@ -145,7 +145,7 @@ SCENARIOS = (
         what="a full disk where results are written",
         holds="a clear error, nothing half-written",
         work=results_full,
-        full=Size(visibility=10),
+        full=Size(),
     ),
     Scenario(
         name="cache-full",
@@ -153,13 +153,13 @@ SCENARIOS = (
         holds="the run fails and says why; with room it goes",
         work=cache_full,
         short=Size(processes=2),
-        full=Size(visibility=10, processes=2),
+        full=Size(processes=2),
     ),
     Scenario(
         name="spool-full",
         what="a full disk where winners wait, and no pool",
         holds="the answer is told, and that it is stored nowhere (exit status 3)",
         work=spool_full,
-        full=Size(visibility=10),
+        full=Size(),
     ),
 )

@@ -34,7 +34,7 @@ POISONED = {1: "attempts were lost without progress", 2: "attempts were lost wit
 def poisoned(folder: Path, size: Size, rng: random.Random) -> Found:
     """Of four refinements one is sound, one crashes, one hangs in C code and one takes too much memory."""
     limits = {"PAIRING_STALL_SECONDS": str(size.outage), "PAIRING_WORKER_MEMORY_BYTES": str(2**30)}
-    with open_site(folder, visibility=size.visibility, **limits) as site:
+    with open_site(folder, **limits) as site:
         (folder / "third-party" / "poison.py").write_text(_POISON)
         for _ in range(size.workers):
             site.start_worker("--include", "poison", processes=size.processes)
@@ -64,7 +64,7 @@ SCENARIOS = (
         what="refinements that crash, hang in C code or take too much memory, every time",
         holds="three attempts each, then they have failed and the rest is compared",
         work=poisoned,
-        full=Size(outage=30.0, visibility=10, processes=2),
-        short=Size(outage=2.0, visibility=3600, processes=2, workers=1),  # nothing but the guard moves what hangs
+        full=Size(outage=30.0, processes=2),
+        short=Size(outage=2.0, processes=2, workers=1),  # nothing but the guard moves what hangs
     ),
 )

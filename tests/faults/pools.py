@@ -42,7 +42,7 @@ def pool_site(folder: Path, size: Size) -> Iterator[tuple[Site, PostgresMade]]:
         secret.write_text(made.server.password)
         url = f"postgresql://fleet@127.0.0.1:{made.server.port}/postgres"
         settings = {"PAIRING_POOL_URL": url, "PAIRING_POOL_PASSWORD_FILE": str(secret)}
-        with open_site(folder, visibility=size.visibility, **settings) as site:
+        with open_site(folder, **settings) as site:
             yield site, made
 
 
@@ -223,7 +223,7 @@ SCENARIOS = (
         what="PostgreSQL goes down in the middle of an insertion",
         holds="winners are spooled, then stored exactly once",
         work=away_at_insertion,
-        full=Size(outage=60.0, visibility=10),
+        full=Size(outage=60.0),
     ),
     Scenario(
         name="pool-down-at-start",
@@ -231,14 +231,14 @@ SCENARIOS = (
         holds="the same",
         work=away_at_start,
         short=Size(evaluations=1500),
-        full=Size(visibility=10),
+        full=Size(),
     ),
     Scenario(
         name="password-changed",
         what="the pool's password is changed during a run",
         holds="it is said, nothing of it is in any log; then as above",
         work=password_changed,
-        full=Size(visibility=10),
+        full=Size(),
     ),
     Scenario(
         name="runs-at-once",
@@ -246,7 +246,7 @@ SCENARIOS = (
         holds="one row a solution, no deadlock",
         work=runs_at_once,
         short=Size(evaluations=1500),
-        full=Size(times=1, visibility=10),
+        full=Size(times=1),
     ),
     Scenario(
         name="comparisons-at-once",
@@ -254,6 +254,6 @@ SCENARIOS = (
         holds="one row a solution, no deadlock",
         work=comparisons_at_once,
         short=Size(evaluations=SHORT, processes=20),
-        full=Size(times=5, processes=20, visibility=10),
+        full=Size(times=5, processes=20),
     ),
 )

@@ -33,8 +33,6 @@ class Size:
     """Seconds that something is away."""
     between: float = 1.0
     """Seconds between two times, on average."""
-    visibility: int = 3
-    """Seconds after which Redis hands an unfinished task out again."""
     workers: int = 2
     processes: int = 1
     """Of each worker."""

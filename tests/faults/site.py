@@ -255,13 +255,12 @@ class Site:
 
 
 @contextmanager
-def open_site(folder: Path, *, visibility: int = 10, **settings: str) -> Iterator[Site]:
-    """A broker of its own and no workers yet; when the block ends, nothing of it is left."""
+def open_site(folder: Path, **settings: str) -> Iterator[Site]:
+    """A broker of its own and no workers yet, at default settings; when the block ends, nothing of it is left."""
     folder.mkdir(parents=True, exist_ok=True)
     own = {
         "PAIRING_DATA_DIR": str(folder / "data"),
         "PAIRING_CACHE_DIR": str(folder / "cache"),
-        "PAIRING_VISIBILITY_TIMEOUT": str(visibility),
         "PYTHONPATH": str(third_party_methods(folder)),
     }
     with made_redis() as made:

@@ -34,7 +34,7 @@ def lasting(seconds: float) -> int:
 
 @cache
 def _undisturbed(evaluations: int) -> tuple[Solutions, float]:
-    with tempfile.TemporaryDirectory() as name, open_site(Path(name), visibility=3600) as site:
+    with tempfile.TemporaryDirectory() as name, open_site(Path(name)) as site:
         site.start_worker(processes=2)
         run = site.enqueue(evaluations, seeds=SEEDS).run
         site.wait_for_end(run)

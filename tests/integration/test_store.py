@@ -7,6 +7,8 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,6 +83,30 @@ def test_put_new_keeps_what_is_there(backend: Backend) -> None:
     backend.put("pairing.other", b"put")
     assert not backend.put_new("pairing.other", b"new")
     assert backend.get("pairing.other") == b"put"
+
+
+def test_a_field_is_swapped_only_where_it_is_what_it_was(backend: Backend) -> None:
+    assert not backend.swap_field("pairing.hash", "a", b"1", b"2")
+    assert backend.fields("pairing.hash") == {}
+    assert backend.swap_field("pairing.hash", "a", None, b"1")
+    assert not backend.swap_field("pairing.hash", "a", None, b"2")
+    assert not backend.swap_field("pairing.hash", "a", b"2", b"3")
+    assert not backend.swap_field("pairing.hash", "b", b"1", b"3")
+    assert backend.swap_field("pairing.hash", "a", b"1", b"")
+    assert backend.swap_field("pairing.hash", "a", b"", b"2")
+    assert backend.fields("pairing.hash") == {"a": b"2"}
+
+
+def test_of_many_who_change_a_part_at_once_nobody_is_overwritten(store: Store) -> None:
+    def change(_: int) -> None:
+        def count(record: dict[str, Any] | None) -> dict[str, Any]:
+            return {"count": 1 + (record or {"count": 0})["count"], "progress": 0, "owner": "me"}
+
+        store.change_part("run1", "attempt", "part", count)
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(change, range(40)))
+    assert store.part("run1", "attempt", "part") == {"count": 40, "progress": 0, "owner": "me"}
 
 
 def test_of_many_who_put_new_at_once_one_wins(backend: Backend) -> None:
@@ -194,7 +220,8 @@ def fill(store: Store) -> None:
     bundle = ship(store.backend, {PACKED: b"a puzzle"}, "name", most_bytes=100, quota=100)
     store.put_similarity(bundle, "trace", np.eye(2), "run1")
     store.put_record("run1", "request", {"a": 1})
-    store.claim("run1", "published")
+    assert store.claim("run1", "published")
+    store.put_published("run1")
     store.put_part("run1", "assignment", "trace", {"a": 1})
     store.put_checkpoint("run1", "trace.s0", {"a": 1})
     store.announce("run1", "cancelled")
@@ -207,7 +234,7 @@ def test_every_key_has_the_prefix_and_then_our_name(redis_url: str, in_redis: Re
     fill(Store(in_redis))
     with redis.Redis.from_url(redis_url) as client:
         keys = [key.decode() for key in client.scan_iter(f"{prefix}*")]
-        assert len(keys) == 11
+        assert len(keys) == 12
         assert all(key.startswith(f"{prefix}pairing.") for key in keys)
         assert not client.keys("pairing.run.run1*")  # nothing without it
 
@@ -326,11 +353,14 @@ def test_a_checkpoint_comes_back_to_the_bit(store: Store) -> None:
     assert store.checkpoint("run1", "trace.s1") is None
 
 
-def test_a_part_of_a_run_is_claimed_once(store: Store) -> None:
+def test_a_canvas_is_claimed_once_and_published_when_that_has_been_noted(store: Store) -> None:
     assert store.claim("run1", "published")
     assert not store.claim("run1", "published")
     assert store.claim("run2", "published")
-    assert store.claim("run1", "compared")
+    assert not store.is_published("run1")
+    store.put_published("run1")
+    assert store.is_published("run1")
+    assert not store.is_published("run2")
 
 
 def test_the_first_reason_to_stop_stays(store: Store) -> None:

@@ -95,7 +95,7 @@ def listen(**_):
     worker_ready.connect(tell)  # after the app has
 
 def tell(**_):
-    chores = any(thread.daemon for thread in threading.enumerate())
+    chores = any(thread.name == 'chores' for thread in threading.enumerate())
     print(f"told: {chores} {'sqlalchemy' in sys.modules}.")
 """
 """A module of a worker: says whether it has chores, and whether it has the database's library."""

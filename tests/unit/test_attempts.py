@@ -69,6 +69,15 @@ def test_an_interruption_on_purpose_does_not_count() -> None:
         take_back_attempt(store, "run1", PART)
 
 
+def test_only_its_own_attempt_is_taken_back() -> None:
+    store = Store(Memory())
+    first = begin_attempt(store, "run1", PART, 0)
+    second = begin_attempt(store, "run1", PART, 0)
+    take_back_attempt(store, "run1", PART, first)
+    record = store.part("run1", "attempt", PART)
+    assert record == {"count": 2, "progress": 0, "owner": second}
+
+
 def test_the_newest_attempt_owns_the_part() -> None:
     store = Store(Memory())
     first = begin_attempt(store, "run1", PART, 0)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.app import app
-from tasks.logs import PRIORITIES, EventFormatter, Format, subject
+from tasks.logs import PRIORITIES, EventFormatter, Format, OutageFilter, subject
 
 KINDS: tuple[Format, ...] = ("text", "json")
 
@@ -146,3 +146,16 @@ def test_the_journal_is_known_by_its_stream(stream: str | None, journal: bool, t
     (said,) = log.read_text().splitlines()
     assert said.startswith("<4>[" if journal else "[")
     assert said.endswith(r"WARNING/MainProcess] two\nlines")
+
+
+def test_an_outage_of_the_broker_is_one_line() -> None:
+    kept = OutageFilter().filter
+    lost = record_of("consumer: Connection to broker lost. Trying to re-establish the connection...")
+    assert kept(lost)
+    assert not kept(record_of("Restoring 2 unacknowledged message(s)"))
+    tries = [record_of("Failed operation %s. Retrying %s more times.", "store_result", "inf") for _ in range(9)]
+    tries[0].exc_info = raised("no broker").exc_info
+    assert [kept(record) for record in tries] == [True, *[False] * 8]
+    assert tries[0].exc_info is None
+    tries[0].created += 61
+    assert kept(tries[0])

@@ -1,0 +1,153 @@
+"""Leases of messages on a real server: nobody loses one, nobody gets one twice."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+
+import pytest
+import redis
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from kombu import Queue
+
+from tasks.app import app
+from tasks.leases import Leases, held
+from tests.support.servers import made_redis
+
+LONG = 3600.0
+"""Seconds, as a visibility timeout."""
+
+
+@pytest.fixture(scope="module")
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as found:
+        yield found
+
+
+@pytest.fixture
+def leases(client: redis.Redis) -> Leases:
+    return Leases(client, f"test-{secrets.token_hex(6)}:")
+
+
+def test_what_is_leased_is_not_handed_out(leases: Leases) -> None:
+    leases.hold("tag", b"entry")
+    assert leases.expired(LONG) == []
+
+
+def test_what_nobody_renews_is(leases: Leases) -> None:
+    leases.hold("tag", b"entry", seconds=0)
+    leases.hold("other", b"entry", seconds=0)
+    leases.renew(["other"])
+    assert leases.expired(LONG) == [("tag", b"entry")]
+
+
+def test_what_was_taken_by_somebody_without_a_lease_gets_one_first(leases: Leases, client: redis.Redis) -> None:
+    client.hset(f"{leases._prefix}unacked", "tag", "entry")
+    assert leases.expired(LONG, seconds=0) == []
+    assert leases.expired(LONG) == [("tag", b"entry")]
+
+
+def test_the_visibility_timeout_is_the_last_resort(leases: Leases) -> None:
+    leases.hold("tag", b"entry")
+    assert leases.expired(0) == [("tag", b"entry")]
+
+
+def test_only_who_comes_first_hands_out(leases: Leases, client: redis.Redis) -> None:
+    leases.hold("tag", b"entry", seconds=0)
+    assert leases.hand_out("tag", b"entry", [("queue", "copy")])
+    assert not leases.hand_out("tag", b"entry", [("queue", "copy")])
+    leases.renew(["tag"])
+    assert leases.expired(0) == []
+    assert client.lrange(f"{leases._prefix}queue", 0, -1) == [b"copy"]
+
+
+def test_nothing_is_left_of_what_is_done(leases: Leases, client: redis.Redis) -> None:
+    leases.hold("tag", b"entry")
+    client.hdel(f"{leases._prefix}unacked", "tag")  # by a worker that knows no leases
+    leases.expired(LONG)
+    assert client.zcard(f"{leases._prefix}pairing.leases") == 0
+
+
+STEPS = st.lists(st.tuples(st.sampled_from(["take", "renew", "expire", "look", "ack"]), st.integers(0, 3)), max_size=40)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=STEPS)
+def test_a_message_is_always_in_one_place_until_it_is_done(client: redis.Redis, steps: list[tuple[str, int]]) -> None:
+    prefix = f"test-{secrets.token_hex(6)}:"
+    leases, tags, done, count = Leases(client, prefix), [], set(), 4
+    for number in range(count):
+        client.lpush(f"{prefix}queue", number)
+    for step, which in steps:
+        tag = tags[which % len(tags)] if tags else ""
+        if step == "take" and (message := client.rpop(f"{prefix}queue")) is not None:
+            tags.append(secrets.token_hex(4))
+            leases.hold(tags[-1], message)
+        elif step == "renew" and tag:
+            leases.renew([tag])
+        elif step == "expire" and tag:
+            client.zadd(f"{prefix}pairing.leases", {tag: 0}, xx=True)
+        elif step == "look":
+            for lost, entry in leases.expired(LONG):
+                assert leases.hand_out(lost, entry, [("queue", entry.decode())])
+        elif step == "ack" and tag and (message := client.hget(f"{prefix}unacked", tag)) is not None:
+            done.add(message)
+            client.hdel(f"{prefix}unacked", tag)
+        places = [*client.lrange(f"{prefix}queue", 0, -1), *client.hvals(f"{prefix}unacked"), *done]
+        assert sorted(places) == [str(number).encode() for number in range(count)]
+
+
+def test_a_message_that_is_handed_out_again_says_so_and_keeps_its_priority(redis_url: str) -> None:
+    prefix = f"test-{secrets.token_hex(6)}:"
+    options = {"global_keyprefix": prefix, "visibility_timeout": 0}
+    with app.connection_for_read(redis_url, transport_options=options) as connection:
+        queue = Queue("pairing.pool")(connection.channel())
+        queue.declare()
+        with connection.Producer() as producer:
+            producer.publish("hello", routing_key="pairing.pool", priority=3)
+        taken = queue.get()
+        queue.channel.qos.restore_visible()
+        again = queue.get()
+        assert again.payload == "hello"
+        assert again.delivery_tag != taken.delivery_tag
+        assert again.headers["redelivered"] is True
+        assert again.properties["priority"] == 3
+        again.ack()
+        queue.delete()
+
+
+def test_what_is_held_and_is_no_message_is_removed(redis_url: str, client: redis.Redis) -> None:
+    prefix = f"test-{secrets.token_hex(6)}:"
+    options = {"global_keyprefix": prefix, "visibility_timeout": 0}
+    client.hset(f"{prefix}unacked", "tag", json.dumps({"no": "message"}))
+    with app.connection_for_read(redis_url, transport_options=options) as connection:
+        qos = connection.channel().qos
+        qos.restore_visible()
+        client.zadd(f"{prefix}pairing.leases", {"tag": 0})
+        qos.restore_visible()
+    assert client.hlen(f"{prefix}unacked") == 0
+
+
+def test_a_connection_that_is_lost_is_closed_without_an_error_and_keeps_note_of_what_it_held() -> None:
+    with made_redis() as made:
+        with made.running() as url:
+            connection = app.connection_for_read(url)
+            queue = Queue("pairing.pool")(connection.channel())
+            queue.declare()
+            with connection.Producer() as producer:
+                producer.publish("hello", routing_key="pairing.pool")
+            taken = queue.get()
+            assert taken.delivery_tag in held
+        queue.channel.close()
+        taken.ack()  # its task has ended only now
+        connection.release()
+        assert taken.delivery_tag in held
+        with made.running() as url, app.connection_for_read(url) as connection:
+            channel = connection.channel()
+            channel.qos.restore_by_tag(taken.delivery_tag)
+            again = Queue("pairing.pool")(channel).get()
+            assert again.payload == "hello"
+            again.ack()
+    assert taken.delivery_tag not in held
