@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import sys
+import warnings
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from typing import Any, Literal
@@ -102,10 +103,9 @@ def _word(text: str) -> str:
 
 
 class OutageFilter(logging.Filter):
-    """Keeps what Celery says of a broker that is away to one line: that the connection was lost.
+    """Keeps what Celery and Flower say while a broker or all workers are away to a line, and then a line a minute.
 
-    It says so for every task, and for every try, the latter with a traceback of 10,000 characters. A broker that stays
-    away is told of once a minute.
+    They say so for every task, method and try, with tracebacks of 10,000 characters.
     """
 
     SILENT = (
@@ -113,7 +113,7 @@ class OutageFilter(logging.Filter):
         "Skipping prefetch count reduction",
         "Task %s cannot be acknowledged after a connection loss",
     )
-    RARE = ("Failed operation ", "consumer: Cannot connect to ")
+    RARE = ("Failed operation ", "consumer: Cannot connect to ", "Inspect method ")
 
     def __init__(self) -> None:
         """Nothing was said yet."""
@@ -126,9 +126,14 @@ class OutageFilter(logging.Filter):
         if not text.startswith(self.RARE):
             return not text.startswith(self.SILENT)
         record.exc_info = None
+        if text.startswith("Inspect method "):
+            record.msg, record.args = "no worker answers", ()
         due = record.created >= self._next
         self._next = record.created + 60.0 if due else self._next
         return due
+
+
+logging.getLogger("flower.inspector").addFilter(OutageFilter())
 
 
 def goes_to_journal() -> bool:
@@ -160,6 +165,15 @@ def _say(handler: logging.StreamHandler[Any], text: str) -> None:
 def log_early_events(**_: Any) -> None:
     """What a worker says before it knows its level and its file are events too."""
     set_up(logging.INFO, None, settings().log_format)
+    if not is_root():
+        # Celery takes a group without a name for root's: a systemd dynamic user's, where libnss-systemd is missing.
+        warnings.filterwarnings("ignore", message="An entry for the specified gid or egid was not found")
+        warnings.filterwarnings("ignore", message="You're running the worker with superuser privileges")
+
+
+def is_root() -> bool:
+    """Whether this process may do what root may."""
+    return 0 in (os.getuid(), os.geteuid())
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]

@@ -6,6 +6,7 @@ host's own. It is all read when it is asked for.
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
@@ -136,7 +137,9 @@ def _serve(registry: CollectorRegistry, address: str, port: int, ended: threadin
         try:
             server, thread = start_http_server(port, address, registry)
         except OSError as error:
-            if said != str(error):
+            if error.errno == errno.EADDRINUSE and not said:
+                logger.info("port %d is taken, by another worker of this host: its numbers are the same", port)
+            elif said != str(error):
                 logger.warning("the fleet's numbers are not given at %s:%d yet: %s", address, port, error)
             said = str(error)
             ended.wait(BUSY_SECONDS)

@@ -8,15 +8,17 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from celery.platforms import check_privileges
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.app import app
-from tasks.logs import PRIORITIES, EventFormatter, Format, OutageFilter, subject
+from tasks.logs import PRIORITIES, EventFormatter, Format, OutageFilter, log_early_events, subject
 
 KINDS: tuple[Format, ...] = ("text", "json")
 
@@ -159,3 +161,25 @@ def test_an_outage_of_the_broker_is_one_line() -> None:
     assert tries[0].exc_info is None
     tries[0].created += 61
     assert kept(tries[0])
+
+
+def test_flower_says_in_one_line_that_no_worker_answers() -> None:
+    kept = OutageFilter().filter
+    tries = [record_of("Inspect method %s failed", method) for method in ("stats", "conf", "registered")]
+    assert [kept(record) for record in tries] == [True, False, False]
+    assert tries[0].getMessage() == "no worker answers"
+    assert any(isinstance(found, OutageFilter) for found in logging.getLogger("flower.inspector").filters)
+
+
+@pytest.mark.parametrize(("user", "warned"), [(0, True), (60001, False)])
+def test_only_root_is_warned_of_superuser_privileges(user: int, warned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("getuid", "geteuid", "getgid", "getegid"):
+        monkeypatch.setattr(os, name, lambda: user)
+    monkeypatch.setattr("celery.platforms.grp.getgrgid", {}.__getitem__)  # no group has a name
+    monkeypatch.setattr("tasks.logs.set_up", lambda *_: None)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        log_early_events()
+        check_privileges(["json"])
+    assert any("superuser" in str(warning.message) for warning in said) == warned
+    assert bool(said) == warned
