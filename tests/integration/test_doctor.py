@@ -91,7 +91,7 @@ def test_a_broker_that_forgets_is_wrong(site: Site) -> None:
 
 
 def test_a_broker_that_is_nearly_full_is_said(site: Site) -> None:
-    site.client.setrange("ballast", 2**25, b"x")  # so that the rest has room for what asking takes: a full one ends workers
+    site.client.setrange("ballast", 2**25, b"x")  # the rest has room for what asking takes
     with configured(site.client, maxmemory=int(site.client.info()["used_memory"] * 1.08)):
         ((state, _, advice),) = site.doctor()["eviction policy"]
     site.client.delete("ballast")
