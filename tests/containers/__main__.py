@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -14,23 +13,19 @@ from pathlib import Path
 
 import click
 
-from tests.benchmarks.record import put_between_marks
 from tests.containers.engine import running_engine
 from tests.containers.fleet import Fleet
 from tests.containers.images import copy_of_the_project, make_bases
 from tests.containers.packages import NotHere, install_compose, install_programs
 from tests.containers.scenario import Scenario, Site
 from tests.containers.scenarios import SCENARIOS
+from tests.containers.table import as_row, put_row
 
 LONGEST_SECONDS = 900
 """That all of it may take on a machine that does nothing else, downloads included."""
 
 PAGE = Path(__file__).parents[2] / "docs" / "services.md"
-MARKS = ("<!-- containers -->", "<!-- end of containers -->")
-TITLES = ("scenario", "what is done", "what must hold", "", "measured")
 DATA = Path("/var/tmp/pairing-containers")
-
-Row = tuple[str, ...]
 
 
 @click.command()
@@ -47,24 +42,19 @@ def main(names: Sequence[str], data: Path, fresh: bool, listed: bool) -> None:
     if set(names) - {scenario.name for scenario in SCENARIOS}:
         raise click.UsageError("no scenario has such a name; --list shows them")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the daemon ends with it
-    if fresh:
-        shutil.rmtree(data, ignore_errors=True)
     began = time.monotonic()
     try:
-        rows = _all_done([scenario for scenario in SCENARIOS if not names or scenario.name in names], data)
+        held = _all_done([scenario for scenario in SCENARIOS if not names or scenario.name in names], data, fresh)
     except NotHere as reason:
         raise click.ClickException(f"{reason}") from None
     click.echo(f"{time.monotonic() - began:6.0f} s  in all, of at most {LONGEST_SECONDS}")
-    if not names:
-        table = [TITLES, ("---",) * len(TITLES), *rows]
-        put_between_marks(PAGE, "\n".join("| " + " | ".join(cells) + " |" for cells in table), *MARKS)
-    sys.exit(0 if "NOT HELD" not in {row[3] for row in rows} else 1)
+    sys.exit(0 if all(held) else 1)
 
 
-def _all_done(scenarios: Sequence[Scenario], data: Path) -> list[Row]:
+def _all_done(scenarios: Sequence[Scenario], data: Path, fresh: bool) -> list[bool]:
     install_programs()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="pairing-containers-") as name, running_engine(data) as engine:
+    with tempfile.TemporaryDirectory(prefix="pairing-containers-") as name, running_engine(data, fresh) as engine:
         os.chmod(name, 0o755)  # containers' users look into it
         folder = Path(name)
         install_compose(data / "cli" / "cli-plugins")
@@ -76,13 +66,13 @@ def _all_done(scenarios: Sequence[Scenario], data: Path) -> list[Row]:
         return [_done(scenario, site) for scenario in scenarios]
 
 
-def _done(scenario: Scenario, site: Site) -> Row:
-    """Does a scenario and prints its line: its row of the table."""
+def _done(scenario: Scenario, site: Site) -> bool:
+    """Does a scenario, prints its line and puts its row into the page: whether it held."""
     began, verdict, measured = time.monotonic(), "held", ""
     try:
         measured = scenario.work(site)
     except Exception:  # the others are to be done all the same
-        verdict = f"awaits {scenario.awaits}" if scenario.awaits else "NOT HELD"
+        verdict = "NOT HELD"
         traceback.print_exc()
         logs = site.engine.folder / "logs" / scenario.name
         logs.mkdir(parents=True, exist_ok=True)
@@ -91,7 +81,8 @@ def _done(scenario: Scenario, site: Site) -> Row:
             (logs / container).write_text(said.stdout + said.stderr)
         click.echo(f"what the containers said is in {logs}", err=True)
     click.echo(f"{time.monotonic() - began:6.0f} s  {scenario.name:<20} {verdict}  {measured}")
-    return scenario.name, scenario.what, scenario.holds, verdict, measured
+    put_row(PAGE, as_row(scenario, verdict, measured))
+    return verdict == "held"
 
 
 if __name__ == "__main__":

@@ -177,7 +177,6 @@ SCENARIOS = (
         what="SIGKILL to a worker's container in mid-run",
         holds="the same",
         work=in_flight(kill("worker")),
-        awaits="leases",
     ),
     Scenario(
         name="redis-restarted",

@@ -91,8 +91,8 @@ class Engine:
 
 
 @contextmanager
-def running_engine(folder: Path) -> Iterator[Engine]:
-    """The daemon on a data folder, for as long as the block lasts.
+def running_engine(folder: Path, fresh: bool = False) -> Iterator[Engine]:
+    """The daemon on a data folder, emptied before where it shall be fresh, for as long as the block lasts.
 
     Raises:
         NotHere: another call uses the folder.
@@ -103,6 +103,10 @@ def running_engine(folder: Path) -> Iterator[Engine]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise NotHere(f"another call uses {folder}; wait for it, or give --data") from None
+        if fresh:
+            for kept in folder.iterdir():
+                if kept.is_dir():
+                    shutil.rmtree(kept)
         first = _started(folder)
         try:
             (daemon,) = wait_for("the daemon", lambda: psutil.Process(first.pid).children())

@@ -30,5 +30,3 @@ class Scenario:
     what: str
     holds: str
     work: Callable[[Site], str]
-    awaits: str = ""
-    """What it is expected to fail without, and that is not there yet."""

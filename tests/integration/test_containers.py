@@ -29,6 +29,7 @@ from ruamel.yaml import YAML
 from config.celeryconfig import worker_soft_shutdown_timeout
 from config.settings import variables
 from tests.containers.images import BASES, tag_of
+from tests.containers.scenarios import SCENARIOS
 from tests.support.fleet import ROOT, clean_environment, wait_for
 from tests.support.servers import Postgres, free_port
 
@@ -305,3 +306,10 @@ def test_every_base_image_has_a_stand_in(compose: Any) -> None:
     stages = set(re.findall("^FROM (\\S+)(?: AS (\\S+))?$", DOCKERFILE.read_text(), re.MULTILINE))
     used |= {image for image, _ in stages} - {name for _, name in stages}
     assert {tag_of(base.repository) for base in BASES} == used
+
+
+def test_the_page_has_every_scenario() -> None:
+    page = (ROOT / "docs" / "services.md").read_text()
+    table = page.partition("<!-- containers -->")[2].partition("<!-- end of containers -->")[0]
+    named = [line.split(" | ")[0].strip("| ") for line in table.strip().splitlines()[2:]]
+    assert named == [scenario.name for scenario in SCENARIOS]
