@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pairing.activations import AUTO, checked_activation
 from pairing.errors import InputError
-from pairing.judgement import judged
 from pairing.loading import load_puzzle, parse_hash
 from pairing.network import Network, pairs_of
 from pairing.puzzle import Puzzle
@@ -54,6 +53,8 @@ def solution_from(path: Path, text: str, **options: str | None) -> tuple[Puzzle,
 
         puzzle = puzzle.with_options(activation=activation_of_answer(puzzle, inp_sigma, out_sigma))
     full_mse = Network(puzzle, pairs_of(inp_sigma, out_sigma)).full_mse(inp_sigma)
+    from pairing.judgement import judged  # compiles, which those who only read a puzzle need not wait for
+
     return puzzle, judged(puzzle, solution_of(puzzle, inp_sigma, out_sigma, full_mse), JUDGED_SECONDS)
 
 
