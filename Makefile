@@ -21,7 +21,7 @@ ifeq ($(wildcard $(VENV)/bin/python),)
 $(MAIN_STAMP) $(TEST_STAMP) $(AUDIT_STAMP): AGAIN
 endif
 
-.PHONY: help solve docs test check check-code check-tests bench bench-full bench-table faults containers odd-puzzles audit clean AGAIN
+.PHONY: help solve docs test check check-code check-tests bench bench-full bench-table faults containers services odd-puzzles audit clean AGAIN
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -63,6 +63,9 @@ faults: $(TEST_STAMP) ## Do the damage that docs/reliability.md lists, in at mos
 
 containers: $(TEST_STAMP) ## Run image and compose file on a real daemon, in at most 15 minutes (root, Debian); ARGS='--scenario NAME'
 	@$(VENV)/bin/python -m tests.containers $(ARGS)
+
+services: $(TEST_STAMP) ## Run the services on two booted hosts, in at most 15 minutes (root, Debian); ARGS='--scenario NAME'
+	@$(VENV)/bin/python -m tests.hosts $(ARGS)
 
 odd-puzzles: $(TEST_STAMP) ## Solve 2,000 valid puzzles of every odd kind, others every day: is all that is reported true? ARGS='--count N'
 	@$(VENV)/bin/python -m tests.robustness $(ARGS)
