@@ -42,8 +42,9 @@ class Machine:
     def __post_init__(self) -> None:
         """Gives it an empty layer above the base's disk."""
         self.log = self.folder / "console.log"
-        for part in ("upper", "work", "root"):
+        for part in ("upper/etc", "work", "root"):
             (self.folder / part).mkdir(parents=True)
+        (self.folder / "upper/etc/hostname").write_text(f"{self.name}\n")
 
     @property
     def leader(self) -> int:
