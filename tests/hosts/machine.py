@@ -17,6 +17,8 @@ from tests.support.fleet import wait_for
 from tests.support.hosts import Host
 
 BOOT_SECONDS = 180.0
+_REBOOT = 133
+"""What systemd-nspawn ends with where it shall be started again."""
 
 _BOOT = """
 set -e
@@ -91,10 +93,14 @@ class Machine:
         wait_for(f"the boot of {self.name}", look, BOOT_SECONDS)
 
     def reboot(self) -> None:
-        """Tells it to, as an operator does; does not wait."""
-        before = self.leader
+        """Lets it do so, as its operator does, without waiting; `come_up` is what its firmware does then."""
         self.run("systemctl", "reboot", "--no-block", status=None)
-        wait_for(f"the end of {self.name}", lambda: self.leader != before, BOOT_SECONDS)
+
+    def come_up(self) -> None:
+        """Boots it when it has shut itself down to do so."""
+        assert self.process is not None
+        assert self.process.wait(BOOT_SECONDS) == _REBOOT
+        self.switch_on()
 
     def lose_power(self) -> None:
         """All of it is gone at once; nobody else hears of it, since its cable is dead before."""
@@ -136,8 +142,15 @@ class Machine:
             shutil.copy(source, to)
 
     def journal(self, unit: str) -> str:
-        """All that a service has said since the host was made."""
+        """All that a service has said since its host was made."""
         return self.run("journalctl", "--no-pager", "--output=cat", "--unit", unit).stdout
+
+    def said_now(self, unit: str) -> str:
+        """What a service has said since it was last started; nothing while it is down."""
+        if self.run("systemctl", "is-active", unit, status=None).stdout.strip() != "active":
+            return ""
+        started = self.run("systemctl", "show", "--property=InvocationID", "--value", unit).stdout.strip()
+        return self.run("journalctl", "--no-pager", "--output=cat", f"_SYSTEMD_INVOCATION_ID={started}").stdout
 
 
 @contextmanager

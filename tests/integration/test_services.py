@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis
+from click.testing import CliRunner
 
 from pairing.errors import InputError
 from tasks import services
@@ -208,3 +209,21 @@ def test_an_environment_file_that_cannot_be_read_is_said(pairing: Command, tmp_p
     assert said.status == 2
     assert "PAIRING-E001" in said.errors
     assert "nowhere" in said.errors
+
+
+# --- booted hosts: make services
+
+
+@pytest.mark.parametrize(("user", "programs", "said"), [(1000, True, "needs root"), (0, False, "systemd-nspawn")])
+def test_where_hosts_cannot_be_booted_it_is_said(
+    user: int, programs: bool, said: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from tests.hosts.__main__ import main
+
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    if not programs:
+        monkeypatch.setenv("PATH", str(tmp_path))
+    ended = CliRunner().invoke(main, ["--data", str(tmp_path / "data")])
+    assert ended.exit_code == 1
+    assert said in ended.output
+    assert not (tmp_path / "data").exists()
