@@ -167,6 +167,7 @@ def _import_all() -> None:
     import safetensors.numpy  # noqa: F401
     import torch
 
+    import pairing.judgement  # noqa: F401
     import tasks.inspection  # noqa: F401
 
     content = io.BytesIO()
