@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -172,8 +174,28 @@ OBJECTS_BETWEEN_COLLECTIONS = 50_000
 """Instead of Python's 700: a tenth of a short command's time went into looking for garbage among what it imports."""
 
 
+def run_command() -> NoReturn:
+    """Entry point: ``main`` as a process, which ends after what Python does at its end and before C++ does its part.
+
+    That part aborts about one in fifty processes that pyarrow refused a table in, with a thread of its still at work
+    (apache/arrow#34314), and takes a tenth of a second where torch is loaded.
+    """
+    status: int | str | None = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code
+    except BrokenPipeError:
+        status = 1  # who reads the output has seen enough
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BrokenPipeError):
+            stream.flush()
+    os._exit(status if isinstance(status, int) else 1)
+
+
 def main() -> None:
-    """Entry point: errors become one clear message and a documented exit status."""
+    """The command in this process: errors become one clear message and a documented exit status."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # more threads than one are slower at these sizes
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)

@@ -21,7 +21,7 @@ from tests.benchmarks.puzzles import PUBLISHED_PUZZLE, disguised, published
 from tests.benchmarks.record import Figure, share
 from tests.support.puzzles import write_puzzle
 
-PAIRING = "from tasks.cli import main; main()"
+PAIRING = "from tasks.cli import run_command; run_command()"
 INLINE = ("--inline", "--methods", "trace")
 
 OWN = {"pairing", "tasks", "config", "__main__"}

@@ -37,7 +37,7 @@ def _run(sample: Sample) -> Values:
         environment = clean_environment(
             PAIRING_BROKER_URL=url, PAIRING_DATA_DIR=str(folder / "data"), PAIRING_CACHE_DIR=str(folder / "cache")
         )
-        command = [sys.executable, "-c", "from tasks.cli import main; main()"]
+        command = [sys.executable, "-c", "from tasks.cli import run_command; run_command()"]
         for number in range(WORKERS):
             log = folder / f"{number}.log"
             process = subprocess.Popen(

