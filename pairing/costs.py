@@ -16,6 +16,15 @@ FEWEST_ROWS = 16
 COPIED_ROWS = 128
 """Copying a block's weights takes as long as these."""
 
+SIGNAL_COST: Cost = 4e9
+"""What the hidden activations of a signal from data may cost: a quarter of a second."""
+SIGNAL_ROWS = 500
+"""A signal from data looks at so many rows at least, where there are so many."""
+RIDGE_COST: Cost = 1e10
+"""What the joint regression may cost: about as much."""
+RIDGE_ROWS = 10_000
+"""More rows tell it nothing more, and their hidden units take memory."""
+
 
 def forward(puzzle: Puzzle, rows: int) -> Cost:
     """The exact error of one order."""
@@ -65,12 +74,26 @@ def greedy(puzzle: Puzzle, rows: int) -> Cost:
     return puzzle.blocks / 2 * forward(puzzle, rows + COPIED_ROWS)
 
 
-def signal(puzzle: Puzzle, name: str, rows: int) -> Cost:
+def signal_rows(puzzle: Puzzle) -> int:
+    """How many rows a signal from data looks at."""
+    weights = puzzle.blocks * puzzle.width * puzzle.hidden
+    return min(len(puzzle.rows_in), max(SIGNAL_ROWS, int(SIGNAL_COST / weights)))
+
+
+def ridge_rows(puzzle: Puzzle) -> int:
+    """How many rows the joint regression looks at: it costs S P min(S, P) for S rows and P hidden units in all."""
+    units = puzzle.blocks * puzzle.hidden
+    most = max(int((RIDGE_COST / units) ** 0.5), int(RIDGE_COST / units**2))
+    return min(len(puzzle.rows_in), max(SIGNAL_ROWS, most), RIDGE_ROWS)
+
+
+def signal(puzzle: Puzzle, name: str) -> Cost:
     """The similarity matrix of one of our own methods; 0 for others, of which nothing is known."""
     blocks, width, hidden = puzzle.blocks, puzzle.width, puzzle.hidden
     weights = float(blocks * width * hidden)
     products = blocks * weights  # an inner product of every inp and out piece
     grams = 2 * weights * hidden + float(blocks * hidden) ** 2
+    rows, units, joint = signal_rows(puzzle), blocks * hidden, ridge_rows(puzzle)
     activations = weights * rows
     least = min(width, hidden)
     singular = 2 * weights * least + 20.0 * blocks * least**3
@@ -90,6 +113,7 @@ def signal(puzzle: Puzzle, name: str, rows: int) -> Cost:
         "residual_cosine": activations * (2 + hidden / width) + grams + products,
         "error_alignment": 2 * activations + products,
         "nonlinear_alignment": 2 * activations + products + 4.0 * rows * width**2,
+        "joint_ridge": weights * joint + float(joint) * units * min(joint, units) + min(joint, units) ** 3 / 3,
     }
     known["consensus"] = sum(known.values()) - known["asymmetry"] - known["svd"] + 3e6 * blocks**2  # about its sources
     return known.get(name, 0.0)

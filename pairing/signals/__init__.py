@@ -62,6 +62,7 @@ _SIGNALS: tuple[Signal, ...] = (
     consensus.consensus,
     branches.error_alignment,
     branches.nonlinear_alignment,
+    branches.joint_ridge,
     weights.norm_balance,
     weights.dominance,
     weights.aligned_cosine,
@@ -117,7 +118,7 @@ def similarity(puzzle: Puzzle, method: str, seconds: float = float("inf")) -> Ar
             far as its cost is known, takes longer than ``seconds``.
     """
     (name,) = choose_methods(method) if method != "all" else ("",)
-    needed = Pace(puzzle, float("inf")).seconds(costs.signal(puzzle, name, branches.SAMPLE_ROWS))
+    needed = Pace(puzzle, float("inf")).seconds(costs.signal(puzzle, name))
     if needed > max(seconds, LEAST_SECONDS):
         raise MethodError(
             f"method '{name}' takes about {needed:,.0f} s for {puzzle.blocks} blocks of this size, and"

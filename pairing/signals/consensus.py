@@ -21,10 +21,12 @@ SOURCES = (
     weights.norm_balance,
     branches.error_alignment,
     branches.nonlinear_alignment,
+    branches.joint_ridge,
 )
 """The signals that take part. The others add nothing to these, or agree with one of them where both are wrong."""
 
 _STARTS = 3  # signals whose own evidence a search starts from, beside that from all together
+_LEAST_SUPPORT = 3.0  # of such a signal alone, in nats: from one that knows nothing, a search finds what it began with
 _ROUNDS = 3  # of expectation and maximisation
 _SHRINKAGE = 0.6  # of the signals' correlations towards 0
 
@@ -42,8 +44,8 @@ def combine(matrices: list[Array64]) -> Array64:
     """
     scores = np.array([null_units(matrix) for matrix in matrices])
     alone = [weigh(score) for score in scores]
-    decisive = np.argsort([-evidence.support for evidence in alone], kind="stable")
-    starts = [_together(scores, alone), *(alone[k] for k in decisive[:_STARTS])]
+    decisive = sorted((e for e in alone if e.support >= _LEAST_SUPPORT), key=lambda evidence: -evidence.support)
+    starts = [_together(scores, alone), *decisive[:_STARTS]]
     found = [_search(scores, start) for start in starts]
     return max(found, key=lambda pair: pair[1].support)[0]
 

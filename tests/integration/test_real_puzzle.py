@@ -45,8 +45,9 @@ RIGHT_PAIRS = {
     "product_norm": 48,
     "residual_cosine": 48,
     "norm_balance": 27,
-    "error_alignment": 22,
-    "nonlinear_alignment": 36,
+    "error_alignment": 39,
+    "nonlinear_alignment": 48,
+    "joint_ridge": 9,
     "consensus": 48,
 }
 """Of 48: what the field's table says that each method is worth here."""

@@ -70,10 +70,11 @@ def plant(
     scale: float = 0.7,
     bias: bool = True,
     known: bool = True,
+    alike: float = 0.0,
 ) -> Planted:
     """A random network, dropped: branches about ``scale`` times the size of what they are added to.
 
-    ``known`` puts the answer's hash into the puzzle.
+    ``known`` puts the answer's hash into the puzzle; ``alike`` is the correlation of any two columns of its rows.
     """
     rng = np.random.default_rng(seed)
     at = math.sqrt(scale)
@@ -91,7 +92,7 @@ def plant(
         inp_numbers=tuple(range(0, 2 * blocks, 2)),
         out_numbers=tuple(range(1, 2 * blocks, 2)),
         last_number=2 * blocks,
-        rows_in=normal(rows, width, size=1.0),
+        rows_in=math.sqrt(1 - alike) * normal(rows, width, size=1.0) + math.sqrt(alike) * normal(rows, 1, size=1.0),
         targets={},
         activation=activation,
         name="planted",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pairing.assignment import assign
 from pairing.errors import InputError, MethodError
 from pairing.puzzle import Puzzle
 from pairing.signals import choose_methods, methods, similarity
@@ -31,6 +32,7 @@ BASE = (
     "norm_balance",
     "error_alignment",
     "nonlinear_alignment",
+    "joint_ridge",
 )
 OURS = (*BASE, "consensus")
 
@@ -50,10 +52,10 @@ def frobenius(a: Floats) -> float:
     return math.sqrt(float((a * a).sum()))
 
 
-def branch(puzzle: Puzzle, i: int, j: int) -> tuple[Floats, Floats]:
-    """The first 500 rows, and f_ij of them."""
+def branch(puzzle: Puzzle, i: int, j: int, most: int | None = None) -> tuple[Floats, Floats]:
+    """All rows, or the first of them, and f_ij of them."""
     act = PLAIN_ACTIVATIONS[puzzle.activation]
-    rows = puzzle.rows_in[:500].astype(np.float64)
+    rows = puzzle.rows_in[:most].astype(np.float64)
     inp, out = puzzle.inp_weight[i].astype(np.float64), puzzle.out_weight[j].astype(np.float64)
     return rows, np.array([out @ act(inp @ x + puzzle.inp_bias[i]) + puzzle.out_bias[j] for x in rows])
 
@@ -85,7 +87,7 @@ def of_errors(error: Callable[[Puzzle, Floats, Floats], Floats]) -> Callable[[Pu
 
     def score(puzzle: Puzzle, i: int, j: int) -> float:
         act = PLAIN_ACTIVATIONS[puzzle.activation]
-        rows, target = puzzle.rows_in[:500].astype(np.float64), puzzle.target_values[:500]
+        rows, target = puzzle.rows_in.astype(np.float64), puzzle.target_values
         hidden = np.array([act(puzzle.inp_weight[i].astype(np.float64) @ x + puzzle.inp_bias[i]) for x in rows])
         wrong = error(puzzle, rows, target)
         covariance = (wrong - wrong.mean(axis=0)).T @ (hidden - hidden.mean(axis=0))
@@ -105,11 +107,25 @@ def not_linear(_: Puzzle, rows: Floats, target: Floats) -> Floats:
     return error if len(rows) > inputs.shape[1] else np.zeros_like(error)
 
 
+def joint_ridge(puzzle: Puzzle, i: int, j: int) -> float:
+    """Cosine of block i's coefficients in a regression on all hidden units together, and of W_last W_out."""
+    act, rows = PLAIN_ACTIVATIONS[puzzle.activation], puzzle.rows_in.astype(np.float64)
+    pieces = zip(puzzle.inp_weight.astype(np.float64), puzzle.inp_bias, strict=True)
+    features = np.hstack([act(rows @ weight.T + bias) for weight, bias in pieces])
+    features -= features.mean(axis=0)
+    penalty = 0.1 * np.square(features).sum() / len(rows)
+    padded = np.vstack([features, math.sqrt(penalty) * np.eye(features.shape[1])])
+    error = not_linear(puzzle, rows, puzzle.target_values)
+    told = np.linalg.lstsq(padded, np.vstack([error, np.zeros((features.shape[1], error.shape[1]))]), rcond=None)[0]
+    mine = told[i * puzzle.hidden : (i + 1) * puzzle.hidden].T
+    return cosine(mine, puzzle.last_weight.astype(np.float64) @ puzzle.out_weight[j]) if mine.any() else 0.0
+
+
 FORMULAS: dict[str, Callable[[Puzzle, int, int], float]] = {
     "cosine": of_weights(lambda inp, out, _: cosine(inp, out)),
     "transpose": of_weights(lambda inp, out, _: float((inp * out.T).sum())),
     "svd": of_weights(lambda inp, out, _: pearson(singular_values(inp), singular_values(out))),
-    "activation": lambda puzzle, i, j: -frobenius(branch(puzzle, i, j)[1]),
+    "activation": lambda puzzle, i, j: -frobenius(branch(puzzle, i, j, 500)[1]),
     "trace": of_weights(lambda _inp, _out, m: -float(np.trace(m))),
     "dominance": of_weights(lambda _inp, _out, m: abs(float(np.trace(m))) / frobenius(m)),
     "aligned_cosine": of_weights(lambda inp, out, _: abs(cosine(inp, out.T))),
@@ -121,6 +137,7 @@ FORMULAS: dict[str, Callable[[Puzzle, int, int], float]] = {
     "norm_balance": of_weights(norm_balance),
     "error_alignment": of_errors(without_blocks),
     "nonlinear_alignment": of_errors(not_linear),
+    "joint_ridge": joint_ridge,
 }
 
 SHAPES = [
@@ -143,11 +160,36 @@ def test_formula(method: str, shape: dict[str, int]) -> None:
     np.testing.assert_allclose(similarity(puzzle, method), by_formula(puzzle, method), rtol=2e-4, atol=2e-5)
 
 
-@pytest.mark.parametrize("method", ["activation", "residual_cosine", "error_alignment", "nonlinear_alignment"])
+FROM_DATA = ("residual_cosine", "error_alignment", "nonlinear_alignment", "joint_ridge")
+
+
+@pytest.mark.parametrize("method", ["activation", *FROM_DATA])
 @pytest.mark.parametrize("activation", PLAIN_ACTIVATIONS)
 def test_signals_from_data_take_the_networks_own_activation(activation: str, method: str) -> None:
     puzzle = plant(8, activation=activation).puzzle
     np.testing.assert_allclose(similarity(puzzle, method), by_formula(puzzle, method), rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("method", FROM_DATA)
+def test_rows_of_a_long_table_are_drawn_from_all_of_it(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = plant(12, rows=2000).puzzle
+    order = np.argsort(whole.rows_in[:, 0], kind="stable")
+    by_kind = replace(whole, rows_in=whole.rows_in[order], targets={"pred": whole.target_values[order]})
+    expected = similarity(by_kind, method)
+    monkeypatch.setattr("pairing.costs.SIGNAL_COST", 0)
+    monkeypatch.setattr("pairing.costs.RIDGE_COST", 0)
+    found = similarity(by_kind, method)
+    assert (found != expected).any()
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
+
+
+def test_the_joint_regression_pairs_what_no_other_signal_does() -> None:
+    """Untrained, small branches, inputs that tell much of each other."""
+    planted = plant(13, blocks=16, width=12, hidden=24, rows=3000, alike=0.8, scale=0.05)
+    right = {name: int((assign(similarity(planted.puzzle, name)).pairs == planted.pairs).sum()) for name in OURS}
+    assert right.pop("joint_ridge") == 16
+    assert right.pop("consensus") >= 15
+    assert max(right.values()) <= 8, right
 
 
 def test_all_the_methods_are_there_and_the_old_ones_come_last() -> None:
