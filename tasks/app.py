@@ -49,6 +49,9 @@ PATIENCE_SECONDS = 60.0
 HAND_BACK_SECONDS = 1.0
 """Between taking a task that cannot be done here, or not now, and handing it back."""
 
+PUBLISHING_SECONDS = 10.0
+"""So long one process alone publishes a run. What two have published is worked on once."""
+
 use_our_transport()
 serializer_of(settings())
 app = Celery("pairing")
@@ -260,7 +263,10 @@ def run(self: Task, **asked: Any) -> str:
         raise
     if store().announced(run) == "cancelled":
         finish(store(), run, "cancelled", exit_status=4)
-    elif (store().claim(run, "published") or _again(self)) and not store().is_published(run):
+    elif not store().is_published(run):
+        if not store().claim_for(run, "published", PUBLISHING_SECONDS):
+            time.sleep(HAND_BACK_SECONDS)
+            raise Reject("another process publishes this run, or was killed in the middle of it", requeue=True)
         accepted = store().record(run, "request") or {}
         publish(self.app, request, parts_of(accepted), tries(accepted))
         store().put_published(run)
@@ -286,11 +292,6 @@ def _registered(asked: dict[str, Any]) -> Request:
         logger.error("refused: %s", error, extra={"run": asked["run"]})
         raise Reject(str(error), requeue=False) from None
     return request
-
-
-def _again(task: Task) -> bool:
-    """Whether a task was begun before, by a process that is gone."""
-    return bool(task.request.retries or (task.request.delivery_info or {}).get("redelivered"))
 
 
 @app.task(name="pairing.similarity", bind=True)  # type: ignore[untyped-decorator]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from celery import Celery, chain, chord, group
+from celery import Celery, chain, chord
 from celery.canvas import Signature
 
 from tasks.request import RUN_ID, Request
@@ -53,7 +53,8 @@ def publish(app: Celery, request: Request, parts: Sequence[tuple[str, int]] | No
     body.on_error(task("comparison", *tried, suffix="comparison-of-the-rest"))
     header = [stages(*part) for part in (request.parts if parts is None else parts)]
     if header:
+        # The chord's own option: one that is set on its group is lost, and each publication would count for itself.
         chord_id = ".".join([run, "parts", *map(str, tried)])
-        chord(group(header, app=app).set(task_id=chord_id), app=app)(body)
+        chord(header, body, app=app, task_id=chord_id).apply_async(task_id=body.id)
     else:
         body.apply_async()

@@ -178,10 +178,6 @@ class Store:
         self.backend.remove(*(_key(run, name) for name in KEYS))
         self.backend.remove_field(RUNS, run)
 
-    def claim(self, run: str, name: str) -> bool:
-        """Whether the caller is the first to claim this part of a run."""
-        return self.backend.put_new(_key(run, f"claim.{name}"), b"1", self.lifetime(run))
-
     def claim_for(self, run: str, name: str, seconds: float) -> bool:
         """Whether nobody else has claimed this within so many seconds."""
         return self.backend.put_new(_key(run, f"claim.{name}"), b"1", seconds)

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 
 from pairing.solution import solution_of
 from tasks.address import PoolAddress, open_run_pool
 from tasks.attempts import MOST_ATTEMPTS
+from tasks.flow import publish
 from tasks.outcome import exit_status
 from tasks.pool import Winner
+from tasks.request import Request, new_run_id
 from tests.support.fleet import Fleet, running_fleet, variant, wait_for
 from tests.support.pools import provenance
 from tests.support.puzzles import Planted, plant
@@ -164,6 +167,17 @@ def test_a_run_that_is_enqueued_twice_is_published_once(fleet: Fleet) -> None:
     plan = fleet.store.record(request.run, "plan")
     assert plan
     assert plan["pool_best"] is None  # what was there before the run, also when it is planned again
+
+
+def test_what_is_published_twice_is_counted_in_one_chord(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each publication would count for itself, and none would come to an end where both have done parts."""
+    app = Celery("canvas", broker="memory://", backend="cache+memory://")
+    sizes = list[tuple[str, int]]()
+    monkeypatch.setattr(app.backend, "set_chord_size", lambda group, size: sizes.append((group, size)))
+    request = Request(run=new_run_id(), puzzle="puzzle", methods=["trace", "svd"])
+    for tries in (0, 0, 1):
+        publish(app, request, tries=tries)
+    assert sizes == [(f"{request.run}.parts", 2)] * 2 + [(f"{request.run}.parts.1", 2)]
 
 
 def test_a_solved_run_stops_the_rest_within_two_seconds(fleet: Fleet) -> None:

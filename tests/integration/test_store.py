@@ -220,7 +220,6 @@ def fill(store: Store) -> None:
     bundle = ship(store.backend, {PACKED: b"a puzzle"}, "name", most_bytes=100, quota=100)
     store.put_similarity(bundle, "trace", np.eye(2), "run1")
     store.put_record("run1", "request", {"a": 1})
-    store.claim("run1", "published")
     store.put_published("run1")
     store.put_part("run1", "assignment", "trace", {"a": 1})
     store.put_checkpoint("run1", "trace.s0", {"a": 1})
@@ -234,7 +233,7 @@ def test_every_key_has_the_prefix_and_then_our_name(redis_url: str, in_redis: Re
     fill(Store(in_redis))
     with redis.Redis.from_url(redis_url) as client:
         keys = [key.decode() for key in client.scan_iter(f"{prefix}*")]
-        assert len(keys) == 12
+        assert len(keys) == 11
         assert all(key.startswith(f"{prefix}pairing.") for key in keys)
         assert not client.keys("pairing.run.run1*")  # nothing without it
 
@@ -354,9 +353,9 @@ def test_a_checkpoint_comes_back_to_the_bit(store: Store) -> None:
 
 
 def test_a_canvas_is_claimed_once_and_published_when_that_has_been_noted(store: Store) -> None:
-    assert store.claim("run1", "published")
-    assert not store.claim("run1", "published")
-    assert store.claim("run2", "published")
+    assert store.claim_for("run1", "published", 60)
+    assert not store.claim_for("run1", "published", 60)
+    assert store.claim_for("run2", "published", 60)
     assert not store.is_published("run1")
     store.put_published("run1")
     assert store.is_published("run1")
