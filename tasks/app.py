@@ -264,7 +264,7 @@ def run(self: Task, **asked: Any) -> str:
     if store().announced(run) == "cancelled":
         finish(store(), run, "cancelled", exit_status=4)
     elif not store().is_published(run):
-        if not store().claim_for(run, "published", PUBLISHING_SECONDS):
+        if not (store().claim_for(run, "published", PUBLISHING_SECONDS) or _again(self)):
             time.sleep(HAND_BACK_SECONDS)
             raise Reject("another process publishes this run, or was killed in the middle of it", requeue=True)
         accepted = store().record(run, "request") or {}
@@ -292,6 +292,11 @@ def _registered(asked: dict[str, Any]) -> Request:
         logger.error("refused: %s", error, extra={"run": asked["run"]})
         raise Reject(str(error), requeue=False) from None
     return request
+
+
+def _again(task: Task) -> bool:
+    """Whether a task was begun before, by a process that is gone, or was handed back here."""
+    return bool(task.request.retries or (task.request.delivery_info or {}).get("redelivered"))
 
 
 @app.task(name="pairing.similarity", bind=True)  # type: ignore[untyped-decorator]
