@@ -18,16 +18,18 @@ from pairing.network import Network, pairs_of
 from pairing.puzzle import Puzzle
 from pairing.solution import Solution, solution_of
 from pairing.version import __version__
-from tasks.address import PoolAddress
-from tasks.errors import RecordError, SpoolError
+from tasks.address import PoolAddress, open_run_pool
+from tasks.errors import PoolError, RecordError, SpoolError
+from tasks.gain import is_winner
 from tasks.lifecycle import finish
 from tasks.outcome import end_of, exit_status, stopped_early
 from tasks.parts import check_blocks, load
 from tasks.puzzles import Puzzles
+from tasks.recomputed import Recomputed
 from tasks.request import Request
 from tasks.store import Store, part_name
 from tasks.stored_later import note_stored
-from tasks.winners import Candidate, Stored, is_winner, store_winners
+from tasks.winners import Candidate, Stored, store_winners
 
 HOSTS_RATIO = 2.0
 HOSTS_VARIANCE = 1e-9
@@ -52,6 +54,7 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
     plan = store.record(run, "plan") or {}
     refinements = store.parts(run, "refinement")
     methods = _ranked([_method_record(store, puzzle, request, *part) for part in request.parts])
+    plan = _with_pool(store, address, puzzle, run, plan)
     stored, lost = _store(address, puzzle, request, plan, methods, refinements)
     note_stored(store, stored.flushed)
     best = _best(puzzle, methods, refinements)
@@ -222,23 +225,42 @@ def _store(
     before = (plan.get("pool_best") or {}).get("full_mse")
     candidates = []
     for method in methods:
-        if method["ok"] and is_winner(method["full_mse"], before, puzzle.target_variance):
-            refined = refinements[part_name(method["method"], method["seed"])]
-            candidates.append(
-                Candidate(
-                    method=method["method"],
-                    seed=method["seed"],
-                    host=refined["host"],
-                    seconds=refined["seconds"],
-                    solution=_solution(puzzle, refined),
-                )
-            )
+        refined = refinements.get(part_name(method["method"], method["seed"]))
+        if not method["ok"] or refined is None or not _searched(refined):
+            continue
+        if is_winner(method["full_mse"], before, puzzle.target_variance):
+            found = {name: method[name] for name in ("method", "seed")} | {n: refined[n] for n in ("host", "seconds")}
+            candidates.append(Candidate(**found, solution=_solution(puzzle, refined)))
     if not candidates and not any(address.spool.glob("*.json")):
         return Stored(), None
     try:
-        return store_winners(address, puzzle, request.run, request.note, candidates), None
+        return store_winners(address, puzzle, request, before, candidates), None
     except SpoolError as error:
         return Stored(error=str(error)), str(error)
+
+
+def _with_pool(store: Store, address: PoolAddress, puzzle: Puzzle, run: str, plan: dict[str, Any]) -> dict[str, Any]:
+    """The plan with the pool best before the run, where the pool could not be read while planning and can be now.
+
+    Rows of the run itself, of a comparison that was begun before, do not count.
+    """
+    if plan.get("pool_error") is None:
+        return plan
+    try:
+        with open_run_pool(address, puzzle) as pool:
+            before = Recomputed(puzzle).best(pool.candidates(puzzle.blocks, puzzle.digest, but_run=run))
+    except PoolError:
+        return plan
+    read = {**plan, "pool_best": before, "pool_error": None}
+    store.put_record(run, "plan", read)
+    return read
+
+
+def _searched(refined: dict[str, Any]) -> bool:
+    """Whether a result is more than the order at which its refinement was interrupted before it found anything."""
+    interrupted = stopped_early(refined["stopped"]) or refined["cut_by_deadline"]
+    start, error = refined["start_mse"], refined["solution"]["full_mse"]
+    return not interrupted or start is None or (error is not None and error < start)
 
 
 def _seconds(

@@ -15,9 +15,10 @@ from tasks.spool import Flushed, flush_spool, kept_for
 def flush_all(address: PoolAddress) -> list[Flushed]:
     """Stores every winner in the host's spool that is for a pool which the address knows.
 
-    Those are its own pool and the puzzles' SQLite files. A winner for another pool, a damaged file and a winner that
-    the database refuses are reported, stay, and stop no other; where a pool cannot be reached, all its winners are
-    reported with that error, and the pool is asked once. A winner that another process is storing is passed over.
+    Those are its own pool and the puzzles' SQLite files. A winner for another pool is reported and stays; a damaged
+    file and a winner that the database refuses are reported and put out of the way; none of them stops another. Where a
+    pool cannot be reached, all its winners are reported with that error, and the pool is asked once. A winner that
+    another process is storing is passed over.
 
     Returns:
         What became of each winner, in the order of the files' names.

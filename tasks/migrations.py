@@ -28,8 +28,23 @@ CREATE TABLE IF NOT EXISTS pairing_result (
   PRIMARY KEY (pool_id, puzzle))
 """
 
+# A name that SQLite does not know is a type of any value to it, bytes too.
+_SOLUTION = """
+CREATE TABLE IF NOT EXISTS pairing_solution (
+  pool_id integer NOT NULL, puzzle text NOT NULL, blocks integer NOT NULL, full_mse double precision, digest bytea,
+  PRIMARY KEY (pool_id, puzzle))
+"""
+_SOLUTION_INDEXES = (
+    "CREATE UNIQUE INDEX IF NOT EXISTS pairing_solution_digest ON pairing_solution (digest, puzzle)",
+    "CREATE INDEX IF NOT EXISTS pairing_solution_puzzle ON pairing_solution (puzzle, blocks, full_mse, pool_id)",
+    "CREATE INDEX IF NOT EXISTS pairing_solution_error ON pairing_solution (full_mse, pool_id)",
+)
+
 # Number, what it makes, statements. Databases from before there were numbers have the first step's tables.
-MIGRATIONS: Sequence[tuple[int, str, Sequence[str]]] = ((1, "pairing_run and pairing_result", (_RUN, _RESULT)),)
+MIGRATIONS: Sequence[tuple[int, str, Sequence[str]]] = (
+    (1, "pairing_run and pairing_result", (_RUN, _RESULT)),
+    (2, "pairing_solution", (_SOLUTION, *_SOLUTION_INDEXES)),
+)
 
 
 def pending(connection: Connection) -> list[int]:

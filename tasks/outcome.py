@@ -53,6 +53,9 @@ def end_of(summary: dict[str, Any], outcome: dict[str, Any]) -> End:
 def notes(summary: dict[str, Any], outcome: dict[str, Any]) -> list[str]:
     """What people should know beside the result, a sentence each."""
     found = _doubts(summary)
+    given = list(dict.fromkeys(method["method"] for method in summary["methods"] if method.get("start") == "pool"))
+    if given:
+        found.append(f"Started from a stored solution, the pool best's order: {', '.join(given)}.")
     if outcome["lost_winner"]:
         found.append(f"A WINNER IS NOT STORED: {outcome['lost_winner']}")
     elif outcome["pool_error"]:

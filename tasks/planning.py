@@ -9,15 +9,14 @@ from typing import Any
 from pairing.activation_choice import with_activation
 from pairing.activations import checked_activation
 from pairing.errors import InputError
-from pairing.network import Network, pairs_of
 from pairing.puzzle import Puzzle
 from pairing.signals import choose_methods
 from tasks.address import PoolAddress, open_run_pool
 from tasks.bundles import PACKED, ship
 from tasks.errors import PoolError
-from tasks.pool import Pool, PoolRow
 from tasks.protocol import PROTOCOL
 from tasks.puzzles import Puzzles, remember
+from tasks.recomputed import Recomputed
 from tasks.request import MOST_PARTS, Request, request_of
 from tasks.store import Store
 
@@ -79,28 +78,9 @@ def plan(store: Store, address: PoolAddress, request: Request, puzzle: Puzzle) -
     record: dict[str, Any] = {"pool_best": None, "pool_error": None, "puzzle": puzzle.digest}
     try:
         with open_run_pool(address, puzzle) as pool:
-            record["pool_best"] = pool_best(pool, puzzle)
+            record["pool_best"] = Recomputed(puzzle).best(pool.candidates(puzzle.blocks, puzzle.digest))
     except PoolError as error:
         record["pool_error"] = str(error)
         logger.warning("planned without the pool: %s", error)
     store.put_record(request.run, "plan", record)
     logger.info("planned: %d blocks, %d refinements", puzzle.blocks, len(request.parts))
-
-
-def pool_best(pool: Pool, puzzle: Puzzle) -> dict[str, Any] | None:
-    """The row of least recomputed error among the 32 of least stored error; ``None`` for an empty pool.
-
-    A record with ``id``, ``inp_sigma``, ``out_sigma`` and ``full_mse`` (recomputed on all rows).
-
-    Raises:
-        PoolError: the pool cannot be read.
-    """
-    rows: dict[tuple[tuple[int, ...], tuple[int, ...]], PoolRow] = {}
-    for row in pool.candidates(puzzle.blocks, puzzle.digest):
-        rows.setdefault((row.inp_sigma, row.out_sigma), row)
-    errors = {key: Network(puzzle, pairs_of(*key)).full_mse(key[0]) for key in rows}
-    finite = [key for key, error in errors.items() if error < float("inf")]
-    if not finite:
-        return None
-    best = min(finite, key=lambda key: errors[key])
-    return {"id": rows[best].id, "inp_sigma": best[0], "out_sigma": best[1], "full_mse": errors[best]}

@@ -22,7 +22,12 @@ input is wrong; 3 the pool cannot be reached or refuses."""
 UNRECORDED = (
     "The pool takes winners, but keeps no record of where they came from: this user has no right to the tables of ours,"
     " and that stays with each run's results. Let a user who may create tables call `pairing pool init`, then grant"
-    " SELECT and INSERT on pairing_run and pairing_result, and SELECT on pairing_migration."
+    " SELECT and INSERT on pairing_run, pairing_result and pairing_solution, UPDATE on the last, and SELECT on"
+    " pairing_migration."
+)
+UNLISTED = (
+    "Among many rows, finding the best takes seconds: this user has no right to the table that is made for it. Let its"
+    " owner grant SELECT, INSERT and UPDATE on pairing_solution."
 )
 
 
@@ -54,9 +59,12 @@ def init(url: str | None, puzzle: Path | None, shared_table: bool) -> None:
         if shared_table:
             opened.create_tables()
         rows(opened, 1)
+        opened.take_up(whole=True)
         if not opened.keeps_provenance:
             click.echo(UNRECORDED, err=True)
             sys.exit(1)
+        if not opened.keeps_index:
+            click.echo(UNLISTED, err=True)
         click.echo(f"{opened.place}: the tables are there; the pool records where rows come from")
 
 
@@ -82,14 +90,20 @@ def best(puzzle: Path | None, url: str | None, as_json: bool) -> None:
 @pool_option
 @puzzle_option
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="rows to show at most")
+@click.option("--after", type=int, metavar="ID", help="go on behind row ID, the last one that was shown")
 @json_option
-def list_rows(url: str | None, puzzle: Path | None, limit: int, as_json: bool) -> None:
+def list_rows(url: str | None, puzzle: Path | None, limit: int, after: int | None, as_json: bool) -> None:
     """List the rows of least stored error; with --puzzle only sound ones that may be this puzzle's."""
-    from tasks.pool_reading import rows
+    from pairing.errors import InputError
+    from tasks.pool_reading import rows, these
 
+    if puzzle is not None and after is not None:
+        raise InputError("--after goes through the whole pool; with --puzzle, give a larger --limit")
     with _opened(url, puzzle) as (opened, read):
-        only = None if read is None else [row.id for row in opened.candidates(read.blocks, read.digest, limit)]
-        found = rows(opened, limit, only)
+        if read is None:
+            found = rows(opened, limit, after)
+        else:
+            found = these(opened, [row.id for row in opened.candidates(read.blocks, read.digest, limit)])
     if as_json:
         _print_json(rows=found)
         return
@@ -194,9 +208,11 @@ def flush(url: str | None) -> None:
     results = flush_all(address_of(found, url))
     for result in results:
         if result.inserted is None:
-            click.echo(f"{result.path.name}: waits on: {result.error}")
+            what = "waits on" if result.path.exists() else "rejected"
+            click.echo(f"{result.path.name}: {what}: {result.error}")
         else:
             done = "stored" if result.inserted.new else "was stored before"
+            done = "no winner any more" if result.inserted.beaten else done
             click.echo(f"{result.path.name}: {done}, row {result.inserted.id}")
     if any(result.inserted is not None for result in results):
         try:
@@ -204,7 +220,9 @@ def flush(url: str | None) -> None:
         except BrokerError as error:
             click.echo(f"their runs go on saying that they are stored later: {error}", err=True)
     left = sum(result.inserted is None for result in results)
-    click.echo(f"{len(results) - left} winners stored, {left} wait on")
+    beaten = sum(result.inserted is not None and result.inserted.beaten for result in results)
+    late = f"{beaten} no winner any more, " if beaten else ""
+    click.echo(f"{len(results) - left - beaten} winners stored, {late}{left} wait on")
     sys.exit(1 if left else 0)
 
 

@@ -6,16 +6,19 @@ Numerics are imported only where a puzzle is looked at: looking at rows needs no
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from pairing.errors import InputError
 from tasks.pool import Pool, PoolRow
-from tasks.schema import POOL, RESULT, is_permutation
+from tasks.pool_index import unlisted
+from tasks.schema import POOL, RESULT, SOLUTION, is_permutation
 
 if TYPE_CHECKING:
     from pairing.puzzle import Puzzle
@@ -25,19 +28,77 @@ OF_VARIANCE = 1e-12
 """Two errors are the same when they differ by at most this part of them, or of the target's variance."""
 
 
-def rows(pool: Pool, limit: int | None, only: Sequence[int] | None = None) -> list[dict[str, Any]]:
+def rows(pool: Pool, limit: int | None, after: int | None = None) -> list[dict[str, Any]]:
     """The rows of least stored error, of whatever puzzle, as they are; those without an error come last.
 
-    With ``only`` just the rows with these ids.
+    With ``after`` those that follow that row.
+
+    Raises:
+        InputError: there is no such row.
+        PoolError: the pool cannot be read.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    with pool.transaction("Reading the pool") as connection:
+        conditions = _conditions(connection, after)
+        for source in _sources(pool, connection):
+            for condition in conditions:
+                page = source.rows.where(condition(source)).order_by(source.error, source.id).limit(limit)
+                found |= {row.id: _shown(row) for row in connection.execute(page)}
+    return sorted(found.values(), key=_place)[:limit]
+
+
+def these(pool: Pool, only: Sequence[int]) -> list[dict[str, Any]]:
+    """The rows with these ids, as they are, those of least stored error first.
 
     Raises:
         PoolError: the pool cannot be read.
     """
-    query = sa.select(POOL).order_by(POOL.c.full_mse.nulls_last(), POOL.c.id).limit(limit)
-    if only is not None:
-        query = query.where(POOL.c.id.in_(only))
     with pool.transaction("Reading the pool") as connection:
-        return [_shown(row) for row in connection.execute(query)]
+        found = connection.execute(sa.select(POOL).where(POOL.c.id.in_(only)))
+        return sorted((_shown(row) for row in found), key=_place)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What gives rows, and the columns by which they can be given in order."""
+
+    rows: sa.Select[Any]
+    error: sa.ColumnElement[float]
+    id: sa.ColumnElement[int]
+
+
+def _sources(pool: Pool, connection: Connection) -> list[_Source]:
+    """What gives all rows together."""
+    if not pool.reads_index:
+        return [_Source(sa.select(POOL), POOL.c.full_mse, POOL.c.id)]
+    listed = sa.select(POOL).join(SOLUTION, SOLUTION.c.pool_id == POOL.c.id)
+    rest = unlisted(connection)
+    return [_Source(listed, SOLUTION.c.full_mse, SOLUTION.c.pool_id), _Source(rest, POOL.c.full_mse, POOL.c.id)]
+
+
+_Condition = Callable[[_Source], sa.ColumnElement[bool]]
+
+
+def _conditions(connection: Connection, after: int | None) -> list[_Condition]:
+    """Those of the rows behind row ``after``, each of them a stretch of an index; rows without an error come last."""
+    without: _Condition = lambda source: source.error.is_(None)  # noqa: E731
+    if after is None:
+        return [lambda source: source.error.is_not(None), without]
+    found = connection.execute(sa.select(POOL.c.full_mse).where(POOL.c.id == after)).one_or_none()
+    if found is None:
+        raise InputError(f"The pool has no row {after}; `pairing pool list` shows its rows.")
+    if found.full_mse is None:
+        return [lambda source: sa.and_(source.error.is_(None), source.id > after)]
+    further: _Condition = lambda s: sa.and_(  # noqa: E731
+        s.error >= found.full_mse, sa.or_(s.error > found.full_mse, s.id > after)
+    )
+    return [further, without]
+
+
+def _place(found: dict[str, Any]) -> tuple[bool, float, int]:
+    error = found["full_mse"]
+    known = isinstance(error, float) and not math.isnan(error)
+    return not known, error if known else 0.0, found["id"]
 
 
 def row(pool: Pool, number: int) -> dict[str, Any]:
@@ -94,7 +155,13 @@ def unsound(pool: Pool) -> list[int]:
     Raises:
         PoolError: the pool cannot be read.
     """
-    return sorted(found["id"] for found in rows(pool, None) if not is_sound(found))
+    with pool.transaction("Reading the pool") as connection:
+        queries = [sa.select(POOL)]
+        if pool.reads_index:
+            known = sa.select(SOLUTION.c.pool_id).where(SOLUTION.c.puzzle == "", SOLUTION.c.blocks == 0)
+            queries = [sa.select(POOL).where(POOL.c.id.in_(known)), unlisted(connection)]
+        found = [row.id for query in queries for row in connection.execute(query) if not is_sound(_shown(row))]
+    return sorted(found)
 
 
 def least(pool: Pool) -> dict[str, Any] | None:
@@ -103,7 +170,13 @@ def least(pool: Pool) -> dict[str, Any] | None:
     Raises:
         PoolError: the pool cannot be read.
     """
-    return next((found for found in rows(pool, None) if is_sound(found)), None)
+    with pool.transaction("Reading the pool") as connection:
+        found = []
+        for source in _sources(pool, connection):
+            finite = source.rows.where(source.error.is_not(None)).order_by(source.error, source.id)
+            with connection.execute(finite.execution_options(yield_per=100)) as streamed:
+                found += list(islice((shown for row in streamed if is_sound(shown := _shown(row))), 1))
+    return min(found, key=_place, default=None)
 
 
 def best_of(pool: Pool, puzzle: Puzzle) -> dict[str, Any] | None:
@@ -113,9 +186,9 @@ def best_of(pool: Pool, puzzle: Puzzle) -> dict[str, Any] | None:
         PoolError: the pool cannot be read.
     """
     from pairing.solution import solution_of
-    from tasks.planning import pool_best
+    from tasks.recomputed import Recomputed
 
-    found = pool_best(pool, puzzle)
+    found = Recomputed(puzzle).best(pool.candidates(puzzle.blocks, puzzle.digest))
     if found is None:
         return None
     solution = solution_of(puzzle, found["inp_sigma"], found["out_sigma"], found["full_mse"])

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tasks.address import PoolAddress
 from tasks.database import checked_url, explained, place, postgres_engine
 from tasks.errors import PoolError
-from tasks.schema import MIGRATION, POOL, RESULT, RUN
+from tasks.schema import MIGRATION, OWN_TABLES, POOL, RESULT, RUN, SOLUTION
 
 NEEDED = ("SELECT", "INSERT")
 """Rights on the shared table that the pool needs, beside USAGE on its sequence."""
@@ -24,7 +24,7 @@ NEEDED = ("SELECT", "INSERT")
 NEEDLESS = ("UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 """Rights on it that nobody of ours uses."""
 
-_OWN = {RUN.name: NEEDED, RESULT.name: NEEDED, MIGRATION.name: ("SELECT",)}
+_RECORDS = {**{table: OWN_TABLES[table] for table in (RUN, RESULT)}, MIGRATION: ("SELECT",)}
 
 _SERVER = """
 SELECT current_setting('server_version') AS version, current_setting('server_version_num')::int AS number,
@@ -56,6 +56,8 @@ class PoolState:
     """rights on the shared table beyond those"""
     records: bool = True
     """whether the pool can keep where rows come from"""
+    indexed: bool = True
+    """whether it can keep what finds rows among millions"""
     clock_offset: float | None = None
     """seconds that the server's clock is ahead of this host's"""
 
@@ -125,5 +127,6 @@ def _rights(connection: Connection) -> dict[str, Any]:
     return {
         "lacks": tuple(lacks),
         "needless": tuple(right for right in NEEDLESS if may(POOL.name, right)),
-        "records": all(may(table, right) for table, rights in _OWN.items() for right in rights),
+        "records": all(may(table.name, right) for table, rights in _RECORDS.items() for right in rights),
+        "indexed": all(may(SOLUTION.name, right) for right in OWN_TABLES[SOLUTION]),
     }

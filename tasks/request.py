@@ -59,6 +59,8 @@ class Request(BaseModel):
     compare: bool = False
     """Every refinement gets the same evaluations, and neither the clock nor another's success ends it."""
     evaluations: int | None = Field(default=None, ge=1, le=10**12)
+    insert: Literal["best", "each"] = "best"
+    """Which solutions go into the pool: what beats its best, or each method's that beats the best before the run."""
     repair: bool = True
     """Whether a refinement may exchange pairs that a method got wrong."""
     target: str | None = Field(default=None, min_length=1, max_length=200)
@@ -110,12 +112,18 @@ def request_of(values: dict[str, Any]) -> Request:
         InputError: a field is missing, unknown or out of range; the message names each.
     """
     try:
-        return Request(**{name: value for name, value in values.items() if name not in OF_WORKERS})
+        request = Request(**{name: value for name, value in values.items() if name not in OF_WORKERS})
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc'])) or 'request'}: {problem['msg']}" for problem in error.errors()
         )
         raise InputError(f"the run cannot be started as asked: {problems}") from None
+    if request.compare and request.start == "pool":
+        raise InputError(
+            "the run cannot be started as asked: compare judges what the methods find, and start=pool gives each the"
+            " stored solution; choose another start"
+        )
+    return request
 
 
 def check_part(run: object, method: object = "", seed: object = 0, tries: object = 0) -> None:

@@ -26,7 +26,7 @@ def run_options(command: Any) -> Any:
             type=click.Choice(["auto", "pool", "greedy", "norm", "delta", "random"]),
             default="auto",
             show_default=True,
-            help="starting order; auto: of the pool's, greedy and norm that of least error",
+            help="starting order; auto: of the pool's (not with --compare), greedy and norm that of least error",
         ),
         click.option(
             "--diversity",
@@ -48,6 +48,13 @@ def run_options(command: Any) -> Any:
             "--evaluations",
             type=int,
             help="evaluations that each refinement gets  [default: 600 with --compare]",
+        ),
+        click.option(
+            "--insert",
+            type=click.Choice(["best", "each"]),
+            default="best",
+            show_default=True,
+            help="what goes into the pool: what beats its best, or each method's that beats the best before the run",
         ),
         click.option(
             "--repair/--no-repair",

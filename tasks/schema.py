@@ -5,6 +5,7 @@ Nothing here talks to a database; ``tasks.pool`` does.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import operator
@@ -87,6 +88,19 @@ RESULT = sa.Table(
     sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.func.now()),
 )
 
+# What the shared table has no index for: its rows by error, and its solutions by a digest, which is unique. A row of
+# which no puzzle is on record has the puzzle "", and one that is of no use 0 blocks. Further rows of a solution, and
+# those whose sigmas are none, have no digest.
+SOLUTION = sa.Table(
+    "pairing_solution",
+    METADATA,
+    sa.Column("pool_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("puzzle", sa.Text, primary_key=True),
+    sa.Column("blocks", sa.Integer, nullable=False),
+    sa.Column("full_mse", sa.Double),
+    sa.Column("digest", sa.LargeBinary),
+)
+
 # Which steps of ``tasks.migrations`` this database has.
 MIGRATION = sa.Table(
     "pairing_migration",
@@ -96,8 +110,8 @@ MIGRATION = sa.Table(
     sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.func.now()),
 )
 
-OWN_TABLES = (RUN, RESULT)
-"""Those that keep where rows came from."""
+OWN_TABLES = {RUN: ("SELECT", "INSERT"), RESULT: ("SELECT", "INSERT"), SOLUTION: ("SELECT", "INSERT", "UPDATE")}
+"""Those that are written to, and the rights that this takes."""
 
 
 def is_permutation(sigma: object, blocks: int) -> bool:
@@ -108,6 +122,12 @@ def is_permutation(sigma: object, blocks: int) -> bool:
         and all(type(index) is int for index in sigma)
         and set(sigma) == set(range(blocks))
     )
+
+
+def solution_digest(inp_sigma: Sequence[int], out_sigma: Sequence[int]) -> bytes:
+    """Of a pair of sigmas: 16 bytes of SHA-256 of ``"0,1,2;2,0,1"``."""
+    text = ";".join(",".join(map(str, sigma)) for sigma in (inp_sigma, out_sigma))
+    return hashlib.sha256(text.encode()).digest()[:16]
 
 
 def _plain(value: Any) -> Any:
@@ -197,6 +217,8 @@ class PoolRow:
     permutation: tuple[int, ...] | None
     hash: str | None
     hash_match: bool
+    run: str | None = None
+    """The run that found it, where it is on record for the puzzle that was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,3 +274,5 @@ class Inserted:
 
     id: int
     new: bool
+    beaten: bool = False
+    """Whether the winner is not stored, because row ``id`` is as good."""

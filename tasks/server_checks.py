@@ -137,6 +137,9 @@ def _rights(pool: PoolState) -> list[Line]:
     if not pool.records:
         advice = "pairing pool init, as a user who may create tables, says what to grant"
         found.append(("warning", f"{pool.role} cannot keep where rows come from", advice))
+    elif not pool.indexed:
+        advice = "pairing pool init, then grant SELECT, INSERT and UPDATE on pairing_solution"
+        found.append(("warning", f"{pool.role} cannot find rows among many fast", advice))
     return found or [("ok", f"{pool.role} has SELECT, INSERT and USAGE on the sequence, and no more")]
 
 

@@ -1,7 +1,8 @@
 """Winners that could not be stored, kept in files until the pool takes them.
 
 One winner is one file, named after its content, so spooling it twice leaves one file. Storing it exactly
-once does not depend on the files: ``Pool.insert`` sees to that, however often it is called.
+once does not depend on the files: ``Pool.insert`` sees to that, however often it is called. Files that will never be
+stored go to the folder ``rejected`` in it, and are nobody's business but a person's.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -18,9 +20,11 @@ from typing import IO
 from pairing.errors import InputError, PairingError
 from tasks.database import checked_url
 from tasks.errors import PoolError, SpoolError
-from tasks.pool import Inserted, Pool, Provenance, RowError, Winner
+from tasks.gain import is_winner
+from tasks.pool import Inserted, Pool, PoolRow, Provenance, RowError, Winner
 
-_VERSION = 1
+_VERSION = 2
+REJECTED = "rejected"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +44,33 @@ class Flushed:
     error: PairingError | None = None
 
 
-def spool_winner(folder: Path, url: str, winner: Winner, provenance: Provenance) -> Path:
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What a winner has to beat when it is stored: rows on record for its puzzle, whose errors are over all rows.
+
+    Other rows may say anything of themselves; whether it is true, nobody knows who has not got the puzzle.
+
+    Attributes:
+        each: whether rows of its own run do not count.
+        variance: the target's.
+    """
+
+    each: bool = False
+    variance: float = 0.0
+
+    def as_good(self, winner: Winner, provenance: Provenance) -> Callable[[list[PoolRow]], int | None]:
+        """Of the pool's rows, the id of one that is as good as the winner."""
+
+        def find(rows: list[PoolRow]) -> int | None:
+            counting = (row for row in rows if row.run is not None and not (self.each and row.run == provenance.run))
+            best = min(counting, key=lambda row: row.full_mse, default=None)
+            beaten = best is not None and not is_winner(winner.full_mse, best.full_mse, self.variance)
+            return best.id if best is not None and beaten else None
+
+        return find
+
+
+def spool_winner(folder: Path, url: str, winner: Winner, provenance: Provenance, check: Check | None = None) -> Path:
     """Keep a winner durably for the pool at ``url``; it survives a crash of the host from then on.
 
     Args:
@@ -48,6 +78,7 @@ def spool_winner(folder: Path, url: str, winner: Winner, provenance: Provenance)
         url: the pool's address, without a password.
         winner: what could not be stored.
         provenance: where it came from.
+        check: what it has to beat when it is stored.
 
     Returns:
         The file, readable by its owner only.
@@ -61,6 +92,7 @@ def spool_winner(folder: Path, url: str, winner: Winner, provenance: Provenance)
         "url": checked_url(url).render_as_string(),
         "winner": asdict(winner),
         "provenance": asdict(provenance),
+        "check": asdict(check or Check()),
     }
     text = json.dumps(content, sort_keys=True, allow_nan=False).encode()
     path = folder / f"{_digest(text)}.json"
@@ -79,7 +111,7 @@ def kept_for(path: Path) -> str:
     """The address of the pool that a spooled winner is for.
 
     Raises:
-        SpoolError: the file is damaged or cannot be read.
+        SpoolError: the file is damaged, and out of the way now, or cannot be read.
         FileNotFoundError: the winner was stored meanwhile.
     """
     try:
@@ -89,14 +121,17 @@ def kept_for(path: Path) -> str:
         raise
     except OSError as error:
         raise _unreadable(path, error) from error
+    except SpoolError as error:
+        raise _rejected(path, error) from error
 
 
 def flush_spool(folder: Path, pool: Pool, url: str) -> list[Flushed]:
     """Store the winners that are kept for the pool at ``url``; each file goes when its row is read back.
 
-    A file that another process is storing, and winners for other pools, are passed over. A damaged file,
-    and a winner that the database refuses, are reported, stay, and stop no other. When the pool cannot be
-    reached that is reported once and the rest is left for later.
+    A file that another process is storing, and winners for other pools, are passed over. A winner that a row of the
+    pool is as good as by now is not stored. A damaged file, and a winner that the database refuses, are reported, go to
+    the folder ``rejected``, and stop no other. When the pool cannot be reached that is reported once and the rest is
+    left for later.
 
     Args:
         folder: where the winners are kept; it may be missing.
@@ -127,18 +162,33 @@ def _flush_file(path: Path, pool: Pool, address: str) -> Flushed | None:
         with path.open("rb") as file:
             if not _locked(file):
                 return None
-            kept_for, winner, provenance = _read(path, file)
+            kept_for, winner, provenance, check = _read(path, file)
             if kept_for != address:
                 return None
-            inserted = pool.insert(winner, provenance)
+            inserted = pool.insert(winner, provenance, check.as_good(winner, provenance))
             path.unlink(missing_ok=True)
     except FileNotFoundError:  # stored by another process since the folder was listed
         return None
     except OSError as error:
         return Flushed(path=path, error=_unreadable(path, error))
     except PairingError as error:
-        return Flushed(path=path, error=error)
+        useless = isinstance(error, SpoolError | RowError)
+        return Flushed(path=path, error=_rejected(path, error) if useless else error)
     return Flushed(path=path, inserted=inserted, provenance=provenance)
+
+
+def _rejected(path: Path, error: PairingError) -> SpoolError:
+    """Puts a file that will never be stored out of the way: what to say of it."""
+    place = path.parent / REJECTED / path.name
+    try:
+        _make_folder(place.parent)
+        os.replace(path, place)
+        _sync_folder(place.parent)
+    except FileNotFoundError:
+        pass  # another process was first
+    except OSError as refused:
+        return SpoolError(f"{error} It cannot be moved to {place} ({refused.strerror}).")
+    return SpoolError(f"{str(error).replace(str(path), str(place))} It is kept as {place}.")
 
 
 def _locked(file: IO[bytes]) -> bool:
@@ -155,20 +205,21 @@ def _unreadable(path: Path, error: OSError) -> SpoolError:
     return SpoolError(f"{path}: {error.strerror}. Correct that and try again.")
 
 
-def _read(path: Path, file: IO[bytes]) -> tuple[str, Winner, Provenance]:
-    """A spooled winner: the pool's address, the winner, where it came from."""
+def _read(path: Path, file: IO[bytes]) -> tuple[str, Winner, Provenance, Check]:
+    """A spooled winner: the pool's address, the winner, where it came from, what it has to beat."""
     text = file.read()
     try:
         if _digest(text) != path.stem:
             raise ValueError("the content is not what was written")
         content = json.loads(text)
-        if content["version"] != _VERSION:
+        if content["version"] not in (1, _VERSION):  # the first had no check
             raise ValueError("another version's format")
-        return content["url"], Winner(**content["winner"]), Provenance(**content["provenance"])
+        check = Check(**content.get("check", {}))
+        return content["url"], Winner(**content["winner"]), Provenance(**content["provenance"]), check
     except (AttributeError, KeyError, TypeError, ValueError, InputError) as error:
         raise SpoolError(
-            f"{path} is damaged or of another version, and is left where it is. Look whether the winner in "
-            "it can be read, store it by hand or with the version that wrote it, then remove the file."
+            f"{path} is damaged or of another version. Look whether the winner in it can be read, store it by hand or "
+            "with the version that wrote it, then remove the file."
         ) from error
 
 

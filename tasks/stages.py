@@ -198,7 +198,7 @@ def _refinement(
             method=method,
             annealer=request.annealer,
             start=request.start,
-            pool_order=None if best is None else best[0],
+            pool_order=None if best is None or request.compare else best[0],
             diversity=request.diversity,
             first_seed=request.first_seed,
             limits=Limits(

@@ -10,7 +10,7 @@ from tasks.store import Store
 
 
 def note_stored(store: Store, flushed: Iterable[Flushed]) -> None:
-    """Keeps with their runs, as far as the store knows these, that winners have been read back from the pool."""
+    """Keeps with their runs, as far as the store knows these, which winners wait no longer: stored now, or beaten."""
     for result in flushed:
         if result.inserted is None or result.provenance is None:
             continue

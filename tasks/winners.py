@@ -12,25 +12,13 @@ from pairing.solution import Solution
 from pairing.version import __version__
 from tasks.address import PoolAddress, open_run_pool
 from tasks.errors import PoolError
-from tasks.pool import Provenance, Winner
-from tasks.spool import Flushed, flush_spool, spool_winner
+from tasks.gain import is_winner
+from tasks.pool import PoolRow, Provenance, Winner
+from tasks.recomputed import Recomputed
+from tasks.request import Request
+from tasks.spool import Check, Flushed, flush_spool, spool_winner
 
 logger = logging.getLogger(__name__)
-
-RELATIVE_GAIN = 1e-6
-VARIANCE_GAIN = 1e-12
-
-
-def is_winner(full_mse: float | None, best_before: float | None, variance: float) -> bool:
-    """Whether an error beats the pool best before the run: by more than 1e-6 of it and 1e-12 of the target's variance.
-
-    Against an empty pool (``None``) every finite error does.
-    """
-    if full_mse is None:
-        return False
-    if best_before is None:
-        return True
-    return best_before - full_mse > max(RELATIVE_GAIN * best_before, VARIANCE_GAIN * variance)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,27 +47,45 @@ class Stored:
     unrecorded: bool = False
     """Whether a winner is in the pool without a record of where it came from: we have no right to tables of ours."""
     best: float | None = None
-    """The least error of the winners that are in the pool now, whoever stored them."""
+    """The least error of the solutions that the pool was seen to hold."""
 
 
-def store_winners(address: PoolAddress, puzzle: Puzzle, run: str, note: str, candidates: list[Candidate]) -> Stored:
-    """Inserts each pair of sigmas once, whatever waits in the spool first; spools what the pool cannot take.
+def store_winners(
+    address: PoolAddress, puzzle: Puzzle, request: Request, before: float | None, candidates: list[Candidate]
+) -> Stored:
+    """Inserts what beats the pool, whatever waits in the spool first; spools what the pool cannot take.
+
+    Best first, and each only where it beats the pool best at that moment; with ``insert="each"`` where it beats the
+    best ``before`` the run. Each pair of sigmas is stored once.
 
     Raises:
         SpoolError: a winner could neither be stored nor spooled.
     """
-    url, result = address.url_for(puzzle), Stored()
-    waiting = list({(c.solution.inp_sigma, c.solution.out_sigma): c for c in reversed(candidates)}.values())[::-1]
+    url, result, known = address.url_for(puzzle), Stored(), Recomputed(puzzle)
+    each, variance = request.insert == "each", puzzle.target_variance
+    ordered = sorted(candidates, key=lambda candidate: candidate.solution.full_mse)
+    ordered = [c for c in ordered if is_winner(c.solution.full_mse, before, variance)]
+    waiting = list({(c.solution.inp_sigma, c.solution.out_sigma): c for c in reversed(ordered)}.values())[::-1]
+    if not each:
+        waiting = waiting[:1]  # which the others do not beat
     try:
         with open_run_pool(address, puzzle) as pool:
             result.flushed = flush_spool(address.spool, pool, url)
             while waiting:
                 found = waiting[0]
-                inserted = pool.insert(*_row(found, puzzle, run, note))
-                if result.best is None or found.solution.full_mse < result.best:
+
+                def as_good(rows: list[PoolRow], error: float = found.solution.full_mse) -> int | None:
+                    best = known.best(rows)
+                    if best is not None:
+                        result.best = best["full_mse"]
+                    return None if best is None or each or is_winner(error, result.best, variance) else int(best["id"])
+
+                known.best(pool.candidates(puzzle.blocks, puzzle.digest))  # it takes a while: not under the lock
+                inserted = pool.insert(*_row(found, puzzle, request), as_good)
+                if not inserted.beaten and (result.best is None or found.solution.full_mse < result.best):
                     result.best = found.solution.full_mse
                 if inserted.new:
-                    logger.info("stored in the pool: row %d", inserted.id, extra=_part(found, run))
+                    logger.info("stored in the pool: row %d", inserted.id, extra=_part(found, request.run))
                     entry = {"id": inserted.id, "method": found.method, "full_mse": found.solution.full_mse}
                     result.inserted.append(entry)
                     result.unrecorded |= not pool.keeps_provenance
@@ -87,8 +93,8 @@ def store_winners(address: PoolAddress, puzzle: Puzzle, run: str, note: str, can
     except PoolError as error:
         result.error = str(error)
         for found in waiting:
-            spool_winner(address.spool, url, *_row(found, puzzle, run, note))
-            logger.warning("waits in the spool: %s", error, extra=_part(found, run))
+            spool_winner(address.spool, url, *_row(found, puzzle, request), Check(each=each, variance=variance))
+            logger.warning("waits in the spool: %s", error, extra=_part(found, request.run))
             result.stored_later.append({"method": found.method, "full_mse": found.solution.full_mse})
     return result
 
@@ -97,7 +103,7 @@ def _part(found: Candidate, run: str) -> dict[str, str | int]:
     return {"run": run, "method": found.method, "seed": found.seed}
 
 
-def _row(found: Candidate, puzzle: Puzzle, run: str, note: str) -> tuple[Winner, Provenance]:
+def _row(found: Candidate, puzzle: Puzzle, request: Request) -> tuple[Winner, Provenance]:
     solution = found.solution
     winner = Winner(
         worker=f"weight_pair_{found.method}@{found.host}",
@@ -109,7 +115,7 @@ def _row(found: Candidate, puzzle: Puzzle, run: str, note: str) -> tuple[Winner,
         hash_match=bool(solution.hash_match),
     )
     provenance = Provenance(
-        run=run,
+        run=request.run,
         puzzle=puzzle.digest,
         method=found.method,
         seed=found.seed,
@@ -118,6 +124,6 @@ def _row(found: Candidate, puzzle: Puzzle, run: str, note: str) -> tuple[Winner,
         seconds=found.seconds,
         versions={"pairing": __version__, "python": platform.python_version()},
         host=found.host,
-        note=note,
+        note=request.note,
     )
     return winner, provenance

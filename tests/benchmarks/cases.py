@@ -1,6 +1,18 @@
 """Every case, in the order in which they are run."""
 
-from tests.benchmarks import candidates, command, engine, growth, overhead, parallel, repair, rows, signals, trained
+from tests.benchmarks import (
+    candidates,
+    command,
+    engine,
+    growth,
+    overhead,
+    parallel,
+    pool,
+    repair,
+    rows,
+    signals,
+    trained,
+)
 
 CASES = (
     *engine.CASES,
@@ -13,4 +25,5 @@ CASES = (
     *growth.CASES,
     *repair.CASES,
     *rows.CASES,
+    *pool.CASES,
 )

@@ -145,7 +145,7 @@ class Site:
         puzzle = puzzle or numbered(len(self.runs))
         bundle = ship(self.store.backend, {PACKED: puzzle.pack()}, "faults")
         asked = {"methods": list(METHODS), "start": "greedy", "repair": False, "compare": True, "deadline": 7200.0}
-        asked |= {"run": new_run_id(), "puzzle": bundle, "evaluations": evaluations, **options}
+        asked |= {"run": new_run_id(), "puzzle": bundle, "evaluations": evaluations, "insert": "each", **options}
         request = request_of(asked)
         send(self.broker.url, "", request)
         register(self.store, request)

@@ -164,7 +164,11 @@ def test_a_pool_that_keeps_no_records_is_remarked(site: Site) -> None:
     site.pool.execute(f"REVOKE INSERT ON pairing_result FROM {site.role}")
     ((state, _, advice),) = site.doctor()["rights on the pool"]
     site.pool.execute(f"GRANT INSERT ON pairing_result TO {site.role}")
+    site.pool.execute(f"REVOKE UPDATE ON pairing_solution FROM {site.role}")
+    ((slow, _, grant),) = site.doctor()["rights on the pool"]
+    site.pool.execute(f"GRANT UPDATE ON pairing_solution TO {site.role}")
     assert (state, "pairing pool init" in advice) == ("warning", True)
+    assert (slow, "pairing_solution" in grant) == ("warning", True)
 
 
 def test_a_database_without_the_table(site: Site, postgres: Postgres) -> None:

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from pairing.errors import InputError
 from tasks.errors import PoolError
-from tasks.pool import LOCK_KEY, Inserted, RowError, checked_url, open_pool
+from tasks.pool import LOCK_KEY, Inserted, PoolRow, RowError, checked_url, open_pool
+from tasks.pool_index import enter
 from tasks.schema import MIGRATION, OWN_TABLES
 from tests.support.pools import (
     OTHER_PUZZLE,
@@ -54,7 +55,7 @@ def test_what_is_inserted_is_read_back(any_pool: PoolDatabase) -> None:
         inserted = pool.insert(winner(), provenance(note="früh", seed=7))
         assert inserted.new
         (row,) = pool.candidates(3, PUZZLE)
-    assert asdict(row) == {"id": inserted.id, **asdict(winner())}
+    assert asdict(row) == {"id": inserted.id, **asdict(winner()), "run": "run1"}
     query = "SELECT pool_id, puzzle, run, method, seed, rows, error, seconds, versions, host, note"
     assert any_pool.execute(f"{query} FROM pairing_result") == [
         (inserted.id, PUZZLE, "run1", "trace", 7, 10_000, 0.1 + 0.2, 1.5, '{"numpy": "2.0"}', "host", "früh")
@@ -90,7 +91,7 @@ def test_anything_that_can_be_written_is_read_back(
         inserted = pool.insert(written, source)
         assert inserted.new
         (row,) = pool.candidates(len(inp), source.puzzle)
-        assert asdict(row) == {"id": inserted.id, **asdict(written)}
+        assert asdict(row) == {"id": inserted.id, **asdict(written), "run": source.run}
         assert not pool.insert(written, source).new
 
 
@@ -127,15 +128,76 @@ def test_the_same_sigmas_of_another_puzzle_are_another_solution(any_pool: PoolDa
 
 def test_a_row_on_record_for_several_puzzles_belongs_to_each(any_pool: PoolDatabase) -> None:
     with any_pool.open() as pool:
-        inserted = pool.insert(winner(), provenance())
-        any_pool.execute(
-            "INSERT INTO pairing_result (pool_id, puzzle, run, method, seed, rows, error, seconds, versions,"
-            " host, note) SELECT pool_id, %s, run, method, seed, rows, error, seconds, versions, host, note"
-            " FROM pairing_result",
-            [OTHER_PUZZLE],
-        )
-        assert [row.id for row in pool.candidates(3, OTHER_PUZZLE)] == [inserted.id]
-        assert pool.insert(winner(), provenance(puzzle=OTHER_PUZZLE)).id == inserted.id
+        there = any_pool.write()
+        for puzzle in (PUZZLE, OTHER_PUZZLE):
+            any_pool.execute(
+                "INSERT INTO pairing_result (pool_id, puzzle, run, method, seed, rows, error, seconds, versions,"
+                " host, note) VALUES (%s, %s, 'run', 'trace', 0, 1, 0.5, 1, '{}', 'host', '')",
+                [there, puzzle],
+            )
+        for _ in ("not taken up yet", "taken up"):
+            assert [row.id for row in pool.candidates(3, OTHER_PUZZLE)] == [there]
+            assert [row.id for row in pool.candidates(3, PUZZLE)] == [there]
+            assert pool.candidates(3, "c" * 64) == []
+            assert pool.insert(winner(), provenance(puzzle=OTHER_PUZZLE)).id == there
+
+
+def test_a_row_that_is_as_good_keeps_a_winner_out(any_pool: PoolDatabase) -> None:
+    with any_pool.open() as pool:
+        best = pool.insert(winner(full_mse=0.1), provenance())
+        any_pool.write(full_mse=0.2, out_sigma=[0, 1, 2])
+        asked: list[list[tuple[int, str | None]]] = []
+
+        def as_good(rows: list[PoolRow]) -> int | None:
+            asked.append([(row.id, row.run) for row in rows])
+            return rows[0].id
+
+        beaten = pool.insert(winner(full_mse=0.3, inp_sigma=[1, 0, 2]), provenance(run="run2"), as_good)
+        assert beaten == Inserted(id=best.id, new=False, beaten=True)
+        assert asked == [[(best.id, "run1"), (best.id + 1, None)]]
+    assert any_pool.execute(COUNT) == [(2,)]
+
+
+def test_rows_of_one_run_can_be_passed_over(any_pool: PoolDatabase) -> None:
+    with any_pool.open() as pool:
+        pool.insert(winner(full_mse=0.1), provenance())
+        other = pool.insert(winner(full_mse=0.2, inp_sigma=[1, 0, 2]), provenance(run="run2"))
+        strange = any_pool.write(full_mse=0.3, out_sigma=[0, 1, 2])
+        assert [row.id for row in pool.candidates(3, PUZZLE, but_run="run1")] == [other.id, strange]
+
+
+def test_the_database_itself_refuses_a_second_row_of_a_solution(any_pool: PoolDatabase) -> None:
+    with any_pool.open() as pool:
+        first = pool.insert(winner(), provenance())
+        with pool.transaction("Trying", write=True) as connection:
+            sigmas = winner().inp_sigma, winner().out_sigma
+            assert not enter(connection, first.id + 1, PUZZLE, 0.1, sigmas)
+            assert enter(connection, first.id + 1, OTHER_PUZZLE, 0.1, sigmas)
+
+
+def test_a_solution_whose_row_somebody_removed_is_stored_again(any_pool: PoolDatabase) -> None:
+    with any_pool.open() as pool:
+        both = winner(), winner(out_sigma=[0, 1, 2])
+        first = [pool.insert(each, provenance()).id for each in both]
+        any_pool.execute("DELETE FROM js_puzzle_pool")
+        second = [pool.insert(each, provenance(run="run2")) for each in both]
+        assert [inserted.new for inserted in second] == [True, True]
+        assert not {inserted.id for inserted in second} & set(first)
+        assert not pool.insert(winner(), provenance()).new
+
+
+def test_rows_that_others_commit_late_are_found(any_pool: PoolDatabase) -> None:
+    """An id is taken before the row is committed: lower ids may appear after higher ones."""
+    with any_pool.open() as pool:
+        any_pool.write(full_mse=0.5)
+        pool.insert(winner(full_mse=0.4, inp_sigma=[1, 0, 2]), provenance())
+        any_pool.execute("UPDATE js_puzzle_pool SET id = id + 500")
+        any_pool.execute("UPDATE pairing_solution SET pool_id = pool_id + 500")
+        any_pool.execute("UPDATE pairing_result SET pool_id = pool_id + 500")
+        any_pool.write(full_mse=0.3, out_sigma=[0, 1, 2])
+        for _ in ("not taken up yet", "taken up"):
+            assert [row.full_mse for row in pool.candidates(3, PUZZLE)] == [0.3, 0.4, 0.5]
+            pool.take_up()
 
 
 UNSOUND: list[dict[str, Any]] = [
@@ -381,7 +443,7 @@ def test_tables_from_before_the_migrations_are_kept(any_pool: PoolDatabase) -> N
     with any_pool.open() as pool:
         assert [row.id for row in pool.candidates(3, OTHER_PUZZLE)] == [inserted.id]
         assert pool.candidates(3, PUZZLE) == []
-    assert any_pool.execute("SELECT number FROM pairing_migration") == [(1,)]
+    assert any_pool.execute("SELECT number FROM pairing_migration ORDER BY number") == [(1,), (2,)]
 
 
 def test_tables_made_later_are_used_by_a_pool_that_is_open(postgres_pool: PostgresPoolDatabase) -> None:

@@ -99,7 +99,7 @@ def test_the_tables_are_made_once(any_pool: PoolDatabase, run: Run) -> None:
     for _ in range(2):
         said = run("init", database=any_pool)
         assert said.status == 0, said.errors
-        assert any_pool.execute("SELECT number FROM pairing_migration") == [(1,)]
+        assert any_pool.execute("SELECT number FROM pairing_migration ORDER BY number") == [(1,), (2,)]
     assert any_pool.execute("SELECT count(*) FROM pairing_result") == [(0,)]
 
 
@@ -108,7 +108,7 @@ def test_without_the_right_to_tables_that_is_said(postgres_pool: PostgresPoolDat
     guest = postgres_pool.become_guest()
     said = run("init", database=postgres_pool)
     assert said.status == 1
-    assert "SELECT and INSERT on pairing_run and pairing_result" in said.errors
+    assert "SELECT and INSERT on pairing_run, pairing_result and pairing_solution" in said.errors
     guests = postgres_pool.user, postgres_pool.password
     postgres_pool.user, postgres_pool.password = owner
     assert run("init", database=postgres_pool).status == 0
@@ -165,6 +165,14 @@ def test_rows_are_listed_and_shown_whatever_is_in_them(any_pool: PoolDatabase, r
     assert (shown["full_mse"], shown["records"][0]["note"]) == (0.5, "a note")
     assert "a note" in run("show", known, database=any_pool).output
     assert run("show", odd, database=any_pool).status == 0
+    for _ in ("not taken up yet", "taken up"):
+        page, seen = run("list", "--limit", 1, "--json", database=any_pool).json["rows"], []
+        while page:
+            seen += [row["id"] for row in page]
+            page = run("list", "--limit", 1, "--after", seen[-1], "--json", database=any_pool).json["rows"]
+        assert seen == [known, endless, odd]
+        assert run("init", database=any_pool).status == 0
+    assert run("list", "--after", 999, database=any_pool).status == 2
     missing = run("show", 999, database=any_pool)
     assert missing.status == 2
     assert "999" in missing.errors
@@ -337,13 +345,15 @@ def test_flush_says_what_became_of_each(any_pool: PoolDatabase, run: Run, data_d
     with any_pool.open() as pool:
         pool.insert(winner(), provenance())
     there = spool_winner(data_dir / "spool", any_pool.url, winner(), provenance())
-    new = spool_winner(data_dir / "spool", any_pool.url, winner(out_sigma=[0, 1, 2]), provenance())
+    new = spool_winner(data_dir / "spool", any_pool.url, winner(out_sigma=[0, 1, 2], full_mse=0.1), provenance())
+    late = spool_winner(data_dir / "spool", any_pool.url, winner(inp_sigma=[1, 0, 2], full_mse=0.5), provenance())
     strange = spool_winner(data_dir / "spool", "postgresql://user@elsewhere/name", winner(), provenance())
     said = run("flush", database=any_pool)
     assert said.status == 1
     assert f"{there.name}: was stored before, row 1" in said.output
     assert f"{new.name}: stored, row 2" in said.output
+    assert f"{late.name}: no winner any more, row" in said.output
     assert f"{strange.name}: waits on" in said.output
-    assert "2 winners stored, 1 wait on" in said.output
+    assert "2 winners stored, 1 no winner any more, 1 wait on" in said.output
     strange.unlink()
     assert run("flush", database=any_pool).status == 0

@@ -12,7 +12,6 @@ from pairing.errors import InputError
 from tasks.address import PoolAddress
 from tasks.errors import PoolError
 from tasks.flushing import flush_all
-from tasks.pool import RowError
 from tasks.spool import SpoolError, flush_spool, spool_winner
 from tests.support.pools import (
     OTHER_PUZZLE,
@@ -98,9 +97,12 @@ def test_a_damaged_file_is_reported_and_stops_no_other(
         flushed = {result.path: result for result in flush_spool(folder, pool, sqlite_pool.url)}
     error = flushed.pop(bad).error
     assert isinstance(error, SpoolError)
-    assert str(bad) in str(error)
+    rejected = folder / "rejected" / bad.name
+    assert str(rejected) in str(error)
     assert [result.error for result in flushed.values()] == [None, None]
-    assert list(folder.iterdir()) == [bad]
+    assert [path for path in folder.rglob("*") if path.is_file()] == [rejected]
+    with sqlite_pool.open() as pool:
+        assert flush_spool(folder, pool, sqlite_pool.url) == []
 
 
 def _keep(folder: Path, text: bytes) -> Path:
@@ -142,7 +144,7 @@ def test_no_folder_means_nothing_to_store(sqlite_pool: SqlitePoolDatabase, tmp_p
         assert flush_spool(tmp_path / "none", pool, sqlite_pool.url) == []
 
 
-def test_a_refused_winner_stays_and_stops_no_other(sqlite_pool: SqlitePoolDatabase, tmp_path: Path) -> None:
+def test_a_refused_winner_is_put_aside_and_stops_no_other(sqlite_pool: SqlitePoolDatabase, tmp_path: Path) -> None:
     bad = spool_winner(tmp_path, sqlite_pool.url, winner(worker="bad"), provenance())
     good = spool_winner(tmp_path, sqlite_pool.url, winner(), provenance(puzzle=OTHER_PUZZLE))
     with sqlite_pool.open() as pool:
@@ -151,9 +153,19 @@ def test_a_refused_winner_stays_and_stops_no_other(sqlite_pool: SqlitePoolDataba
             " BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
         errors = {result.path: result.error for result in flush_spool(tmp_path, pool, sqlite_pool.url)}
-    assert isinstance(errors[bad], RowError)
+    assert "failed" in str(errors[bad])
     assert errors[good] is None
-    assert (bad.exists(), good.exists()) == (True, False)
+    assert (bad.exists(), good.exists()) == (False, False)
+    assert (tmp_path / "rejected" / bad.name).exists()
+
+
+def test_a_winner_of_the_version_before_is_stored(sqlite_pool: SqlitePoolDatabase, tmp_path: Path) -> None:
+    content = json.loads(spool_winner(tmp_path / "new", sqlite_pool.url, winner(), provenance()).read_bytes())
+    del content["check"]
+    path = _keep(tmp_path, json.dumps({**content, "version": 1}).encode())
+    with sqlite_pool.open() as pool:
+        (flushed,) = flush_spool(tmp_path, pool, sqlite_pool.url)
+    assert (flushed.path, flushed.error) == (path, None)
 
 
 def test_a_pool_that_is_away_is_asked_once(postgres_pool: PostgresPoolDatabase, tmp_path: Path) -> None:
@@ -196,7 +208,8 @@ def test_all_that_waits_is_stored_where_it_belongs(postgres_pool: PostgresPoolDa
     assert postgres_pool.execute("SELECT count(*) FROM js_puzzle_pool") == [(3,)]
     file = SqlitePoolDatabase(tmp_path / "pools" / "abc.sqlite")
     assert file.execute("SELECT count(*) FROM js_puzzle_pool") == [(2,)]
-    assert sorted(address.spool.iterdir()) == sorted([damaged, strange])
+    assert sorted(address.spool.glob("*.json")) == [strange]
+    assert [path.name for path in (address.spool / "rejected").iterdir()] == [damaged.name]
     assert not (tmp_path / "elsewhere.sqlite").exists()
     (result,) = (r for r in flush_all(PoolAddress(url=elsewhere, data_dir=tmp_path)) if r.path == strange)
     assert result.inserted

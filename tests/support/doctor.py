@@ -71,6 +71,7 @@ def healthy_site(postgres: Postgres, folder: Path) -> Iterator[Site]:
         role = pool.become_guest()
         pool.execute(f"GRANT SELECT, INSERT ON pairing_run, pairing_result TO {role}")
         pool.execute(f"GRANT SELECT ON pairing_migration TO {role}")
+        pool.execute(f"GRANT SELECT, INSERT, UPDATE ON pairing_solution TO {role}")
         environment = {
             "PAIRING_BROKER_URL": url,
             "PAIRING_KEY_PREFIX": "doctor:",
