@@ -52,9 +52,9 @@ def _load_puzzle(path: Path) -> Puzzle:
         raise PuzzleError(f"{path}: there is no such puzzle folder or packed puzzle; check the path")
     data_file = _data_file(path)
     about = _read_description(path / "puzzle.json")
-    files = piece_files(path / "pieces")  # first whatever costs nothing, then what needs pandas, then torch
+    pieces = read_pieces(piece_files(path / "pieces"))  # what costs little is first
     rows_in, targets = _read_data(data_file)
-    layers = sort_pieces(read_pieces(files), rows_in.shape[1], data_file)
+    layers = sort_pieces(pieces, rows_in.shape[1], data_file)
     outputs = len(layers["last_weight"])
     puzzle = Puzzle(
         **layers,

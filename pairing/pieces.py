@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 from pairing.errors import PuzzleError, shown
 from pairing.layers import Piece
 from pairing.packing import array_names
-from pairing.pth import check_pth, read_pth
+from pairing.pth import read_pth
 
 _PIECE = re.compile(r"piece_([0-9]{1,9})\.(pth|safetensors)")
 
 
 def piece_files(folder: Path) -> dict[int, Path]:
-    """The pieces' files by their numbers, which run from 0 without a gap. Needs neither torch nor much time.
+    """The pieces' files by their numbers, which run from 0 without a gap. Reads nothing of them.
 
     Raises:
-        PuzzleError: a piece is missing, doubled or none, or plainly damaged; the message names the file.
+        PuzzleError: a piece is missing, doubled or no file; the message names the file.
     """
     if not folder.is_dir():
         raise PuzzleError(f"{folder}: there is no such folder; the pieces belong there as piece_0.pth, piece_1.pth, …")
@@ -48,8 +48,6 @@ def piece_files(folder: Path) -> dict[int, Path]:
     for file in files.values():
         if not file.is_file():
             raise PuzzleError(f"{file}: is no file (but a folder, broken link, pipe or device); copy the piece again")
-        if file.suffix == ".pth":
-            check_pth(file)
     return files
 
 
