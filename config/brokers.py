@@ -12,6 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
+HEALTH_CHECK_SECONDS = 25
+"""A connection that nothing was said over for so long is asked whether it still is one, before it is used."""
+
+MOST_CONNECTIONS = 10
+"""Of each kind that a process may have to the broker."""
+
 SENTINEL_PORT = 26379
 SENTINEL_SECONDS = 5.0
 """How long a sentinel may take to answer."""

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from kombu.entity import Exchange, Queue
 
-from config.brokers import broker
+from config.brokers import HEALTH_CHECK_SECONDS, MOST_CONNECTIONS, broker
 from config.settings import LONGEST_DEADLINE, settings
 
 _settings = settings()
@@ -59,8 +59,19 @@ worker_cancel_long_running_tasks_on_connection_loss = True  # it will be handed 
 result_backend_always_retry = True  # the default turns tasks in flight during a Redis restart into failures
 result_backend_max_sleep_between_retries_ms = 2000  # the default, ten seconds, is what a worker would lose after it
 
+# A server that is shared, and networks that forget connections: few of them, and looked at before they are used.
+_connections = {"health_check_interval": HEALTH_CHECK_SECONDS, "max_connections": MOST_CONNECTIONS}
+_keepalive = not _broker.path  # a socket of this host has none
+if _keepalive:
+    _connections["socket_keepalive"] = True
+broker_pool_limit = MOST_CONNECTIONS  # of those that messages are published over
+redis_max_connections = MOST_CONNECTIONS
+redis_backend_health_check_interval = HEALTH_CHECK_SECONDS
+redis_socket_keepalive = _keepalive
+
 broker_transport_options: dict[str, Any] = {
     **_broker.transport_options,
+    **_connections,
     "global_keyprefix": _settings.key_prefix,
     "visibility_timeout": _settings.visibility_timeout,  # the last resort, far above the leases of tasks.leases
     "unacked_restore_interval": 8,  # seconds between two looks for expired leases

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from config.brokers import broker
@@ -81,6 +81,27 @@ class Backend(Protocol):
     def remove_field(self, key: str, field: str) -> None:
         """Removes one field of a hash, if it is there."""
 
+    def get_all(self, keys: Sequence[str]) -> list[bytes | None]:
+        """The values of keys, in one round trip however many there are."""
+
+    def fields_of_all(self, keys: Sequence[str]) -> list[dict[str, bytes]]:
+        """All fields of hashes, in one round trip however many there are."""
+
+    def some_fields(self, key: str, fields: Sequence[str]) -> list[bytes | None]:
+        """Some fields of a hash, in one round trip however many there are."""
+
+    def put_times(self, key: str, times: Mapping[str, float], lifetime: float | None = None) -> None:
+        """Sets members of a set that is sorted by a time (Unix time)."""
+
+    def until(self, key: str, time: float) -> list[str]:
+        """The members of such a set up to a time, the earliest first."""
+
+    def latest(self, key: str, count: int) -> list[str]:
+        """So many members of such a set, the latest first."""
+
+    def remove_time(self, key: str, member: str) -> None:
+        """Removes a member of such a set, if it is there."""
+
     def remove(self, *keys: str) -> None:
         """Removes keys, those that are there."""
 
@@ -98,6 +119,7 @@ class Memory:
         """An empty one."""
         self._values: dict[str, bytes] = {}
         self._hashes: dict[str, dict[str, bytes]] = {}
+        self._times: dict[str, dict[str, float]] = {}
         self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes | None:
@@ -148,6 +170,35 @@ class Memory:
         """See ``Backend``."""
         self._hashes.get(key, {}).pop(field, None)
 
+    def get_all(self, keys: Sequence[str]) -> list[bytes | None]:
+        """See ``Backend``."""
+        return [self.get(key) for key in keys]
+
+    def fields_of_all(self, keys: Sequence[str]) -> list[dict[str, bytes]]:
+        """See ``Backend``."""
+        return [self.fields(key) for key in keys]
+
+    def some_fields(self, key: str, fields: Sequence[str]) -> list[bytes | None]:
+        """See ``Backend``."""
+        return [self.field(key, field) for field in fields]
+
+    def put_times(self, key: str, times: Mapping[str, float], lifetime: float | None = None) -> None:
+        """See ``Backend``."""
+        self._times.setdefault(key, {}).update(times)
+
+    def until(self, key: str, time: float) -> list[str]:
+        """See ``Backend``."""
+        found = sorted((at, member) for member, at in self._times.get(key, {}).items() if at <= time)
+        return [member for _, member in found]
+
+    def latest(self, key: str, count: int) -> list[str]:
+        """See ``Backend``."""
+        return self.until(key, math.inf)[::-1][:count]
+
+    def remove_time(self, key: str, member: str) -> None:
+        """See ``Backend``."""
+        self._times.get(key, {}).pop(member, None)
+
     def remove(self, *keys: str) -> None:
         """See ``Backend``."""
         for key in keys:
@@ -192,7 +243,6 @@ class Redis:
             url,
             socket_connect_timeout=min(CONNECT_SECONDS, limit),
             socket_timeout=min(REPLY_SECONDS, max(CONNECT_SECONDS, limit)),
-            health_check_interval=30,
             retry=Retry(NoBackoff(), 0),  # so many times is so much time only where a server answers
         )
         self.lifetime = lifetime
@@ -244,8 +294,7 @@ class Redis:
 
     def fields(self, key: str) -> dict[str, bytes]:
         """See ``Backend``."""
-        found: dict[bytes, bytes] = self._do(lambda client: client.hgetall(self._prefix + key))
-        return {field.decode(errors="replace"): value for field, value in found.items()}
+        return _plain(self._do(lambda client: client.hgetall(self._prefix + key)))
 
     def field(self, key: str, field: str) -> bytes | None:
         """See ``Backend``."""
@@ -255,6 +304,56 @@ class Redis:
     def remove_field(self, key: str, field: str) -> None:
         """See ``Backend``."""
         self._do(lambda client: client.hdel(self._prefix + key, field))
+
+    def get_all(self, keys: Sequence[str]) -> list[bytes | None]:
+        """See ``Backend``."""
+        if not keys:
+            return []
+        values: list[bytes | None] = self._do(lambda client: client.mget([self._prefix + key for key in keys]))
+        return values
+
+    def fields_of_all(self, keys: Sequence[str]) -> list[dict[str, bytes]]:
+        """See ``Backend``."""
+
+        def read(client: Any) -> list[dict[bytes, bytes]]:
+            with client.pipeline(transaction=False) as pipeline:
+                for key in keys:
+                    pipeline.hgetall(self._prefix + key)
+                return list(pipeline.execute())
+
+        return [_plain(found) for found in self._do(read)]
+
+    def some_fields(self, key: str, fields: Sequence[str]) -> list[bytes | None]:
+        """See ``Backend``."""
+        if not fields:
+            return []
+        values: list[bytes | None] = self._do(lambda client: client.hmget(self._prefix + key, list(fields)))
+        return values
+
+    def put_times(self, key: str, times: Mapping[str, float], lifetime: float | None = None) -> None:
+        """See ``Backend``."""
+
+        def put(client: Any) -> None:
+            with client.pipeline(transaction=True) as pipeline:
+                pipeline.zadd(self._prefix + key, dict(times))
+                pipeline.eval(_EXTEND, 1, self._prefix + key, self._seconds(lifetime))
+                pipeline.execute()
+
+        self._do(put)
+
+    def until(self, key: str, time: float) -> list[str]:
+        """See ``Backend``."""
+        found: list[bytes] = self._do(lambda client: client.zrangebyscore(self._prefix + key, "-inf", time))
+        return [member.decode(errors="replace") for member in found]
+
+    def latest(self, key: str, count: int) -> list[str]:
+        """See ``Backend``."""
+        found: list[bytes] = self._do(lambda client: client.zrevrange(self._prefix + key, 0, count - 1))
+        return [member.decode(errors="replace") for member in found]
+
+    def remove_time(self, key: str, member: str) -> None:
+        """See ``Backend``."""
+        self._do(lambda client: client.zrem(self._prefix + key, member))
 
     def remove(self, *keys: str) -> None:
         """See ``Backend``."""
@@ -312,6 +411,10 @@ class Redis:
             raise RecordError(
                 f"the broker at {self._where} refuses ({shown(error)}); somebody else may have changed what is there"
             ) from error
+
+
+def _plain(found: Mapping[bytes, bytes]) -> dict[str, bytes]:
+    return {field.decode(errors="replace"): value for field, value in found.items()}
 
 
 def _trouble(error: Exception, encrypted: bool) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from config.brokers import broker
+from config.brokers import HEALTH_CHECK_SECONDS, MOST_CONNECTIONS, broker
 from pairing.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,22 +17,28 @@ CLUSTER = (
 
 
 def redis_client(url: str, **options: Any) -> redis.Redis:
-    """A client of the broker at ``url``, which connects when it is first used; ``options`` are redis-py's."""
+    """A client of the broker at ``url``, which connects when it is first used; ``options`` are redis-py's.
+
+    Of its few connections each is used by one thread at a time; who finds none free waits for one.
+    """
     import redis
+    from redis.connection import BlockingConnectionPool, UnixDomainSocketConnection
     from redis.sentinel import Sentinel
 
     found = broker(url)
-    known: dict[str, Any] = {"db": found.database, "username": found.username, "password": found.password, **options}
-    if found.sentinels:
-        options_of_theirs = dict(found.transport_options["sentinel_kwargs"])
-        sentinels: Any = Sentinel(list(found.sentinels), sentinel_kwargs=options_of_theirs)  # type: ignore[no-untyped-call]
-        client: redis.Redis = sentinels.master_for(found.master, **known)
-        return client
+    limited = {"health_check_interval": HEALTH_CHECK_SECONDS, "max_connections": MOST_CONNECTIONS, **options}
+    known: dict[str, Any] = {"db": found.database, "username": found.username, "password": found.password, **limited}
     if found.path:
         for name in ("socket_connect_timeout", "socket_keepalive", "socket_keepalive_options"):
             known.pop(name, None)  # a socket of this host has none of them
-        return redis.Redis(unix_socket_path=found.path, **known)
-    return redis.Redis.from_url(url, **options)
+        pool: Any = BlockingConnectionPool
+        return redis.Redis.from_pool(pool(connection_class=UnixDomainSocketConnection, path=found.path, **known))
+    if found.sentinels:
+        options_of_theirs = dict(found.transport_options["sentinel_kwargs"])
+        sentinels: Any = Sentinel(list(found.sentinels), sentinel_kwargs=options_of_theirs)  # type: ignore[no-untyped-call]
+        client: redis.Redis = sentinels.master_for(found.master, socket_keepalive=True, **known)
+        return client
+    return redis.Redis.from_pool(BlockingConnectionPool.from_url(url, socket_keepalive=True, **limited))
 
 
 def is_cluster(client: redis.Redis) -> bool:

@@ -12,6 +12,9 @@ import click
 
 from tasks.run_options import EXIT_HELP, run_options
 
+LISTED_RUNS = 1000
+"""So many runs are listed, the newest; a store knows any number."""
+
 
 @click.command(epilog=EXIT_HELP)
 @click.argument("puzzle")
@@ -51,7 +54,7 @@ def status(run: str | None, as_json: bool) -> None:
     from tasks import steering
 
     if run is None:
-        _print_runs(as_json)
+        _print_runs(LISTED_RUNS, as_json)
         return
     found = steering.status(run)
     if as_json:
@@ -73,19 +76,20 @@ def status(run: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.option("--failed", is_flag=True, help="only those in which something failed, and what")
+@click.option("--limit", type=click.IntRange(1), default=LISTED_RUNS, show_default=True, help="runs to look at")
 @click.option("--json", "as_json", is_flag=True, help="one JSON value on standard output")
-def runs(failed: bool, as_json: bool) -> None:
+def runs(failed: bool, limit: int, as_json: bool) -> None:
     """List the runs that the store knows, the newest first."""
     if failed:
-        _print_failed(as_json)
+        _print_failed(limit, as_json)
     else:
-        _print_runs(as_json)
+        _print_runs(limit, as_json)
 
 
-def _print_failed(as_json: bool) -> None:
+def _print_failed(most: int, as_json: bool) -> None:
     from tasks import steering
 
-    found = steering.failed_runs()
+    found = steering.failed_runs(most)
     if as_json:
         click.echo(json.dumps({"schema": 1, "runs": found}))
         return
@@ -130,10 +134,10 @@ def drop(run: str) -> None:
     steering.drop(run)
 
 
-def _print_runs(as_json: bool) -> None:
+def _print_runs(most: int, as_json: bool) -> None:
     from tasks import steering
 
-    found = steering.runs()
+    found = steering.runs(most)
     if as_json:
         click.echo(json.dumps({"schema": 1, "runs": found}))
         return

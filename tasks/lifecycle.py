@@ -83,6 +83,7 @@ def finish(store: Store, run: str, end: End, error: str | None = None, exit_stat
     """Records how a run ended; the first end stays."""
     record = {"end": end, "error": error, "exit_status": exit_status, "at": time.time()}
     if store.put_new_record(run, "end", record):
+        store.close(run)
         store.count({f"ended.{end}": 1})
         level = logging.INFO if end == "succeeded" else logging.WARNING
         logger.log(level, "the run %s%s", end.replace("_", " "), f": {error}" if error else "", extra={"run": run})
@@ -109,16 +110,23 @@ def sweep(store: Store, rescue: Callable[[str], None], lifetime: float, now: flo
     """
     now = time.time() if now is None else now
     swept = []
-    for entry in store.run_entries():
+    for run in store.due(now):
         with suppress(RecordError):  # a run that somebody else has spoilt: the others are seen to even so
-            if _sweep(store, rescue, lifetime, now, entry):
-                swept.append(entry["run"])
+            entry = store.run_entry(run)
+            if entry is None:
+                store.forget(run)
+            elif _sweep(store, rescue, lifetime, now, entry):
+                swept.append(run)
     return swept
 
 
 def _sweep(store: Store, rescue: Callable[[str], None], lifetime: float, now: float, entry: dict[str, Any]) -> bool:
     run, late = entry["run"], now - entry["deadline_at"]
-    if late < RESCUE_SECONDS or store.record(run, "end") is not None:
+    if late < RESCUE_SECONDS:
+        return False
+    if store.record(run, "end") is not None:
+        store.close(run)  # whoever ended it may not have come so far
+        store.put_due(run, now + lifetime)  # to be forgotten
         return False
     planned = store.record(run, "plan") is not None
     if planned and late < lifetime:
@@ -153,14 +161,27 @@ def is_deserted(store: Store, run: str, now: float) -> bool:
     return bool(now > max(entry["deadline_at"], 0 if rescue is None else _due_again(rescue)) + 2 * GIVE_UP_SECONDS)
 
 
-def overview(store: Store) -> list[dict[str, Any]]:
-    """An entry for every run that the store knows, the newest first, each with its ``state`` and perhaps ``error``."""
+def overview(store: Store, most: int) -> list[dict[str, Any]]:
+    """An entry for each of the runs that the store knows, the newest first, with its ``state`` and perhaps ``error``.
+
+    One that has ended says when, ``ended_at`` (Unix time). It takes four round trips, however many runs there are.
+    """
+    return with_states(store, store.newest_entries(most))
+
+
+def with_states(store: Store, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Runs' entries with what ``overview`` adds to them."""
+    runs = [entry["run"] for entry in entries]
+    ends = dict(zip(runs, store.records_of_all(runs, "end"), strict=True))
+    open_runs = [run for run in runs if ends[run] is None]
+    plans = dict(zip(open_runs, store.records_of_all(open_runs, "plan"), strict=True))
     found = []
-    for entry in store.run_entries():
-        try:
-            ended = store.record(entry["run"], "end") or {}
-            about = {"state": state_of(store, entry["run"]), "error": ended.get("error")}
-        except RecordError as error:
-            about = {"state": "unknown", "error": str(error)}
+    for entry in entries:
+        end, plan = ends[entry["run"]], plans.get(entry["run"])
+        about: dict[str, Any] = {"state": "queued" if plan is None else "running", "error": None, "ended_at": None}
+        if isinstance(wrong := end or plan, RecordError):
+            about |= {"state": "unknown", "error": str(wrong)}
+        elif isinstance(end, dict):
+            about |= {"state": end["end"], "error": end.get("error"), "ended_at": end["at"]}
         found.append({**entry, **about})
-    return sorted(found, key=lambda entry: -entry["enqueued_at"])
+    return found

@@ -22,8 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from pairing.errors import PairingError
-from tasks.errors import RecordError
-from tasks.lifecycle import End, state_of
+from tasks.lifecycle import End, overview, with_states
 from tasks.store import Store
 
 logger = logging.getLogger(__name__)
@@ -31,7 +30,7 @@ logger = logging.getLogger(__name__)
 SHOWN_SECONDS = 3600.0
 """How long after its end a run's best error is given."""
 MOST_RUNS = 50
-"""Of how many runs it is given at most, the newest first."""
+"""Of how many that go on, and how many of the newest, it is given at most."""
 BUSY_SECONDS = 10.0
 """Between two tries to get a port that another worker of this host has."""
 
@@ -83,29 +82,28 @@ class FleetCollector(Collector):
 
     def _runs(self) -> Iterator[Metric]:
         states = {"queued": 0, "running": 0}
-        errors: dict[str, float] = {}
-        for entry in sorted(self._store.run_entries(), key=lambda entry: -entry["enqueued_at"]):
-            run = entry["run"]
-            try:
-                ended = self._store.record(run, "end")
-                if ended is None and (state := state_of(self._store, run)) in states:
-                    states[state] += 1
-                if len(errors) < MOST_RUNS and (error := self._best_error(run, ended)) is not None:
-                    errors[run] = error
-            except RecordError:  # a run that somebody else has spoilt: the others are given even so
-                continue
+        entries = with_states(self._store, self._store.open_entries())
+        going_on = [entry for entry in entries if entry["state"] in states]
+        for entry in going_on:
+            states[entry["state"]] += 1
         yield _gauge("pairing_runs", "Runs that have no end yet.", "state", states)
+        errors = self._best_errors([entry["run"] for entry in going_on][:MOST_RUNS])
         yield _gauge("pairing_run_best_error", "Least mean squared error of a run.", "run", errors)
 
-    def _best_error(self, run: str, ended: dict[str, Any] | None) -> float | None:
-        """The least error of a run that goes on or has ended lately."""
-        if ended is None:
-            found = [part["best_error"] for part in self._store.parts(run, "progress").values()]
-            return min((error for error in found if error is not None), default=None)
-        if time.time() - ended["at"] > SHOWN_SECONDS:
-            return None
-        best = (self._store.record(run, "summary") or {}).get("best")
-        return None if best is None else float(best["full_mse"])
+    def _best_errors(self, going_on: list[str]) -> dict[str, float]:
+        """The least error of each run, of the newest, that goes on or has ended lately."""
+        errors: dict[str, float] = {}
+        for run, parts in zip(going_on, self._store.parts_of_all(going_on, "progress"), strict=True):
+            found = [part["best_error"] for part in parts.values() if part["best_error"] is not None]
+            if found:
+                errors[run] = min(found)
+        newest = overview(self._store, MOST_RUNS)
+        lately = time.time() - SHOWN_SECONDS
+        ended = [entry["run"] for entry in newest if (entry["ended_at"] or 0.0) >= lately]
+        for run, summary in zip(ended, self._store.records_of_all(ended, "summary"), strict=True):
+            if isinstance(summary, dict) and summary.get("best") is not None:
+                errors[run] = float(summary["best"]["full_mse"])
+        return errors
 
     def _pool(self) -> Iterator[Metric]:
         newest = self._store.newest_row()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from pairing.activation_choice import with_activation
@@ -21,6 +22,9 @@ from tasks.request import MOST_PARTS, Request, request_of
 from tasks.store import Store
 
 logger = logging.getLogger(__name__)
+
+MOST_MATRIX_BYTES = 256 * 2**20
+"""Of a run's similarity matrices, which are kept as one value: Redis takes 512 MiB."""
 
 
 def accept(store: Store, puzzles: Puzzles, request: Request) -> Request:
@@ -43,10 +47,31 @@ def accept(store: Store, puzzles: Puzzles, request: Request) -> Request:
     )
     checked_activation(puzzle.activation)
     puzzle.target_values  # noqa: B018 - raises if the data has no such column
+    check_size(puzzle.blocks, choose_methods(",".join(request.methods)))
     puzzle = with_activation(puzzle, (request.deadline_at - time.time()) / 2)
     bundle = ship(store.backend, {PACKED: puzzle.pack()}, puzzle.name, lifetime=store.lifetime(request.run))
     remember(bundle, puzzle)
     return keep(store, request, bundle)
+
+
+def check_size(blocks: int, methods: Sequence[str]) -> None:
+    """Whether a run's matrices fit into a value of the store.
+
+    Raises:
+        InputError: they do not.
+    """
+    needed = 8 * blocks**2 * len(methods)
+    if needed > MOST_MATRIX_BYTES:
+        most = MOST_MATRIX_BYTES // (8 * blocks**2)
+        raise InputError(
+            f"the similarity matrices of {len(methods)} methods for {blocks:,} blocks take {needed / 2**20:,.0f} MiB,"
+            f" more than the {MOST_MATRIX_BYTES / 2**20:,.0f} that the broker keeps as one value; "
+            + (
+                f"name at most {most} methods a run (--methods)"
+                if most
+                else "solve it on one machine (pairing solve --inline)"
+            )
+        )
 
 
 def keep(store: Store, request: Request, bundle: str) -> Request:

@@ -23,9 +23,10 @@ CUT_SHORT = ("budget", "solved_elsewhere", "cancelled")
 """Ends of refinements that more budget may take further."""
 
 
-def given_up(store: Store, entry: dict[str, Any]) -> dict[str, str]:
-    """What failed in a run of that entry, by the names of its methods and parts, and why."""
-    return {part: record["error"] for part, record in sorted(store.parts(entry["run"], "failure").items())}
+def given_up(store: Store, runs: Sequence[str]) -> list[dict[str, str]]:
+    """What failed in each run, by the names of its methods and parts, and why."""
+    parts = store.parts_of_all(runs, "failure")
+    return [{part: record["error"] for part, record in sorted(failures.items())} for failures in parts]
 
 
 def retry(store: Store, found: Settings, run: str, methods: Sequence[str], changes: dict[str, Any]) -> list[str]:

@@ -169,15 +169,17 @@ def status(run: str) -> dict[str, Any]:
     }
 
 
-def runs() -> list[dict[str, Any]]:
-    """An entry for every run that the store knows, the newest first."""
-    return overview(_store())
+def runs(most: int) -> list[dict[str, Any]]:
+    """An entry for each run that the store knows, the newest first, of so many at most."""
+    return overview(_store(), most)
 
 
-def failed_runs() -> list[dict[str, Any]]:
+def failed_runs(most: int) -> list[dict[str, Any]]:
     """Of the runs, those that failed or timed out, or in which something did; each with what, in ``failed``."""
     store = _store()
-    found = [{**entry, "failed": given_up(store, entry)} for entry in overview(store)]
+    entries = overview(store, most)
+    failures = given_up(store, [entry["run"] for entry in entries])
+    found = [{**entry, "failed": failed} for entry, failed in zip(entries, failures, strict=True)]
     return [entry for entry in found if entry["failed"] or entry["state"] in ("failed", "timed_out")]
 
 

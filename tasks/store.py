@@ -9,7 +9,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 Change = Callable[[dict[str, Any] | None], dict[str, Any] | None]
 
 RUNS = "pairing.runs"
+
+DUE = "pairing.due"
+"""Every run by the time at which somebody has to look whether it needs a hand …"""
+ENQUEUED = "pairing.enqueued"
+"""… by when it was enqueued …"""
+OPEN = "pairing.open"
+"""… and those that have no end by that, too."""
 
 COUNTS = "pairing.counts"
 
@@ -51,6 +58,7 @@ class Store:
         """A store over a backend."""
         self.backend = backend
         self._deadlines: dict[str, tuple[float, float]] = {}
+        self._all_entered = False
 
     # --- similarities: named by the puzzle's bundle, shared between runs
 
@@ -150,6 +158,15 @@ class Store:
         value = self.backend.get(key)
         return None if value is None else decoded(name, value, key)
 
+    def records_of_all(self, runs: Sequence[str], name: str) -> list[dict[str, Any] | RecordError | None]:
+        """A record of each run, ``None`` where there is none, an error where something else is; in one round trip."""
+        keys = [_key(run, name) for run in runs]
+        return [_decoded_or_error(name, *pair) for pair in zip(keys, self.backend.get_all(keys), strict=True)]
+
+    def parts_of_all(self, runs: Sequence[str], kind: str) -> list[dict[str, dict[str, Any]]]:
+        """All parts of one kind of each run, in one round trip; what is none is left out."""
+        return [_sound(kind, fields) for fields in self.backend.fields_of_all([_key(run, kind) for run in runs])]
+
     def remove_records(self, run: str, *names: str) -> None:
         """Removes records of a run, those that are there."""
         self.backend.remove(*(_key(run, name) for name in names))
@@ -162,6 +179,51 @@ class Store:
         """Keeps a run's entry in the list of all runs."""
         self.note_deadline(run, float(entry.get("deadline_at", 0.0)))
         self.backend.put_field(RUNS, run, _encoded(entry), self.lifetime(run))
+        self._enter(run, entry)
+
+    def _enter(self, run: str, entry: dict[str, Any], ended: bool = False) -> None:
+        self.put_due(run, float(entry.get("deadline_at", 0.0)))
+        for key in (ENQUEUED,) if ended else (ENQUEUED, OPEN):
+            self.backend.put_times(key, {run: float(entry.get("enqueued_at", 0.0))}, self.lifetime(run))
+
+    def put_due(self, run: str, at: float) -> None:
+        """Says when (Unix time) somebody has to look at a run."""
+        self.backend.put_times(DUE, {run: at}, self.lifetime(run))
+
+    def close(self, run: str) -> None:
+        """Says that a run has an end."""
+        self.backend.remove_time(OPEN, run)
+
+    def due(self, now: float) -> list[str]:
+        """The runs that somebody has to look at by now."""
+        self._enter_all()
+        return self.backend.until(DUE, now)
+
+    def open_entries(self) -> list[dict[str, Any]]:
+        """The entries of all runs that have no end, the newest first."""
+        self._enter_all()
+        return self._entries(self.backend.until(OPEN, math.inf)[::-1])
+
+    def newest_entries(self, count: int) -> list[dict[str, Any]]:
+        """The entries of so many runs, the newest first."""
+        self._enter_all()
+        return self._entries(self.backend.latest(ENQUEUED, count))
+
+    def _entries(self, runs: Sequence[str]) -> list[dict[str, Any]]:
+        values = self.backend.some_fields(RUNS, runs)
+        found = _sound("entry", {run: value for run, value in zip(runs, values, strict=True) if value is not None})
+        return [entry for run, entry in found.items() if entry["run"] == run]
+
+    def _enter_all(self) -> None:
+        """Enters the runs that a version before this one has left, once."""
+        if self._all_entered:
+            return
+        known = set(self.backend.until(ENQUEUED, math.inf))
+        missing = [entry for entry in self.run_entries() if entry["run"] not in known]
+        ends = self.records_of_all([entry["run"] for entry in missing], "end")
+        for entry, end in zip(missing, ends, strict=True):
+            self._enter(entry["run"], entry, ended=end is not None)
+        self._all_entered = True
 
     def run_entry(self, run: str) -> dict[str, Any] | None:
         """A run's entry in the list of all runs, ``None`` where there is none."""
@@ -177,6 +239,8 @@ class Store:
         """Removes everything of a run; its puzzle and similarities, which other runs may share, stay."""
         self.backend.remove(*(_key(run, name) for name in KEYS))
         self.backend.remove_field(RUNS, run)
+        for key in (DUE, ENQUEUED, OPEN):
+            self.backend.remove_time(key, run)
 
     def claim_for(self, run: str, name: str, seconds: float) -> bool:
         """Whether nobody else has claimed this within so many seconds."""
@@ -274,6 +338,13 @@ def _encoded(record: dict[str, Any], nan: bool = False) -> bytes:
 
 def _is_count(value: bytes) -> bool:
     return value.isdigit() and len(value) < 20
+
+
+def _decoded_or_error(kind: str, key: str, value: bytes | None) -> dict[str, Any] | RecordError | None:
+    try:
+        return None if value is None else decoded(kind, value, key)
+    except RecordError as error:
+        return error
 
 
 def _sound(kind: str, fields: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:

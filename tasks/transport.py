@@ -5,6 +5,7 @@
   superseded and acknowledges it, the note of who has it now goes, and if that worker is lost then, the task is lost.
 - Messages that cannot be put back while a connection is being closed raise there, which ends the worker.
 - What stands in a queue and is no message ends the worker that takes it.
+- Answers to whoever asks all workers and is gone before they come stay for ever.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ from tasks.leases import KEY, Leases, held
 
 logger = logging.getLogger(__name__)
 
+
+ANSWERS = ".reply.celery.pidbox"
+"""How the names of queues end that answers to questions wait in …"""
+ANSWER_SECONDS = 60
+"""… and for how long."""
 
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
@@ -121,6 +127,17 @@ class Channel(redis.Channel):
         priority = self._get_message_priority(message, reverse=False)  # type: ignore[no-untyped-call]
         queues = self._lookup(exchange, routing_key)  # type: ignore[no-untyped-call]
         return [(self._q_for_pri(queue, priority), dumps(message)) for queue in queues]  # type: ignore[no-untyped-call]
+
+    def _put(self, queue: str, message: Any, **options: Any) -> None:
+        """Puts a message into a queue; an answer to whoever asks all workers expires, since he may be gone by now."""
+        answer = queue.endswith(ANSWERS) and queue not in self._expires
+        if answer:
+            self._expires[queue] = 1000 * ANSWER_SECONDS
+        try:
+            super()._put(queue, message, **options)  # type: ignore[no-untyped-call]
+        finally:
+            if answer:
+                self._expires.pop(queue, None)
 
     def _brpop_read(self, **options: Any) -> bool:
         try:

@@ -144,7 +144,7 @@ def test_garbage_in_the_store_ends_in_words(kind: str, run: Run, tmp_path: Path)
             run.ended()
         if kind in HASHES and kind != "failure":
             assert run.methods()["trace"]["ok"], "one method has cost another its result"
-        overview(run.store)
+        overview(run.store, 10)
         sweep(run.store, lambda _: None, 1000.0)
         run.backend.remove(f"pairing.similarity.{run.bundle}.{METHOD}")
         ship(run.backend, {PACKED: run.puzzle.pack()}, "test")
@@ -191,7 +191,7 @@ def test_a_record_with_something_wrong_in_it_ends_in_words(kind: str, run: Run) 
         run.store.forget("run1")
         run.go(change, MOMENTS[case % len(MOMENTS)])
         run.ended()
-        overview(run.store)
+        overview(run.store, 10)
 
 
 @pytest.mark.parametrize(

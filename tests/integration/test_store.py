@@ -6,8 +6,9 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,10 @@ from pairing.errors import InputError
 from tasks.backend import Backend, Memory, Redis
 from tasks.bundles import PACKED, ship
 from tasks.errors import BrokerError, RecordError
+from tasks.lifecycle import finish, overview, sweep
+from tasks.metrics import FleetCollector
 from tasks.request import request_of
+from tasks.retrying import given_up
 from tasks.store import COUNTS, KEYS, Store, part_name
 
 LIFETIME = 1000  # seconds
@@ -67,6 +71,27 @@ def test_what_was_put_is_what_one_gets(backend: Backend, value: bytes) -> None:
     backend.put("pairing.key", value)
     assert backend.get("pairing.key") == value
     assert backend.get("pairing.ke") is None
+
+
+def test_many_are_read_at_once(backend: Backend) -> None:
+    backend.put("pairing.a", b"1")
+    backend.put_field("pairing.hash", "x", b"2")
+    assert backend.get_all(["pairing.none", "pairing.a"]) == [None, b"1"]
+    assert backend.some_fields("pairing.hash", ["y", "x"]) == [None, b"2"]
+    assert backend.fields_of_all(["pairing.none", "pairing.hash"]) == [{}, {"x": b"2"}]
+    assert backend.get_all([]) == backend.some_fields("pairing.hash", []) == backend.fields_of_all([]) == []
+
+
+def test_members_are_sorted_by_their_times(backend: Backend) -> None:
+    backend.put_times("pairing.times", {"late": 30.0, "early": 10.5})
+    backend.put_times("pairing.times", {"middle": 20.0, "moved": 99.0})
+    backend.put_times("pairing.times", {"moved": 15.0})
+    assert backend.until("pairing.times", 20.0) == ["early", "moved", "middle"]
+    assert backend.latest("pairing.times", 2) == ["late", "middle"]
+    backend.remove_time("pairing.times", "moved")
+    backend.remove_time("pairing.times", "never there")
+    assert backend.until("pairing.times", 1e12) == ["early", "middle", "late"]
+    assert backend.until("pairing.none", 1e12) == backend.latest("pairing.none", 5) == []
 
 
 def test_the_last_value_counts(backend: Backend) -> None:
@@ -229,11 +254,72 @@ def fill(store: Store) -> None:
         store.put_run_entry("run1", {"run": "run1", "deadline_at": 0.0, "enqueued_at": 0.0})
 
 
+def known_run(store: Store, number: int, *, ended: bool) -> str:
+    run = f"run{number}"
+    entry = {"enqueued_at": float(number), "deadline_at": 1000.0 + number, "puzzle": "sha256:", "priority": "ordinary"}
+    store.put_run_entry(run, {"run": run, "methods": ["trace"], "seeds": 1, "note": "", **entry})
+    if ended:
+        finish(store, run, "succeeded", exit_status=0)
+    return run
+
+
+def test_runs_are_found_by_what_they_need(store: Store) -> None:
+    for number in range(6):
+        known_run(store, number, ended=number % 2 == 0)
+    assert [entry["run"] for entry in store.newest_entries(4)] == ["run5", "run4", "run3", "run2"]
+    assert [entry["run"] for entry in store.open_entries()] == ["run5", "run3", "run1"]
+    assert store.due(1002.0) == ["run0", "run1", "run2"]
+    assert [entry["state"] for entry in overview(store, 3)] == ["queued", "succeeded", "queued"]
+    store.forget("run5")
+    assert [entry["run"] for entry in store.open_entries()] == ["run3", "run1"]
+    assert [entry["run"] for entry in store.newest_entries(1)] == ["run4"]
+
+
+def test_runs_of_the_version_before_are_found_too(backend: Backend) -> None:
+    store = Store(backend)
+    known_run(store, 1, ended=True)
+    known_run(store, 2, ended=False)
+    for run in ("run1", "run2"):
+        for key in ("pairing.due", "pairing.enqueued", "pairing.open"):
+            backend.remove_time(key, run)
+    later = Store(backend)
+    assert [entry["run"] for entry in later.open_entries()] == ["run2"]
+    assert later.due(1e12) == ["run1", "run2"]
+
+
+@pytest.mark.parametrize("look", ["sweep", "runs", "failed runs", "numbers"])
+def test_what_is_done_all_the_time_costs_the_same_however_many_runs_are_known(
+    in_redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    store, trips, costs = Store(in_redis), list[None](), list[int]()
+    do = in_redis._do
+
+    def counted(work: Callable[[Any], Any]) -> Any:
+        trips.append(None)
+        return do(work)
+
+    monkeypatch.setattr(in_redis, "_do", counted)
+    works: dict[str, Callable[[], object]] = {
+        "sweep": lambda: sweep(store, lambda _: None, 1000.0, now=0.0),
+        "runs": lambda: overview(store, 100),
+        "failed runs": lambda: given_up(store, [entry["run"] for entry in overview(store, 100)]),
+        "numbers": lambda: list(FleetCollector(store, dict, tmp_path).collect()),
+    }
+    for count in (5, 60):
+        for number in range(count):
+            known_run(store, number, ended=number % 2 == 0)
+        store.due(0.0)
+        trips.clear()
+        works[look]()
+        costs.append(len(trips))
+    assert costs[0] == costs[1] <= 12
+
+
 def test_every_key_has_the_prefix_and_then_our_name(redis_url: str, in_redis: Redis, prefix: str) -> None:
     fill(Store(in_redis))
     with redis.Redis.from_url(redis_url) as client:
         keys = [key.decode() for key in client.scan_iter(f"{prefix}*")]
-        assert len(keys) == 11
+        assert len(keys) == 14
         assert all(key.startswith(f"{prefix}pairing.") for key in keys)
         assert not client.keys("pairing.run.run1*")  # nothing without it
 
