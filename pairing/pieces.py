@@ -9,9 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairing.errors import PuzzleError, shown
+from pairing.floats import as_float32
 from pairing.layers import Piece
 from pairing.packing import array_names
 from pairing.pth import read_pth
+
+_FLOATS = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E4M3": "float8_e4m3fn",
+}
+"""Floating-point types by safetensors' names."""
 
 _PIECE = re.compile(r"piece_([0-9]{1,9})\.(pth|safetensors)")
 
@@ -94,16 +105,18 @@ def _check_keys(keys: set[str], file: Path) -> None:
 
 
 def _read_safetensors(file: Path) -> dict[str, NDArray[np.float32]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    from safetensors import SafetensorError, deserialize
 
+    arrays = {}
     try:
         _check_keys(array_names(file), file)
-        arrays = load(file.read_bytes())
+        for key, found in deserialize(file.read_bytes()):  # type: ignore[no-untyped-call]
+            kind = _FLOATS.get(found["dtype"])
+            if kind is None:
+                raise PuzzleError(
+                    f"{file}: '{key}' is of type {found['dtype']}, not floating-point; save the piece again"
+                )
+            arrays[key] = as_float32(bytes(found["data"]), kind).reshape(found["shape"])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise PuzzleError(f"{file}: is no whole safetensors file; save the piece again") from error
-    for key, array in arrays.items():
-        if not np.issubdtype(array.dtype, np.floating):
-            raise PuzzleError(f"{file}: '{key}' is of type {array.dtype}, not floating-point; save the piece again")
-    with np.errstate(over="ignore"):  # what overflows float32 is reported as not finite
-        return {key: array.astype(np.float32) for key, array in arrays.items()}
+    return arrays

@@ -107,11 +107,12 @@ def _csv_parts(file: Path) -> Iterator[Any]:
 
     with file.open("rb") as text:
         header = _line(text)
-        _check_names(next(csv.reader([header.decode("utf-8-sig")], strict=True)), file)
+        names = [name.strip() for name in next(csv.reader([header.decode("utf-8-sig")], strict=True))]
+        _check_names(names, file)
         part = text.read(PART_BYTES) + _line(text)
         while True:
             # The pyarrow reader parses decimals exactly, and refuses ragged rows, which the default one fills with NaN.
-            yield pd.read_csv(io.BytesIO(header + part), engine="pyarrow")
+            yield pd.read_csv(io.BytesIO(header + part), engine="pyarrow").rename(columns=str.strip)
             part = text.read(PART_BYTES) + _line(text)
             if not part.strip():
                 return

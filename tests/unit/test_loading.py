@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_tensors
 
 from pairing.errors import InputError, PuzzleError
 from pairing.loading import load_puzzle
@@ -55,6 +56,21 @@ def test_the_published_layout(folder: Path, puzzle: Puzzle) -> None:
 
 def test_a_path_may_be_a_text(folder: Path, puzzle: Puzzle) -> None:
     assert_same(load_puzzle(str(folder)), puzzle)
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "float64"])
+def test_safetensors_pieces_may_be_of_any_floating_point_type(puzzle: Puzzle, tmp_path: Path, kind: str) -> None:
+    folder = write_puzzle(puzzle, tmp_path / "puzzle")
+    expected = {}
+    for number, arrays in pieces_of(puzzle).items():
+        tensors = {name: torch.from_numpy(array).to(getattr(torch, kind)) for name, array in arrays.items()}
+        expected[number] = tensors["weight"].float().numpy()
+        (folder / "pieces" / f"piece_{number}.pth").unlink(missing_ok=True)
+        save_tensors(tensors, folder / "pieces" / f"piece_{number}.safetensors")
+    loaded = load_puzzle(folder)
+    for weights, numbers in ((loaded.inp_weight, loaded.inp_numbers), (loaded.out_weight, loaded.out_numbers)):
+        for weight, number in zip(weights, numbers, strict=True):
+            np.testing.assert_array_equal(weight, expected[number])
 
 
 def test_safetensors_pieces(puzzle: Puzzle, tmp_path: Path) -> None:

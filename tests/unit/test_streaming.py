@@ -49,6 +49,14 @@ def test_the_last_line_may_end_in_any_way(tmp_path: Path, end: str) -> None:
     assert pd.concat(table_parts(file))["b"].tolist() == [k + 0.5 for k in range(30)]
 
 
+def test_there_may_be_spaces_after_the_commas(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    file.write_text("a, b , c\n1, 2.5,  -3\n4, 5e-1 ,6\n")
+    table = pd.concat(table_parts(file))
+    assert list(table.columns) == ["a", "b", "c"]
+    assert table.to_numpy().tolist() == [[1, 2.5, -3], [4, 0.5, 6]]
+
+
 def test_a_column_may_be_whole_in_one_part_and_not_in_the_next(tmp_path: Path) -> None:
     file = write(tmp_path, "csv", pd.DataFrame({"a": ["1"] * 30 + ["0.5"] * 30}))
     assert pd.concat(table_parts(file))["a"].tolist() == [1.0] * 30 + [0.5] * 30
