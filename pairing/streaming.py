@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairing.errors import PuzzleError, shown
+
+logger = logging.getLogger(__name__)
 
 Number = TypeVar("Number", bound=np.floating)
 
@@ -107,15 +110,42 @@ def _csv_parts(file: Path) -> Iterator[Any]:
 
     with file.open("rb") as text:
         header = _line(text)
-        names = [name.strip() for name in next(csv.reader([header.decode("utf-8-sig")], strict=True))]
-        _check_names(names, file)
         part = text.read(PART_BYTES) + _line(text)
+        separator, decimal = _spelling(header, part.partition(b"\n")[0])
+        names = next(csv.reader([header.decode("utf-8-sig")], delimiter=separator, strict=True))
+        names = [name.strip() for name in names]
+        _check_names(names, file)
+        rows = 0
         while True:
             # The pyarrow reader parses decimals exactly, and refuses ragged rows, which the default one fills with NaN.
-            yield pd.read_csv(io.BytesIO(header + part), engine="pyarrow").rename(columns=str.strip)
+            table = pd.read_csv(io.BytesIO(header + part), engine="pyarrow", sep=separator, decimal=decimal)
+            table.columns = pd.Index(names)
+            yield _without_index(table, rows, file) if names[0] == "" else table
+            rows += len(table)
             part = text.read(PART_BYTES) + _line(text)
             if not part.strip():
                 return
+
+
+def _spelling(header: bytes, first_row: bytes) -> tuple[str, str]:
+    """What separates columns, and whole numbers from their decimals: semicolons or tabs only where no comma does."""
+    separators = [mark for mark in (b";", b"\t") if mark in header and b"," not in header]
+    if len(separators) != 1:
+        return ",", "."
+    return separators[0].decode(), "," if b"," in first_row else "."
+
+
+def _without_index(table: Any, before: int, file: Path) -> Any:
+    """The table without its first column, which has no name: pandas writes a table's index so, unless told not to.
+
+    Raises:
+        PuzzleError: the column is no count of the rows.
+    """
+    if not np.array_equal(table.iloc[:, 0].to_numpy(), np.arange(before, before + len(table))):
+        raise PuzzleError(f"{file}: the first column has no name, and does not count the rows; name or remove it")
+    if before == 0:
+        logger.warning("%s: the first column has no name and counts the rows; it is ignored", file)
+    return table.iloc[:, 1:]
 
 
 def _line(text: BinaryIO) -> bytes:

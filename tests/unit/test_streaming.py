@@ -57,6 +57,29 @@ def test_there_may_be_spaces_after_the_commas(tmp_path: Path) -> None:
     assert table.to_numpy().tolist() == [[1, 2.5, -3], [4, 0.5, 6]]
 
 
+@pytest.mark.parametrize(("separator", "decimal"), [(";", ","), (";", "."), ("\t", "."), ("\t", ",")])
+def test_what_separates_is_told_by_the_header(tmp_path: Path, separator: str, decimal: str) -> None:
+    file, table = tmp_path / "data.csv", some_table(50)
+    table.to_csv(file, index=False, sep=separator, decimal=decimal)
+    pd.testing.assert_frame_equal(pd.concat(table_parts(file), ignore_index=True), table)
+
+
+def test_an_index_is_ignored_and_that_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file, table = tmp_path / "data.csv", some_table(50)
+    table.to_csv(file)
+    pd.testing.assert_frame_equal(pd.concat(table_parts(file), ignore_index=True), table)
+    (said,) = caplog.messages
+    assert str(file) in said
+    assert "ignored" in said
+
+
+def test_a_column_without_a_name_that_is_no_index_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "data.csv"
+    some_table(50).iloc[::-1].to_csv(file)
+    with pytest.raises(PuzzleError, match="first column has no name"):
+        list(table_parts(file))
+
+
 def test_a_column_may_be_whole_in_one_part_and_not_in_the_next(tmp_path: Path) -> None:
     file = write(tmp_path, "csv", pd.DataFrame({"a": ["1"] * 30 + ["0.5"] * 30}))
     assert pd.concat(table_parts(file))["a"].tolist() == [1.0] * 30 + [0.5] * 30
