@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from pairing.floats import as_float32
 from pairing.layers import Piece
 from pairing.packing import array_names
 from pairing.pth import read_pth
+
+logger = logging.getLogger(__name__)
 
 _FLOATS = {
     "F64": "float64",
@@ -91,17 +95,29 @@ def _read_piece(number: int, file: Path) -> Piece:
 def _arrays(file: Path) -> dict[str, NDArray[np.float32]]:
     """A piece's ``weight`` and perhaps ``bias``, float32 and finite."""
     arrays = _read_safetensors(file) if file.suffix == ".safetensors" else read_pth(file)
-    _check_keys(set(arrays), file)
+    prefix = _prefix(set(arrays), file)
+    if prefix:
+        _say_prefix(file.parent, prefix)
     for key, array in arrays.items():
         if not np.isfinite(array).all():
-            raise PuzzleError(f"{file}: '{key}' has values that are not finite in float32; save the piece again")
-    return arrays
+            raise PuzzleError(f"{file}: '{shown(key)}' has values that are not finite in float32; save the piece again")
+    return {key.removeprefix(prefix): array for key, array in arrays.items()}
 
 
-def _check_keys(keys: set[str], file: Path) -> None:
-    if "weight" not in keys or keys - {"weight", "bias"}:
+def _prefix(keys: set[str], file: Path) -> str:
+    """What the keys of a piece have before ``weight`` and ``bias``: nothing, or ``linear.``, ``module.0.``, …"""
+    prefixes = {key.rpartition(".")[0] + "." * ("." in key) for key in keys}
+    prefix = prefixes.pop() if len(prefixes) == 1 else ""
+    if f"{prefix}weight" not in keys or keys - {f"{prefix}weight", f"{prefix}bias"}:
         found = shown(", ".join(sorted(keys))) or "nothing"
         raise PuzzleError(f"{file}: should hold 'weight' and perhaps 'bias', but holds {found}; save the piece again")
+    return prefix
+
+
+@cache
+def _say_prefix(folder: Path, prefix: str) -> None:
+    """Says once of a folder that its pieces' keys have a prefix."""
+    logger.warning("%s: keys are read without what they begin with, '%s'", folder, shown(prefix))
 
 
 def _read_safetensors(file: Path) -> dict[str, NDArray[np.float32]]:
@@ -109,7 +125,7 @@ def _read_safetensors(file: Path) -> dict[str, NDArray[np.float32]]:
 
     arrays = {}
     try:
-        _check_keys(array_names(file), file)
+        _prefix(array_names(file), file)
         for key, found in deserialize(file.read_bytes()):  # type: ignore[no-untyped-call]
             kind = _FLOATS.get(found["dtype"])
             if kind is None:

@@ -191,7 +191,7 @@ def no_target(victim: Victim) -> Path:
 
 @kind("safetensors")
 def renamed_target(victim: Victim) -> str:
-    victim.csv.write_text(victim.csv.read_text().replace("pred", victim.one_of(["Pred", "prediction", " pred"])))
+    victim.csv.write_text(victim.csv.read_text().replace("pred", victim.one_of(["Pred", "prediction", "pre d"])))
     return str(victim.path)  # any other column can be the target that is asked for
 
 

@@ -73,6 +73,24 @@ def test_safetensors_pieces_may_be_of_any_floating_point_type(puzzle: Puzzle, tm
             np.testing.assert_array_equal(weight, expected[number])
 
 
+@pytest.mark.parametrize("prefix", ["linear.", "module.0."])
+def test_keys_may_have_one_prefix_and_that_is_said_once(
+    folder: Path, puzzle: Puzzle, caplog: pytest.LogCaptureFixture, prefix: str
+) -> None:
+    for number, arrays in pieces_of(puzzle).items():
+        tensors = {prefix + name: torch.from_numpy(array) for name, array in arrays.items()}
+        torch.save(tensors, folder / "pieces" / f"piece_{number}.pth")
+    assert_same(load_puzzle(folder), puzzle)
+    (said,) = caplog.messages
+    assert f"'{prefix}'" in said
+
+
+def test_keys_with_two_prefixes_are_refused(folder: Path) -> None:
+    torch.save({"a.weight": torch.ones(2, 2), "b.bias": torch.ones(2)}, folder / "pieces" / "piece_0.pth")
+    with pytest.raises(PuzzleError, match=r"piece_0\.pth: should hold 'weight'"):
+        load_puzzle(folder)
+
+
 def test_safetensors_pieces(puzzle: Puzzle, tmp_path: Path) -> None:
     assert_same(load_puzzle(write_puzzle(puzzle, tmp_path / "p")), puzzle)
 
