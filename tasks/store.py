@@ -178,8 +178,8 @@ class Store:
     def put_run_entry(self, run: str, entry: dict[str, Any]) -> None:
         """Keeps a run's entry in the list of all runs."""
         self.note_deadline(run, float(entry.get("deadline_at", 0.0)))
+        self._enter(run, entry)  # first: whoever is killed in between leaves no run that nobody looks at
         self.backend.put_field(RUNS, run, _encoded(entry), self.lifetime(run))
-        self._enter(run, entry)
 
     def _enter(self, run: str, entry: dict[str, Any], ended: bool = False) -> None:
         self.put_due(run, float(entry.get("deadline_at", 0.0)))

@@ -79,7 +79,20 @@ def through_proxy(
         options = ["--methods", ",".join(METHODS), "--evaluations", str(SHORT), "--start", "greedy"]
         callers.append(
             subprocess.Popen(
-                [program(), "enqueue", path, "--run", run, "--compare", "--no-repair", "--deadline", "7200", *options],
+                [
+                    program(),
+                    "enqueue",
+                    path,
+                    "--run",
+                    run,
+                    "--compare",
+                    "--no-repair",
+                    "--insert",
+                    "each",
+                    "--deadline",
+                    "7200",
+                    *options,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
