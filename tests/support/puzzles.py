@@ -92,11 +92,14 @@ def plant(
         inp_numbers=tuple(range(0, 2 * blocks, 2)),
         out_numbers=tuple(range(1, 2 * blocks, 2)),
         last_number=2 * blocks,
-        rows_in=math.sqrt(1 - alike) * normal(rows, width, size=1.0) + math.sqrt(alike) * normal(rows, 1, size=1.0),
+        rows_in=normal(rows, width, size=1.0),
         targets={},
         activation=activation,
         name="planted",
     )
+    if alike:
+        common = math.sqrt(alike) * normal(rows, 1, size=1.0)
+        in_order = replace(in_order, rows_in=math.sqrt(1 - alike) * in_order.rows_in + common)
     sigma = tuple(range(blocks))
     pred = plain_outputs(in_order, sigma, sigma)
     true = pred + rng.normal(0, 0.1, pred.shape)
