@@ -124,7 +124,7 @@ def _array(tensor: Any, data: dict[str, bytes], order: str, place: str) -> NDArr
             return np.empty(tensor.shape, np.float32)
         flat = as_float32(content, tensor.kind, order)[tensor.offset :]
         strides = [stride * flat.itemsize for stride in tensor.strides]
-        return np.ascontiguousarray(np.lib.stride_tricks.as_strided(flat, tensor.shape, strides))
+        return np.lib.stride_tricks.as_strided(flat, tensor.shape, strides).copy()
     except ValueError as error:  # sizes beyond NumPy's, or half a number
         raise PuzzleError(f"{place} cannot be read as float32; save the piece again") from error
 
