@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,8 @@ def write_artefacts(folder: Path, summary: dict[str, Any], history: dict[str, An
         ) from error
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file under another name and renames it: it is there whole or not at all.
+def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
+    """Writes a file, in pieces or at once, under another name and renames it: it is there whole or not at all.
 
     Raises:
         OSError: it cannot be written; nothing is left behind.
@@ -65,7 +66,7 @@ def write_whole(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
         Path(name).chmod(0o644)
         os.replace(name, path)
     except BaseException:

@@ -13,12 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pairing.errors import InputError
 from tasks.artefacts import write_whole
 from tasks.pool import Pool
-from tasks.pool_reading import is_sound, records, rows
+from tasks.pool_reading import is_sound, pages, records
 from tasks.schema import Provenance, Winner
 
 Model = TypeVar("Model", bound=BaseModel)
 
 FORMAT = "pairing-pool"
+PAGE = 1000
+"""Rows that are in memory at a time."""
 LONGEST_LINE = 4_000_000
 """Characters; a row of 100,000 blocks has fewer."""
 
@@ -73,18 +75,30 @@ def export_pool(pool: Pool, path: Path) -> tuple[int, int]:
         InputError: the file cannot be written.
         PoolError: the pool cannot be read.
     """
-    lines, left_out = [json.dumps({"format": FORMAT, "version": 1})], 0
-    for row in rows(pool, limit=None):
-        winner = _winner(row)
-        if winner is None:
-            left_out += 1
-            continue
-        lines.append(json.dumps({"winner": winner, "records": [_record(r) for r in records(pool, row["id"])]}))
+    written = left_out = 0
+
+    def lines() -> Iterator[bytes]:
+        nonlocal written, left_out
+        yield _line({"format": FORMAT, "version": 1})
+        for page in pages(pool, PAGE):
+            sources = records(pool, [row["id"] for row in page])
+            for row in page:
+                winner = _winner(row)
+                if winner is None:
+                    left_out += 1
+                    continue
+                written += 1
+                yield _line({"winner": winner, "records": [_record(r) for r in sources.get(row["id"], [])]})
+
     try:
-        write_whole(path, "".join(f"{line}\n" for line in lines).encode())
+        write_whole(path, lines())
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
-    return len(lines) - 1, left_out
+    return written, left_out
+
+
+def _line(content: dict[str, Any]) -> bytes:
+    return json.dumps(content).encode() + b"\n"
 
 
 def import_pool(pool: Pool, path: Path) -> tuple[int, int]:

@@ -6,10 +6,9 @@ Numerics are imported only where a puzzle is looked at: looking at rows needs no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -28,7 +27,7 @@ OF_VARIANCE = 1e-12
 """Two errors are the same when they differ by at most this part of them, or of the target's variance."""
 
 
-def rows(pool: Pool, limit: int | None, after: int | None = None) -> list[dict[str, Any]]:
+def rows(pool: Pool, limit: int, after: int | None = None) -> list[dict[str, Any]]:
     """The rows of least stored error, of whatever puzzle, as they are; those without an error come last.
 
     With ``after`` those that follow that row.
@@ -45,6 +44,18 @@ def rows(pool: Pool, limit: int | None, after: int | None = None) -> list[dict[s
                 page = source.rows.where(condition(source)).order_by(source.error, source.id).limit(limit)
                 found |= {row.id: _shown(row) for row in connection.execute(page)}
     return sorted(found.values(), key=_place)[:limit]
+
+
+def pages(pool: Pool, size: int) -> Iterator[list[dict[str, Any]]]:
+    """All rows as ``rows`` gives them, so many at a time, each page read when it is asked for.
+
+    Raises:
+        PoolError: the pool cannot be read.
+    """
+    page = rows(pool, size)
+    while page:
+        yield page
+        page = rows(pool, size, page[-1]["id"])
 
 
 def these(pool: Pool, only: Sequence[int]) -> list[dict[str, Any]]:
@@ -112,20 +123,23 @@ def row(pool: Pool, number: int) -> dict[str, Any]:
         found = connection.execute(sa.select(POOL).where(POOL.c.id == number)).one_or_none()
     if found is None:
         raise InputError(f"The pool has no row {number}; `pairing pool list` shows its rows.")
-    return {**_shown(found), "records": records(pool, number)}
+    return {**_shown(found), "records": records(pool, [number]).get(number, [])}
 
 
-def records(pool: Pool, number: int) -> list[dict[str, Any]]:
-    """Where a row came from, a record per puzzle.
+def records(pool: Pool, numbers: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+    """Where rows came from: of each that is on record, a record per puzzle.
 
     Raises:
         PoolError: the pool cannot be read.
     """
     if not pool.reads_provenance:
-        return []
-    query = sa.select(RESULT).where(RESULT.c.pool_id == number).order_by(RESULT.c.puzzle)
+        return {}
+    query = sa.select(RESULT).where(RESULT.c.pool_id.in_(numbers)).order_by(RESULT.c.puzzle)
+    found: dict[int, list[dict[str, Any]]] = {}
     with pool.transaction("Reading the pool's records") as connection:
-        return [_shown(found) for found in connection.execute(query)]
+        for record in connection.execute(query):
+            found.setdefault(record.pool_id, []).append(_shown(record))
+    return found
 
 
 def newest_row(pool: Pool) -> float | None:
@@ -170,13 +184,7 @@ def least(pool: Pool) -> dict[str, Any] | None:
     Raises:
         PoolError: the pool cannot be read.
     """
-    with pool.transaction("Reading the pool") as connection:
-        found = []
-        for source in _sources(pool, connection):
-            finite = source.rows.where(source.error.is_not(None)).order_by(source.error, source.id)
-            with connection.execute(finite.execution_options(yield_per=100)) as streamed:
-                found += list(islice((shown for row in streamed if is_sound(shown := _shown(row))), 1))
-    return min(found, key=_place, default=None)
+    return next((row for page in pages(pool, 100) for row in page if is_sound(row)), None)
 
 
 def best_of(pool: Pool, puzzle: Puzzle) -> dict[str, Any] | None:
