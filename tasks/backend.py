@@ -223,7 +223,7 @@ class Redis:
         are over; then it is an error.
         """
         from redis.backoff import NoBackoff
-        from redis.exceptions import AuthenticationError, ConnectionError, OutOfMemoryError, TimeoutError
+        from redis.exceptions import AuthenticationError, ConnectionError, TimeoutError
         from redis.retry import Retry
         from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
@@ -231,7 +231,7 @@ class Redis:
         from tasks.clients import redis_client
 
         unready.recognize()
-        trouble = ConnectionError, TimeoutError, OutOfMemoryError
+        trouble = ConnectionError, TimeoutError
         limit = patience or REPLY_SECONDS
         self._tried = Retrying(
             retry=retry_if_exception(lambda e: isinstance(e, trouble) and not isinstance(e, AuthenticationError)),
@@ -381,12 +381,12 @@ class Redis:
             InvalidResponse,
             MovedError,
             NoPermissionError,
-            OutOfMemoryError,
             ResponseError,
             TimeoutError,
         )
 
         from tasks.clients import CLUSTER
+        from tasks.unready import FullError
 
         try:
             return self._tried(work, self._client)
@@ -394,12 +394,12 @@ class Redis:
             raise BrokerError(
                 f"the broker at {self._where} refuses the password; set PAIRING_BROKER_URL to the right one"
             ) from error
-        except (ConnectionError, TimeoutError, InvalidResponse) as error:
-            raise BrokerError(f"the broker at {self._where} {_trouble(error, self._encrypted)}") from error
-        except OutOfMemoryError as error:
+        except FullError as error:
             raise BrokerError(
                 f"the broker at {self._where} is full; make room (pairing prune) or raise its maxmemory"
             ) from error
+        except (ConnectionError, TimeoutError, InvalidResponse) as error:
+            raise BrokerError(f"the broker at {self._where} {_trouble(error, self._encrypted)}") from error
         except NoPermissionError as error:
             raise BrokerError(
                 f"the broker at {self._where} does not let this user do that ({shown(error)}); docs/security.md lists"

@@ -26,15 +26,19 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 """
 
-# Each is given the keys unacked, unacked_index and leases.
+# Each is given the keys unacked, unacked_index and leases. A server that is full (maxmemory) refuses a script's first
+# write, where that can take memory, and none after it: so each begins with a removal, of nothing. What has been taken
+# from a queue would be lost where it could not be noted, and what is put back takes only what was there before.
 
 _HOLD = f"""{_NOW}
+redis.call('ZREM', KEYS[3], '')
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 redis.call('ZADD', KEYS[3], now + ARGV[3], ARGV[1])
 """
 
 _RENEW = f"""{_NOW}
+redis.call('ZREM', KEYS[3], '')
 for i = 2, #ARGV do
     if redis.call('HEXISTS', KEYS[1], ARGV[i]) == 1 then
         redis.call('ZADD', KEYS[3], now + ARGV[1], ARGV[i])
@@ -43,6 +47,7 @@ end
 """
 
 _EXPIRED = f"""{_NOW}
+redis.call('ZREM', KEYS[3], '')
 local found = {{}}
 for _, tag in ipairs(redis.call('HKEYS', KEYS[1])) do
     local lease = redis.call('ZSCORE', KEYS[3], tag)
@@ -62,11 +67,11 @@ end
 return found
 """
 
-# What is written first is refused by a server that is full, and nothing is removed then.
 _HAND_OUT = """
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then
     return 0
 end
+redis.call('ZREM', KEYS[3], '')
 for i = 4, #KEYS do
     redis.call(ARGV[3], KEYS[i], ARGV[i])
 end
@@ -74,6 +79,14 @@ redis.call('HDEL', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
 return 1
+"""
+
+
+# A script, since a full server refuses the same in a transaction.
+_RELEASE = """
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('ZREM', KEYS[3], ARGV[1])
 """
 
 
@@ -92,6 +105,10 @@ class Leases:
     def renew(self, tags: Iterable[str], seconds: float = LEASE_SECONDS) -> None:
         """Begins the leases of those messages anew, where they are held still."""
         self._run(_RENEW, (), seconds, *tags)
+
+    def release(self, tag: str) -> None:
+        """Forgets a message that is done."""
+        self._run(_RELEASE, (), tag)
 
     def expired(self, visibility_timeout: float, seconds: float = LEASE_SECONDS) -> list[Entry]:
         """The messages whose leases have expired, or that were taken longer than the timeout (seconds) ago.

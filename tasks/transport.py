@@ -19,7 +19,7 @@ from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from kombu.utils.json import dumps, loads
 
 from tasks import unready
-from tasks.leases import KEY, Leases, held
+from tasks.leases import Leases, held
 
 logger = logging.getLogger(__name__)
 
@@ -48,17 +48,20 @@ class QoS(redis.QoS):
     def ack(self, delivery_tag: str) -> None:
         """Removes a message that is done; not where its connection was lost, since it has been put back by then."""
         if not self.channel.closed:
-            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
-            held.discard(delivery_tag)
+            self.channel.leases().release(delivery_tag)
+            self._settled(delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Removes a message, or puts it back as the last of its queue; not where its connection was lost."""
-        if not self.channel.closed:
-            super().reject(delivery_tag, requeue=requeue)  # type: ignore[no-untyped-call]
-            held.discard(delivery_tag)
+        if not requeue:
+            self.ack(delivery_tag)
+        elif not self.channel.closed:
+            self.restore_by_tag(delivery_tag, leftmost=True)
+            self._settled(delivery_tag)
 
-    def _remove_from_indices(self, delivery_tag: str, pipe: Any = None) -> Any:
-        return super()._remove_from_indices(delivery_tag, pipe).zrem(KEY, delivery_tag)  # type: ignore[no-untyped-call]
+    def _settled(self, delivery_tag: str) -> None:
+        virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
+        held.discard(delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> None:
         """Puts back all that is held, where the worker ends. Where its connection is lost, the next one does it."""
@@ -95,7 +98,7 @@ class QoS(redis.QoS):
             for tag, entry in self.channel.leases().expired(self.visibility_timeout):
                 if self._hand_out(tag, entry):
                     logger.warning("a message was handed out again, since nobody renewed its lease: %s", tag)
-        except self.channel.ResponseError as error:  # such as one that is full: later, then
+        except self.channel.ResponseError as error:  # somebody else has changed what is there
             logger.warning("leases could not be looked at: %s", error)
 
     def _hand_out(self, tag: str, entry: bytes, first: bool = True) -> bool:
@@ -103,7 +106,7 @@ class QoS(redis.QoS):
             copies = self.channel.copies(loads(entry.decode()))  # type: ignore[no-untyped-call]
         except _UNREADABLE as error:
             logger.error("what is held and is no message was removed: %s", type(error).__name__)
-            self._remove_from_indices(tag).execute()
+            self.channel.leases().release(tag)
             return False
         return self.channel.leases().hand_out(tag, entry, copies, first)
 
@@ -135,6 +138,10 @@ class Channel(redis.Channel):
             self._expires[queue] = 1000 * ANSWER_SECONDS
         try:
             super()._put(queue, message, **options)  # type: ignore[no-untyped-call]
+        except unready.UnreadyError as error:
+            if not answer:
+                raise
+            logger.warning("a question was not answered, since Redis takes nothing at the moment: %s", error)
         finally:
             if answer:
                 self._expires.pop(queue, None)

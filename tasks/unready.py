@@ -1,7 +1,8 @@
 """What Redis answers while it cannot work: trouble of the connection for every client of this process, and of no call.
 
 redis-py takes these answers for errors of whoever asked, and Celery with it: tasks would fail, and workers end, because
-a replica was promoted, a disk was full or a server was loading. As errors of the connection they are waited for.
+a replica was promoted, memory or a disk was full, or a server was loading. As errors of the connection they are waited
+for.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ class UnreadyError(ConnectionError):
     """The server is there, and cannot work at the moment. The text begins with its own word for that."""
 
 
+class FullError(UnreadyError):
+    """The server has all the memory that it may have, and takes nothing more (``maxmemory``)."""
+
+
 WORDS = ("READONLY", "NOREPLICAS", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN")
 """A replica by now, too few replicas, a disk that takes nothing, a primary that is away, clusters in the making."""
 
@@ -21,4 +26,4 @@ WORDS = ("READONLY", "NOREPLICAS", "MISCONF", "MASTERDOWN", "CLUSTERDOWN", "TRYA
 def recognize() -> None:
     """Has redis-py raise these errors, whoever uses it in this process. ``LOADING`` it knows itself."""
     known = BaseParser.EXCEPTION_CLASSES
-    known |= dict.fromkeys(WORDS, UnreadyError)
+    known |= {**dict.fromkeys(WORDS, UnreadyError), "OOM": FullError}

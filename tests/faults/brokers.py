@@ -7,47 +7,88 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import redis
+from kombu import Connection
+from kombu.pidbox import Mailbox
 
 from tests.faults.processes import start_workers
 from tests.faults.proxy import forwarding
-from tests.faults.scenario import Found, Scenario, Size, disturb, pause
-from tests.faults.site import SHORT, open_site
+from tests.faults.scenario import Found, Scenario, Size, Work, disturb, pause
+from tests.faults.site import SHORT, Site, open_site
 from tests.faults.undisturbed import undisturbed
-from tests.support.broker_troubles import TROUBLES
+from tests.support.broker_troubles import TROUBLES, Trouble
 
 DROPS = 5
 WITHIN_SECONDS = 2.5
 
+Outage = Callable[[Site, float], None]
+"""Does something to a site's Redis for so many seconds, after which it is well again."""
 
-def broker_killed(folder: Path, size: Size, rng: random.Random) -> Found:
+
+def kill(site: Site, seconds: float) -> None:
     """SIGKILL to Redis, which is started again on its append-only file."""
-    with open_site(folder) as site:
-        start_workers(site, size)
-
-        def damage(run: str, flying: dict[str, int]) -> float:
-            site.broker.kill()
-            time.sleep(size.outage)
-            site.broker.start()
-            return site.taken_up(run, site.standing(run), set(flying))
-
-        return disturb(site, size, rng, damage)
+    site.broker.kill()
+    time.sleep(seconds)
+    site.broker.start()
 
 
-def broker_paused(folder: Path, size: Size, rng: random.Random) -> Found:
+def suspend(site: Site, seconds: float) -> None:
     """SIGSTOP to Redis: connections stay, and nothing is answered."""
-    with open_site(folder) as site:
-        start_workers(site, size)
+    os.kill(site.broker.pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(site.broker.pid, signal.SIGCONT)
 
-        def damage(run: str, flying: dict[str, int]) -> float:
-            os.kill(site.broker.pid, signal.SIGSTOP)
-            time.sleep(size.outage)
-            os.kill(site.broker.pid, signal.SIGCONT)
-            return site.taken_up(run, site.standing(run), set(flying))
 
-        return disturb(site, size, rng, damage)
+def drop_connections(site: Site, seconds: float) -> None:
+    """Redis drops every connection five times within three seconds; attempts that end so are not the tasks' fault."""
+    with redis.Redis.from_url(site.broker.url) as client:
+        for _ in range(DROPS):
+            for kind in ("normal", "pubsub"):
+                client.client_kill_filter(_type=kind, skipme=True)
+            time.sleep(WITHIN_SECONDS / DROPS)
+
+
+def fill(site: Site, seconds: float) -> None:
+    """Redis takes no more (``maxmemory``), while the workers are asked something."""
+    with redis.Redis.from_url(site.broker.url) as client, Connection(site.broker.url) as connection:
+        mailbox = Mailbox("celery", type="fanout", accept=["json"], serializer="json")(connection)
+        mailbox.reply_queue(connection.default_channel).declare()
+        client.config_set("maxmemory", 1)
+        question = {"method": "ping", "arguments": {}, "destination": None, "ticket": "asked"}
+        reply_to = {"exchange": mailbox.reply_exchange.name, "routing_key": mailbox.oid}
+        connection.Producer().publish(question | {"reply_to": reply_to}, exchange=mailbox.exchange.name)
+        time.sleep(seconds)
+        client.config_set("maxmemory", 0)
+
+
+def troubled(trouble: Trouble) -> Outage:
+    """Redis answers READONLY, NOREPLICAS or MISCONF to every write."""
+
+    def outage(site: Site, seconds: float) -> None:
+        with redis.Redis.from_url(site.broker.url) as client, trouble(client, site.broker.made.folder):
+            time.sleep(seconds)
+
+    return outage
+
+
+def outlived(*outages: Outage) -> Work:
+    """Does these, in turn, to the Redis of a site that has refinements in flight."""
+
+    def work(folder: Path, size: Size, rng: random.Random) -> Found:
+        with open_site(folder) as site:
+            start_workers(site, size)
+            turns = itertools.cycle(outages)
+
+            def damage(run: str, flying: dict[str, int]) -> float:
+                next(turns)(site, size.outage)
+                return site.taken_up(run, site.standing(run), set(flying))
+
+            return disturb(site, size, rng, damage)
+
+    return work
 
 
 def worker_cut_off(folder: Path, size: Size, rng: random.Random) -> Found:
@@ -83,64 +124,19 @@ def worker_cut_off(folder: Path, size: Size, rng: random.Random) -> Found:
         return found
 
 
-def connections_dropped(folder: Path, size: Size, rng: random.Random) -> Found:
-    """Redis drops every connection five times within three seconds; attempts that end so are not the tasks' fault."""
-    with open_site(folder) as site:
-        start_workers(site, size)
-
-        def damage(run: str, flying: dict[str, int]) -> float:
-            with redis.Redis.from_url(site.broker.url) as client:
-                for _ in range(DROPS):
-                    for kind in ("normal", "pubsub"):
-                        client.client_kill_filter(_type=kind, skipme=True)
-                    time.sleep(WITHIN_SECONDS / DROPS)
-            return site.taken_up(run, site.standing(run), set(flying))
-
-        return disturb(site, size, rng, damage)
-
-
-def broker_full(folder: Path, size: Size, rng: random.Random) -> Found:
-    """Redis takes no more (``maxmemory``) while refinements are in flight; then there is room again."""
-    with open_site(folder) as site:
-        start_workers(site, size)
-
-        def damage(run: str, flying: dict[str, int]) -> float:
-            with redis.Redis.from_url(site.broker.url) as client:
-                client.config_set("maxmemory", 1)
-                time.sleep(size.outage)
-                client.config_set("maxmemory", 0)
-            return site.taken_up(run, site.standing(run), set(flying))
-
-        return disturb(site, size, rng, damage)
-
-
-def broker_unready(folder: Path, size: Size, rng: random.Random) -> Found:
-    """Redis answers READONLY, NOREPLICAS and MISCONF, in turn, to every write while refinements are in flight."""
-    with open_site(folder) as site:
-        start_workers(site, size)
-        troubles = itertools.cycle(TROUBLES)
-
-        def damage(run: str, flying: dict[str, int]) -> float:
-            with redis.Redis.from_url(site.broker.url) as client, next(troubles)(client, site.broker.made.folder):
-                time.sleep(size.outage)
-            return site.taken_up(run, site.standing(run), set(flying))
-
-        return disturb(site, size, rng, damage)
-
-
 SCENARIOS = (
     Scenario(
         name="broker-killed",
         what="Redis killed (SIGKILL) and started again, AOF on",
         holds="the run ends, nothing in flight becomes a failure",
-        work=broker_killed,
+        work=outlived(kill),
         full=Size(times=3, outage=10.0, between=8.0),
     ),
     Scenario(
         name="broker-paused",
         what="Redis paused (SIGSTOP)",
         holds="the same; no winner twice",
-        work=broker_paused,
+        work=outlived(suspend),
         full=Size(times=1, outage=30.0),
     ),
     Scenario(
@@ -155,21 +151,21 @@ SCENARIOS = (
         name="connections-dropped",
         what="Redis drops all connections, five times within three seconds",
         holds="workers go on; nothing in flight becomes a failure",
-        work=connections_dropped,
+        work=outlived(drop_connections),
         full=Size(times=3, between=5.0),
     ),
     Scenario(
         name="broker-full",
         what="Redis takes no more (maxmemory) in the middle of a run",
         holds="the run goes on when there is room again",
-        work=broker_full,
-        full=Size(times=2, outage=20.0, between=5.0),
+        work=outlived(fill),
+        full=Size(times=2, outage=90.0, between=5.0),
     ),
     Scenario(
         name="broker-unready",
         what="Redis answers READONLY, NOREPLICAS or MISCONF to every write",
         holds="the same: it is waited for",
-        work=broker_unready,
+        work=outlived(*map(troubled, TROUBLES)),
         short=Size(times=3, outage=1.0),
         full=Size(times=6, outage=20.0),
     ),

@@ -49,6 +49,22 @@ def test_what_was_taken_by_somebody_without_a_lease_gets_one_first(leases: Lease
     assert leases.expired(LONG) == [("tag", b"entry")]
 
 
+def test_a_full_server_notes_what_was_taken_and_takes_it_back() -> None:
+    with made_redis() as made, made.running() as url, redis.Redis.from_url(url) as client:
+        leases = Leases(client)
+        client.config_set("maxmemory", 1)
+        with pytest.raises(redis.RedisError):  # the same without leases
+            client.hset("unacked", "other", "entry")
+        leases.hold("tag", b"entry", seconds=0)
+        leases.renew(["tag"], seconds=0)
+        assert leases.expired(LONG) == [("tag", b"entry")]
+        assert leases.hand_out("tag", b"entry", [("queue", "copy")])
+        assert client.lrange("queue", 0, -1) == [b"copy"]
+        leases.hold("done", b"entry")
+        leases.release("done")
+        assert not client.hlen("unacked")
+
+
 def test_the_visibility_timeout_is_the_last_resort(leases: Leases) -> None:
     leases.hold("tag", b"entry")
     assert leases.expired(0) == [("tag", b"entry")]
