@@ -21,7 +21,7 @@ ifeq ($(wildcard $(VENV)/bin/python),)
 $(MAIN_STAMP) $(TEST_STAMP) $(AUDIT_STAMP): AGAIN
 endif
 
-.PHONY: help solve docs test check check-code check-tests bench bench-full bench-table faults containers services odd-puzzles audit clean AGAIN
+.PHONY: help solve docs test check check-code check-tests bench bench-full bench-table faults soak containers services odd-puzzles audit clean AGAIN
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -60,6 +60,9 @@ bench-table: $(TEST_STAMP) ## Put the last full run's table into the README
 
 faults: $(TEST_STAMP) ## Do the damage that docs/reliability.md lists, in at most 40 minutes; ARGS='--scenario NAME' for some
 	@$(VENV)/bin/python -m tests.faults $(ARGS)
+
+soak: $(TEST_STAMP) ## Keep a fleet at work with a fault every minute; ARGS='--minutes 30'
+	@$(VENV)/bin/python -m tests.soak $(ARGS)
 
 containers: $(TEST_STAMP) ## Run image and compose file on a real daemon, in at most 15 minutes (root, Debian); ARGS='--scenario NAME'
 	@$(VENV)/bin/python -m tests.containers $(ARGS)

@@ -1,0 +1,1 @@
+"""A fleet under a steady stream of runs for as long as one likes, with a random fault every minute: ``make soak``."""
