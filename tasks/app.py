@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, cast
 from celery import Celery, Task
 from celery.exceptions import Ignore, Reject
 from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown
+from kombu.exceptions import OperationalError
 
 import tasks.code  # a digest of the code as it is at this moment
 import tasks.logs  # tells Celery how to log # noqa: F401
@@ -236,10 +237,8 @@ def run(self: Task, **asked: Any) -> str:
     The arguments are those of ``tasks.request.Request``.
     """
     from tasks.attempts import counted
-    from tasks.flow import publish
     from tasks.lifecycle import PLANNING, finish
     from tasks.planning import accept, plan
-    from tasks.retrying import parts_of, tries
 
     run: str = self.request.id
     version = asked.get("schema_version", 1)
@@ -253,7 +252,11 @@ def run(self: Task, **asked: Any) -> str:
         with counted(store(), run, PLANNING):
             request = accept(store(), puzzles(), request)
             plan(store(), pool_address(), request, puzzles().fetched(store().backend, request.puzzle))
-    except BrokerError:
+        if store().announced(run) == "cancelled":
+            finish(store(), run, "cancelled", exit_status=4)
+        elif not store().is_published(run):
+            _publish(self, request)
+    except (BrokerError, OperationalError):
         time.sleep(HAND_BACK_SECONDS)
         raise Reject("the store cannot be reached", requeue=True) from None
     except Reject:
@@ -261,16 +264,25 @@ def run(self: Task, **asked: Any) -> str:
     except Exception as error:
         _fail(run, PLANNING, error)
         raise
-    if store().announced(run) == "cancelled":
-        finish(store(), run, "cancelled", exit_status=4)
-    elif not store().is_published(run):
-        if not (store().claim_for(run, "published", PUBLISHING_SECONDS) or _again(self)):
-            time.sleep(HAND_BACK_SECONDS)
-            raise Reject("another process publishes this run, or was killed in the middle of it", requeue=True)
-        accepted = store().record(run, "request") or {}
-        publish(self.app, request, parts_of(accepted), tries(accepted))
-        store().put_published(run)
     return run
+
+
+def _publish(task: Task, request: Request) -> None:
+    """Publishes a run's canvas, or the parts of it that are tried again.
+
+    Raises:
+        Reject: another process is at it; the task is put back, to see whether that comes to its end.
+    """
+    from tasks.flow import publish
+    from tasks.retrying import parts_of, tries
+
+    run = request.run
+    if not (store().claim_for(run, "published", PUBLISHING_SECONDS) or _again(task)):
+        time.sleep(HAND_BACK_SECONDS)
+        raise Reject("another process publishes this run, or was killed in the middle of it", requeue=True)
+    accepted = store().record(run, "request") or {}
+    publish(task.app, request, parts_of(accepted), tries(accepted))
+    store().put_published(run)
 
 
 def _registered(asked: dict[str, Any]) -> Request:

@@ -59,7 +59,8 @@ def fill(site: Site, seconds: float) -> None:
         client.config_set("maxmemory", 1)
         question = {"method": "ping", "arguments": {}, "destination": None, "ticket": "asked"}
         reply_to = {"exchange": mailbox.reply_exchange.name, "routing_key": mailbox.oid}
-        connection.Producer().publish(question | {"reply_to": reply_to}, exchange=mailbox.exchange.name)
+        producer = connection.Producer()
+        producer.publish(question | {"reply_to": reply_to}, exchange=mailbox.exchange, declare=[mailbox.exchange])
         time.sleep(seconds)
         client.config_set("maxmemory", 0)
 
