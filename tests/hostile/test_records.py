@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import redis
 from celery.exceptions import Ignore, Reject, Retry
+from kombu.exceptions import OperationalError
 
 from pairing import driver
 from pairing.errors import InputError, PairingError
@@ -25,7 +26,7 @@ from tasks import app, flow
 from tasks.address import PoolAddress
 from tasks.backend import Memory, Redis
 from tasks.bundles import PACKED, ship
-from tasks.errors import RecordError
+from tasks.errors import BrokerError, RecordError
 from tasks.lifecycle import overview, sweep
 from tasks.puzzles import Puzzles
 from tasks.store import RUNS, Store
@@ -298,3 +299,29 @@ def read(store: Store, kind: str) -> object:
     if kind == "stop":
         return store.announced("run1")
     return store.matrices("run1") if kind == "matrices" else store.record("run1", kind)
+
+
+def test_a_run_that_is_changed_before_it_is_published_ends_with_that(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forge(*_: object) -> bool:
+        run.backend.put("pairing.run.run1.request", b"forged")
+        return True
+
+    monkeypatch.setattr(Store, "claim_for", forge)
+    run.go()
+    ended = run.store.record("run1", "end")
+    assert ended is not None
+    assert ended["end"] == "failed"
+    assert "somebody else has changed it" in ended["error"]
+
+
+@pytest.mark.parametrize("error", [BrokerError("away"), OperationalError("away")])
+def test_a_run_that_cannot_be_published_now_is_put_back(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(flow, "publish", refuse)
+    ended: Any = run.tasks()[0]()
+    assert ended.state == "REJECTED"
+    assert run.store.record("run1", "end") is None
