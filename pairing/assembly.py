@@ -14,6 +14,7 @@ from pairing.network import Network, pairs_of
 from pairing.noise import noise_of
 from pairing.puzzle import Array32, Puzzle
 from pairing.solution import permutation_of
+from pairing.torch_missing import require_torch
 
 TORCH_SUFFIXES = (".pt", ".pth")
 
@@ -37,11 +38,13 @@ def assemble(puzzle: Puzzle, inp_sigma: tuple[int, ...], out_sigma: tuple[int, .
     """Writes the network to ``out`` (.pt, .pth or .safetensors), reads it back and gives its error on all rows.
 
     Raises:
-        InputError: ``out`` has another ending or cannot be written, or a sigma is no permutation.
+        InputError: ``out`` has another ending or cannot be written, torch is missing, or a sigma is no permutation.
         AssemblyError: the network misses the target by more than a solution may; nothing is left behind.
     """
     if out.suffix not in (*TORCH_SUFFIXES, ".safetensors"):
         raise InputError(f"{out}: should end in .pt, .pth (a torch state dict) or .safetensors")
+    if out.suffix in TORCH_SUFFIXES:
+        require_torch(f"{out}: a torch state dict", f"; or name {out.with_suffix('.safetensors')}, which needs none")
     permutation_of(puzzle, inp_sigma, out_sigma)
     partial = out.with_name(f".{out.name}.partial{out.suffix}")
     try:

@@ -16,6 +16,7 @@ from pairing.activations import ACTIVATIONS
 from pairing.errors import InputError
 from pairing.solution import permutation_hash
 from pairing.tables import INPUT_NAMES, TABLE_NAMES, synthetic_rows, table_rows
+from pairing.torch_missing import require_torch
 from pairing.training import new_layers, private_torch, train
 from pairing.writing import appearing_whole, checked_folder, write_data, write_json, write_pieces
 
@@ -95,8 +96,9 @@ def make_puzzle(
 
     Raises:
         InputError: an argument is wrong or does not fit the others, the folder is taken or cannot be
-            written, or a table was asked for and scikit-learn is missing.
+            written, torch is missing, or a table was asked for and scikit-learn is missing.
     """
+    require_torch("training a network")
     import torch
 
     folder = checked_folder(folder)

@@ -113,7 +113,7 @@ def assemble(puzzle: Path, solution: str, out: Path, activation: str | None) -> 
 @click.argument("puzzle", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 def pack(puzzle: Path, out: Path) -> None:
-    """Write PUZZLE as one safetensors file, OUT, which every command takes instead of the folder, and without torch."""
+    """Write PUZZLE as one safetensors file, OUT, which every command takes instead of the folder, and reads sooner."""
     from tasks.artefacts import write_whole
     from tasks.inspection import read_puzzle
 

@@ -30,7 +30,7 @@ MOST_MATRIX_BYTES = 256 * 2**20
 def accept(store: Store, puzzles: Puzzles, request: Request) -> Request:
     """Validates what a caller asks for, and keeps the puzzle packed, with the run's options, for all other stages.
 
-    Other workers need neither torch nor the caller's files then. Gives the request as it is worked on: methods one by
+    Other workers do without the caller's files then. Gives the request as it is worked on: methods one by
     one. A run that was accepted before stays as it was.
 
     Raises:

@@ -188,11 +188,13 @@ class Fleet:
 
 
 @contextmanager
-def running_fleet(url: str, folder: Path, roots: Path | None = None, *, third_party: bool = True) -> Iterator[Fleet]:
+def running_fleet(
+    url: str, folder: Path, roots: Path | None = None, *, third_party: bool = True, **changes: str
+) -> Iterator[Fleet]:
     """A worker for ``python -m celery -A tasks`` on the broker at ``url``, behind a key prefix of its own.
 
     It knows the methods of `third_party_methods` unless told not to, and takes puzzles by their paths from below
-    ``roots``. The block begins when it is ready.
+    ``roots``. ``changes`` are laid over its environment. The block begins when it is ready.
     """
     prefix = f"test-{secrets.token_hex(6)}:"
     environment = clean_environment(
@@ -204,6 +206,7 @@ def running_fleet(url: str, folder: Path, roots: Path | None = None, *, third_pa
         PAIRING_PUZZLE_ROOTS=str(roots or ""),
         THIRD_PARTY_GATE=str(folder / "gate"),
     )
+    environment |= changes
     arguments = ["--pool=prefork", "--concurrency=2", "--loglevel=INFO", "--without-gossip", "--without-mingle"]
     log = folder / "worker.log"
     app = Celery("tests", broker=url, backend=url, set_as_current=False)
