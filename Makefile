@@ -3,6 +3,7 @@
 PYTHON ?= python3
 PUZZLE ?= examples/demo-puzzle
 ARGS ?=
+TORCH ?= yes
 
 VENV := .venv
 SHELL := /bin/sh
@@ -11,14 +12,16 @@ SHELL := /bin/sh
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-# A stamp says that its set-up was finished with pyproject.toml and constraints.txt as they are.
+# A stamp says that its set-up was finished with pyproject.toml and constraints.txt as they are. Everything begins with
+# the set-up without PyTorch, which is all that solving needs; the main one adds PyTorch, the others to that.
+TORCHLESS_STAMP := $(VENV)/.installed-without-torch
 MAIN_STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
 AUDIT_STAMP := $(VENV)/.installed-audit
 
 # Stamps of an environment whose Python is gone (removed, or replaced by a newer one) say nothing.
 ifeq ($(wildcard $(VENV)/bin/python),)
-$(MAIN_STAMP) $(TEST_STAMP) $(AUDIT_STAMP): AGAIN
+$(TORCHLESS_STAMP) $(MAIN_STAMP) $(TEST_STAMP) $(AUDIT_STAMP): AGAIN
 endif
 
 .PHONY: help solve docs test check check-code check-tests bench bench-full bench-table faults soak containers services odd-puzzles audit clean AGAIN
@@ -26,7 +29,15 @@ endif
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
-solve: $(MAIN_STAMP) ## Solve a puzzle: PUZZLE=folder (default: the demonstration), ARGS='further options'
+ifeq ($(TORCH),no)
+SOLVE_STAMP := $(TORCHLESS_STAMP)
+else ifeq ($(TORCH),yes)
+SOLVE_STAMP := $(MAIN_STAMP)
+else
+$(error TORCH is '$(TORCH)': say yes, or no to set up without PyTorch)
+endif
+
+solve: $(SOLVE_STAMP) ## Solve a puzzle: PUZZLE=folder (default: the demonstration), ARGS='further options', TORCH=no
 	@$(VENV)/bin/pairing solve "$(PUZZLE)" $(ARGS)
 
 docs: $(TEST_STAMP) ## Build the documentation: docs/_build/index.html
@@ -94,54 +105,73 @@ define NO_VENV
 endef
 
 define INTEL_MAC
-PyTorch has no builds for Intel Macs any more: use a Mac with Apple silicon, or Linux.
+Numba and PyTorch have no builds for Intel Macs any more: use a Mac with Apple silicon, or Linux.
 endef
 
-define SIZE_DARWIN
-Setting up in $(VENV), once: about 0.3 GB of downloads, then 1.3 GB on disk.
+define SIZE
+Setting up in $(VENV), once: about 0.25 GB of downloads, then 0.9 GB on disk.
 endef
 
-define SIZE_LINUX
-Setting up in $(VENV), once: about 3 GB of downloads, then 6 GB on disk, nearly all of it the CUDA build
-of PyTorch that Linux gets by default. Pairing needs the CPU-only build: 0.4 GB, then 1.9 GB on disk. pip
-takes that from the index whose address pytorch.org's "Get started" page shows (Linux, Pip, CPU):
+define TORCH_SIZE_DARWIN
+Adding PyTorch, once: about 0.1 GB of downloads, then 0.5 GB on disk.
+endef
+
+define TORCH_SIZE_LINUX
+Adding PyTorch, once, which trains networks and exports them. Solving needs none: stop here, and leave it out with
+  make solve TORCH=no
+Linux gets its CUDA build by default: about 3 GB of downloads, then 5 GB on disk. Pairing needs the CPU-only build:
+0.2 GB, then 0.9 GB on disk. pip takes that from the index whose address pytorch.org's "Get started" page shows
+(Linux, Pip, CPU):
   PIP_EXTRA_INDEX_URL=<that address> make $(or $(MAKECMDGOALS),solve)
 endef
 
-define SIZE_LINUX_INDEX
-Setting up in $(VENV), once: about 0.4 GB of downloads, then 1.9 GB on disk, if your extra index has the
-CPU-only build of PyTorch; about 3 GB, then 6 GB on disk, if not.
+define TORCH_SIZE_LINUX_INDEX
+Adding PyTorch, once: about 0.2 GB of downloads, then 0.9 GB on disk, if your extra index has its CPU-only build;
+about 3 GB, then 5 GB on disk, if not. Solving needs none: make solve TORCH=no
 endef
 
 SYSTEM := $(shell uname -s)
 ifeq ($(SYSTEM),Darwin)
-SIZE := $(SIZE_DARWIN)
+TORCH_SIZE := $(TORCH_SIZE_DARWIN)
 else ifneq ($(PIP_EXTRA_INDEX_URL),)
-SIZE := $(SIZE_LINUX_INDEX)
+TORCH_SIZE := $(TORCH_SIZE_LINUX_INDEX)
 else
-SIZE := $(SIZE_LINUX)
+TORCH_SIZE := $(TORCH_SIZE_LINUX)
 endif
-export NO_PYTHON NO_VENV INTEL_MAC SIZE
+export NO_PYTHON NO_VENV INTEL_MAC SIZE TORCH_SIZE
+
+# What pyproject.toml says that the project depends on, without PyTorch.
+define TORCHLESS_REQUIREMENTS
+import tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+print(*(name for name in project["dependencies"] if not name.startswith("torch>")), sep="\n")
+endef
+export TORCHLESS_REQUIREMENTS
 
 # A person sees pip's progress, a log only what went wrong.
-INSTALL := quiet=--quiet; test ! -t 1 || quiet=; \
-  $(VENV)/bin/python -m pip install $$quiet --constraint constraints.txt --editable
+INSTALL := quiet=--quiet; test ! -t 1 || quiet=; $(VENV)/bin/python -m pip install $$quiet --constraint constraints.txt
 
-$(MAIN_STAMP): pyproject.toml constraints.txt
+$(TORCHLESS_STAMP): pyproject.toml constraints.txt
 	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	  || { echo "$$NO_PYTHON" >&2; exit 1; }
 	@'$(PYTHON)' -c 'import ensurepip, venv' 2>/dev/null || { echo "$$NO_VENV" >&2; exit 1; }
 	@test "$$(uname -sm)" != 'Darwin x86_64' || { echo "$$INTEL_MAC" >&2; exit 1; }
-	@rm -f $(TEST_STAMP) $(AUDIT_STAMP)
 	@{ test -f $@ && test -x $(VENV)/bin/python; } || echo "$$SIZE"
 	@test -x $(VENV)/bin/python || '$(PYTHON)' -m venv --clear $(VENV)
-	@$(INSTALL) .
+	@$(VENV)/bin/python -c "$$TORCHLESS_REQUIREMENTS" > $(VENV)/torchless.txt
+	@$(INSTALL) --requirement $(VENV)/torchless.txt
+	@$(INSTALL) --no-deps --editable .
+	@touch $@
+
+$(MAIN_STAMP): $(TORCHLESS_STAMP)
+	@test -f $@ || echo "$$TORCH_SIZE"
+	@$(INSTALL) --editable .
 	@touch $@
 
 $(TEST_STAMP): $(MAIN_STAMP)
-	@$(INSTALL) '.[test]'
+	@$(INSTALL) --editable '.[test]'
 	@touch $@
 
 $(AUDIT_STAMP): $(MAIN_STAMP)
-	@$(INSTALL) '.[audit]'
+	@$(INSTALL) --editable '.[audit]'
 	@touch $@
