@@ -11,22 +11,22 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pairing.activations import ACTIVATIONS, AUTO
 from pairing.errors import PuzzleError, shown
+from pairing.inflating import open_inflated
 from pairing.layers import sort_pieces
 from pairing.packing import read_packed
 from pairing.pieces import piece_files, read_pieces
 from pairing.puzzle import PUBLISHED_DATA_SHA256, PUBLISHED_DIGEST, PUBLISHED_TARGET_HASH, Array64, Puzzle
-from pairing.streaming import joined, table_parts
+from pairing.streaming import Columns, joined, table_parts
 
 _MEASUREMENT = re.compile(r"measurement_([0-9]{1,9})")
 _DESCRIPTION_BYTES = 1 << 20
-_DATA_FILES = ("historical_data.csv", "historical_data.parquet")
+_DATA_FILES = ("historical_data.csv", "historical_data.parquet", "historical_data.csv.gz", "historical_data.csv.zst")
 
 
 def load_puzzle(path: str | Path) -> Puzzle:
@@ -75,7 +75,7 @@ def _is_published(puzzle: Puzzle, data_file: Path) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_inflated(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -85,7 +85,7 @@ def _sha256(path: Path) -> str:
 def _data_file(folder: Path) -> Path:
     found = [folder / name for name in _DATA_FILES if os.path.lexists(folder / name)]
     if not found:
-        raise PuzzleError(f"{folder}: there is no {_DATA_FILES[0]} (or {_DATA_FILES[1]}) in it; put the data there")
+        raise PuzzleError(f"{folder}: there is no {_DATA_FILES[0]} (or .parquet, .csv.gz) in it; put the data there")
     if len(found) > 1:
         raise PuzzleError(f"{found[0]}: {found[1].name} is there too; keep only one of them")
     if not found[0].is_file():
@@ -107,9 +107,9 @@ def _read_data(file: Path) -> tuple[NDArray[np.float32], dict[str, Array64]]:
     return joined(inputs), {name: joined(parts) for name, parts in others.items()}
 
 
-def _split_table(table: Any, file: Path) -> tuple[NDArray[np.float32], dict[str, Array64]]:
+def _split_table(table: Columns, file: Path) -> tuple[NDArray[np.float32], dict[str, Array64]]:
     numbers: dict[int, str] = {}
-    for column in map(str, table.columns):
+    for column in table:
         if match := _MEASUREMENT.fullmatch(column):
             other = numbers.setdefault(int(match[1]), column)
             if other != column:
@@ -121,10 +121,12 @@ def _split_table(table: Any, file: Path) -> tuple[NDArray[np.float32], dict[str,
     for number in range(max(numbers) + 1 if len(numbers) <= max(numbers) else 0):
         if number not in numbers:
             raise PuzzleError(f"{file}: column 'measurement_{number}' is missing; export the data again")
-    inputs = np.ascontiguousarray(table[[numbers[k] for k in sorted(numbers)]].to_numpy(np.float32))
-    others = [str(c) for c in table.columns if str(c) not in set(numbers.values())]
+    inputs = np.empty((len(table[numbers[0]]), len(numbers)), np.float32)
+    for number, name in numbers.items():
+        inputs[:, number] = table[name]
+    others = table.keys() - set(numbers.values())
     # Copies: a view would keep the whole part in memory.
-    return inputs, {name: table[name].to_numpy(np.float64, copy=True) for name in others}
+    return inputs, {name: np.array(table[name], np.float64) for name in table if name in others}
 
 
 def _group_targets(columns: dict[str, Array64], outputs: int, file: Path) -> dict[str, Array64]:

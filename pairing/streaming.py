@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import logging
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairing.errors import PuzzleError, shown
+from pairing.inflating import most_inflated, open_lines
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +30,12 @@ MOST_COLUMNS = 10_000
 LONGEST_LINE = 1 << 20
 """Bytes of a CSV file's line: pyarrow takes no longer ones."""
 
-MOST_INFLATED = 100
-"""How many times its size a Parquet file may grow in memory, beyond what is little anyway."""
-
-_LITTLE_BYTES = 1 << 26
+Columns = dict[str, NDArray[Any]]
+"""A part of a table: the cells (r,) of each column, of whatever type they are."""
 
 
-def table_parts(file: Path) -> Iterator[Any]:
-    """The table in a CSV or Parquet file as pandas DataFrames, one after the other.
+def table_parts(file: Path) -> Iterator[Columns]:
+    """The table in a CSV (perhaps compressed by gzip or Zstandard) or Parquet file, one part after the other.
 
     There is at least one row; columns are unique and numeric, and every cell is finite in float32.
 
@@ -47,9 +45,10 @@ def table_parts(file: Path) -> Iterator[Any]:
     rows = 0
     for table in _read_parts(file):
         if len(table):
-            _check_cells(table, rows, file)
+            part = {name: _cells(table.column(k), name, rows, file) for k, name in enumerate(table.column_names)}
+            part = _without_index(part, rows, file) if "" in part else part
             rows += len(table)
-            yield table
+            yield part
     if rows == 0:
         raise PuzzleError(f"{file}: has no rows; export the data again")
 
@@ -68,23 +67,25 @@ def _read_parts(file: Path) -> Iterator[Any]:
         raise PuzzleError(f"{file}: cannot be read ({shown(error.strerror or error)}); check the file") from error
 
 
-def _check_cells(table: Any, rows_before: int, file: Path) -> None:
-    """Refuses columns that are not numeric, and cells that are not finite in float32."""
-    import pandas as pd
+def _cells(column: Any, name: str, rows_before: int, file: Path) -> NDArray[Any]:
+    """A column's cells, which have to be numbers and finite in float32."""
+    import pyarrow as pa
 
-    for column in table.columns:
-        kind = table[column].dtype
-        if not pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind):
-            raise PuzzleError(
-                f"{file}: column '{shown(column)}' holds something else than numbers; export the data again"
-            )
-        values = table[column].to_numpy(np.float64)
-        with np.errstate(over="ignore"):
-            wrong = np.flatnonzero(~np.isfinite(values.astype(np.float32)))
-        if wrong.size:
-            what = "too large for float32" if np.isfinite(values[wrong[0]]) else "empty, NaN or infinite"
-            row = rows_before + wrong[0] + 1
-            raise PuzzleError(f"{file}: row {row} of column '{shown(column)}' is {what}; mend the data")
+    kind = column.type
+    if pa.types.is_decimal(kind) or pa.types.is_null(kind):
+        column = column.cast(pa.float64())
+    elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        raise PuzzleError(f"{file}: column '{shown(name)}' holds something else than numbers; export the data again")
+    # Arrow's own way to NumPy imports pandas; the other knows no empty cells.
+    chunks = [c.to_numpy(zero_copy_only=False) if c.null_count else np.from_dlpack(c) for c in column.chunks]
+    values: NDArray[Any] = np.concatenate(chunks)
+    with np.errstate(over="ignore"):
+        wrong = np.flatnonzero(~np.isfinite(values.astype(np.float32)))
+    if wrong.size:
+        what = "too large for float32" if np.isfinite(values[wrong[0]]) else "empty, NaN or infinite"
+        row = rows_before + wrong[0] + 1
+        raise PuzzleError(f"{file}: row {row} of column '{shown(name)}' is {what}; mend the data")
+    return values
 
 
 def _check_names(names: list[str], file: Path) -> None:
@@ -106,25 +107,24 @@ def joined(parts: list[NDArray[Number]]) -> NDArray[Number]:
 
 
 def _csv_parts(file: Path) -> Iterator[Any]:
-    import pandas as pd
+    from pyarrow import csv as arrow
+    from pyarrow import py_buffer
 
-    with file.open("rb") as text:
+    with open_lines(file) as text:
         header = _line(text)
         part = text.read(PART_BYTES) + _line(text)
         separator, decimal = _spelling(header, part.partition(b"\n")[0])
-        names = next(csv.reader([header.decode("utf-8-sig")], delimiter=separator, strict=True))
+        names = next(csv.reader([header.decode("utf-8-sig")], delimiter=separator, strict=True), [""])
         names = [name.strip() for name in names]
         _check_names(names, file)
-        rows = 0
-        while True:
-            # The pyarrow reader parses decimals exactly, and refuses ragged rows, which the default one fills with NaN.
-            table = pd.read_csv(io.BytesIO(header + part), engine="pyarrow", sep=separator, decimal=decimal)
-            table.columns = pd.Index(names)
-            yield _without_index(table, rows, file) if names[0] == "" else table
-            rows += len(table)
+        while part.strip():
+            yield arrow.read_csv(
+                py_buffer(part),
+                read_options=arrow.ReadOptions(column_names=names, use_threads=False),
+                parse_options=arrow.ParseOptions(delimiter=separator),
+                convert_options=arrow.ConvertOptions(decimal_point=decimal),
+            )
             part = text.read(PART_BYTES) + _line(text)
-            if not part.strip():
-                return
 
 
 def _spelling(header: bytes, first_row: bytes) -> tuple[str, str]:
@@ -135,17 +135,18 @@ def _spelling(header: bytes, first_row: bytes) -> tuple[str, str]:
     return separators[0].decode(), "," if b"," in first_row else "."
 
 
-def _without_index(table: Any, before: int, file: Path) -> Any:
-    """The table without its first column, which has no name: pandas writes a table's index so, unless told not to.
+def _without_index(part: Columns, before: int, file: Path) -> Columns:
+    """The part without the column that has no name: pandas writes a table's index so, unless told not to.
 
     Raises:
         PuzzleError: the column is no count of the rows.
     """
-    if not np.array_equal(table.iloc[:, 0].to_numpy(), np.arange(before, before + len(table))):
-        raise PuzzleError(f"{file}: the first column has no name, and does not count the rows; name or remove it")
+    index = part.pop("")
+    if not np.array_equal(index, np.arange(before, before + len(index))):
+        raise PuzzleError(f"{file}: a column has no name, and does not count the rows; name or remove it")
     if before == 0:
-        logger.warning("%s: the first column has no name and counts the rows; it is ignored", file)
-    return table.iloc[:, 1:]
+        logger.warning("%s: the column without a name counts the rows; it is ignored", file)
+    return part
 
 
 def _line(text: BinaryIO) -> bytes:
@@ -160,12 +161,14 @@ def _parquet_parts(file: Path) -> Iterator[Any]:
     from pyarrow.parquet import ParquetFile
 
     with ParquetFile(file) as table:
-        names = table.schema_arrow.names
+        described = table.schema_arrow.pandas_metadata
+        index = described.get("index_columns", []) if isinstance(described, dict) else []
+        names = [name for name in table.schema_arrow.names if name not in index]
         _check_names(names, file)
         about = table.metadata
         inflated = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
         needed = max(inflated, 4 * about.num_rows * len(names))
-        if needed > max(_LITTLE_BYTES, MOST_INFLATED * file.stat().st_size):
+        if needed > most_inflated(file):
             raise ValueError(f"it would grow to {needed:,} bytes")
         for batch in table.iter_batches(PART_ROWS):
-            yield pa.Table.from_batches([batch]).to_pandas()
+            yield pa.Table.from_batches([batch]).select(names)

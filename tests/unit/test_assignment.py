@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from pairing import assignment
 from pairing.assignment import assign
 
 
@@ -24,3 +29,24 @@ def test_other_numbers_are_taken(dtype: type) -> None:
     assert found.pairs.tolist() == [1, 0, 2]
     assert found.scores.dtype == found.margins.dtype == np.float64
     assert found.margins.tolist() == [5 - 6, 7 - 6, 2 - 1]
+
+
+def test_the_solver_is_scipys_without_all_that_is_beside_it() -> None:
+    code = (
+        "import sys, numpy as np\n"
+        "from pairing.assignment import assign\n"
+        "matrix = np.random.default_rng(0).normal(size=(50, 50))\n"
+        "pairs = assign(matrix).pairs\n"
+        "assert 'scipy.optimize' not in sys.modules\n"
+        "from scipy.optimize import linear_sum_assignment\n"
+        "assert (linear_sum_assignment(matrix, maximize=True)[1] == pairs).all()\n"
+        "assert (assign(matrix).pairs == pairs).all()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_where_it_cannot_be_had_alone_all_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assignment, "PathFinder", SimpleNamespace(find_spec=lambda *_: None))
+    assignment._solver.cache_clear()
+    assert assign(np.eye(3)).pairs.tolist() == [0, 1, 2]
+    assignment._solver.cache_clear()
