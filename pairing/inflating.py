@@ -6,6 +6,9 @@ import io
 from pathlib import Path
 from typing import Any
 
+DATA_FILES = ("historical_data.csv", "historical_data.parquet", "historical_data.csv.gz", "historical_data.csv.zst")
+"""What the data of a puzzle's folder may be called."""
+
 MOST_INFLATED = 100
 """How many times its size a file may grow, beyond what is little anyway."""
 LITTLE_BYTES = 1 << 26

@@ -19,6 +19,10 @@ class Piece:
 
     number: int
     file: Path
+    place: str
+    """Where it was found, for people."""
+    name: str
+    """Where its number is only the place of its name among all names: that name."""
     weight: NDArray[np.float32]
     """(rows, columns) float32."""
     bias: NDArray[np.float32]
@@ -51,6 +55,7 @@ def sort_pieces(pieces: list[Piece], width: int, data_file: Path) -> dict[str, A
         "inp_numbers": tuple(p.number for p in inp),
         "out_numbers": tuple(p.number for p in out),
         "last_number": last.number,
+        "names": tuple(piece.name for piece in pieces if piece.name),
     }
 
 
@@ -66,7 +71,7 @@ def _find_shapes(pieces: list[Piece], width: int, data_file: Path) -> tuple[int,
     for piece in pieces:
         if width not in piece.weight.shape:
             raise PuzzleError(
-                f"{piece.file}: its shape {piece.weight.shape} does not fit the {width} measurements of"
+                f"{piece.place}: its shape {piece.weight.shape} does not fit the {width} measurements of"
                 f" {data_file.name}; it belongs to another network, or the data does"
             )
     readings = []
@@ -85,6 +90,12 @@ def _find_shapes(pieces: list[Piece], width: int, data_file: Path) -> tuple[int,
 def _complaint(pieces: list[Piece], counts: Counter[tuple[int, ...]], width: int, folder: Path) -> str:
     """Why the shapes make no network, naming a file where one piece is to blame."""
     shapes = ", ".join(f"{n} of {shape}" for shape, n in counts.most_common())
+    missing = sorted(set(range(pieces[-1].number)) - {piece.number for piece in pieces})
+    if missing:
+        return (
+            f"{folder}: piece {missing[0]} is missing (found {len(pieces)} pieces, the highest is {pieces[-1].number}:"
+            f" {shapes}); copy the pieces again"
+        )
     for shape in (s for s, n in counts.most_common() if s[0] == width):
         outs, inps = counts[shape], counts.get((shape[1], width), 0)
         if inps == outs + 1 and len(counts) == 2:
@@ -94,7 +105,7 @@ def _complaint(pieces: list[Piece], counts: Counter[tuple[int, ...]], width: int
                 " inp layers, or it is missing. Such a network cannot be sorted"
             )
     if blamed := _strangers(pieces, counts, width):
-        names = ", ".join(f"{p.file} {p.weight.shape}" for p in blamed)
+        names = ", ".join(f"{p.place} {p.weight.shape}" for p in blamed)
         return (
             f"{names}: alone of that shape (found {shapes}); surplus or damaged"
             + (f", but for at most one that may be the last layer (outputs, {width})" if len(blamed) > 1 else "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 from pathlib import Path
@@ -17,16 +18,17 @@ from numpy.typing import NDArray
 
 from pairing.activations import ACTIVATIONS, AUTO
 from pairing.errors import PuzzleError, shown
-from pairing.inflating import open_inflated
+from pairing.inflating import DATA_FILES, open_inflated
 from pairing.layers import sort_pieces
 from pairing.packing import read_packed
 from pairing.pieces import piece_files, read_pieces
 from pairing.puzzle import PUBLISHED_DATA_SHA256, PUBLISHED_DIGEST, PUBLISHED_TARGET_HASH, Array64, Puzzle
 from pairing.streaming import Columns, joined, table_parts
 
+logger = logging.getLogger(__name__)
+
 _MEASUREMENT = re.compile(r"measurement_([0-9]{1,9})")
 _DESCRIPTION_BYTES = 1 << 20
-_DATA_FILES = ("historical_data.csv", "historical_data.parquet", "historical_data.csv.gz", "historical_data.csv.zst")
 
 
 def load_puzzle(path: str | Path) -> Puzzle:
@@ -55,6 +57,10 @@ def _load_puzzle(path: Path) -> Puzzle:
     pieces = read_pieces(piece_files(path / "pieces"))  # what costs little is first
     rows_in, targets = _read_data(data_file)
     layers = sort_pieces(pieces, rows_in.shape[1], data_file)
+    if pieces[-1].number >= len(pieces):
+        logger.warning("%s: the pieces' numbers have gaps; permutations hold them as they are", path)
+    if layers["names"]:
+        logger.warning("%s: the layers' names do not number them; 0 is the first of the names in their order", path)
     outputs = len(layers["last_weight"])
     puzzle = Puzzle(
         **layers,
@@ -83,9 +89,9 @@ def _sha256(path: Path) -> str:
 
 
 def _data_file(folder: Path) -> Path:
-    found = [folder / name for name in _DATA_FILES if os.path.lexists(folder / name)]
+    found = [folder / name for name in DATA_FILES if os.path.lexists(folder / name)]
     if not found:
-        raise PuzzleError(f"{folder}: there is no {_DATA_FILES[0]} (or .parquet, .csv.gz) in it; put the data there")
+        raise PuzzleError(f"{folder}: there is no {DATA_FILES[0]} (or .parquet, .csv.gz) in it; put the data there")
     if len(found) > 1:
         raise PuzzleError(f"{found[0]}: {found[1].name} is there too; keep only one of them")
     if not found[0].is_file():

@@ -29,6 +29,9 @@ _LAYOUT = {
 
 _TARGET = "target."
 
+MOST_NUMBER = 999_999_999
+"""Of a piece."""
+
 _HEADER_BYTES = 1 << 22
 """Of a puzzle with 10,000 targets it takes about a million."""
 
@@ -42,6 +45,7 @@ def pack_puzzle(puzzle: Puzzle) -> bytes:
     about = {
         "schema": SCHEMA,
         "numbers": json.dumps([puzzle.inp_numbers, puzzle.out_numbers, puzzle.last_number]),
+        "names": json.dumps(puzzle.names),
         "name": puzzle.name,
         "activation": puzzle.activation,
         "target": puzzle.target,
@@ -99,17 +103,20 @@ def unpack_puzzle(packed: bytes, source: str = "packed puzzle") -> Puzzle:
             raise PuzzleError(f"{source}: is packed in another version's way; pack it again with this version")
         inp, out, last = json.loads(about["numbers"])
         numbers = [*inp, *out, last]
+        names = json.loads(about.get("names", "[]"))
         texts = {key: about[key] for key in ("name", "activation", "target", "target_hash")}
     except (SafetensorError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise PuzzleError(f"{source}: {_NO_PUZZLE}") from error
     _check_arrays(arrays, source)
     blocks = len(arrays["inp_weight"])
     split = (len(inp), len(out)) == (blocks, blocks)
-    if not split or not _is_permutation(numbers) or sorted(inp) != inp or sorted(out) != out:
+    if not split or not _are_numbers(numbers) or sorted(inp) != inp or sorted(out) != out:
         raise PuzzleError(
-            f"{source}: its piece numbers are not 0 … {2 * blocks}, split into {blocks} inp pieces and {blocks} out"
-            " pieces in ascending order and the last piece; pack it again"
+            f"{source}: its piece numbers are not different whole numbers of at most {MOST_NUMBER:,}, split into"
+            f" {blocks} inp pieces and {blocks} out pieces in ascending order and the last piece; pack it again"
         )
+    if not _are_names(names, numbers):
+        raise PuzzleError(f"{source}: the names of its pieces are not a text for each; pack it again")
     _check_texts(texts, source)
     if f"{_TARGET}{texts['target']}" not in arrays:
         raise PuzzleError(f"{source}: its target '{shown(texts['target'])}' is not in it; pack it again")
@@ -119,6 +126,7 @@ def unpack_puzzle(packed: bytes, source: str = "packed puzzle") -> Puzzle:
         inp_numbers=tuple(inp),
         out_numbers=tuple(out),
         last_number=last,
+        names=tuple(map(shown, names)),
         **texts | {"name": shown(texts["name"]), "target_hash": texts["target_hash"] or None},
     )
 
@@ -149,8 +157,16 @@ def _check_arrays(arrays: dict[str, Any], source: str) -> None:
             raise PuzzleError(f"{source}: '{shown(name)}' has values that are not finite in float32; mend the data")
 
 
-def _is_permutation(numbers: list[Any]) -> bool:
-    return all(type(number) is int for number in numbers) and sorted(numbers) == list(range(len(numbers)))
+def _are_numbers(numbers: list[Any]) -> bool:
+    different = len(set(map(str, numbers))) == len(numbers)
+    return different and all(type(number) is int and 0 <= number <= MOST_NUMBER for number in numbers)
+
+
+def _are_names(names: Any, numbers: list[int]) -> bool:
+    """Whether there are none, or there is one for each of the numbers, which are places among them then."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return False
+    return not names or (len(names) == len(numbers) and sorted(numbers) == list(range(len(names))))
 
 
 def _check_texts(texts: dict[str, Any], source: str) -> None:

@@ -23,6 +23,8 @@ from pairing.floats import BYTES, as_float32
 
 PICKLE_BYTES = 10_000
 """A dict of two tensors takes 300; so much can neither nest too deeply nor take long."""
+WHOLE_PICKLE_BYTES = 2_000_000
+"""Of a whole model: each tensor takes about 150. Reading so much takes a second."""
 
 _LEGACY_PICKLES = 5
 """Magic number, protocol, machine, the object, its storages' keys: a file of torch before 1.6 begins with them."""
@@ -34,14 +36,17 @@ class _StrangerError(ValueError):
     """The pickle names something else than tensors."""
 
 
-def read_pth(file: Path) -> dict[str, NDArray[np.float32]]:
+def read_pth(file: Path, whole: bool = False) -> dict[str, NDArray[np.float32]]:
     """The tensors in a ``.pth`` file by their names, as float32; names without one (``'bias': None``) are left out.
+
+    Only where a ``whole`` model is expected may there be thousands.
 
     Raises:
         PuzzleError: it is damaged, or holds anything else than a dict of dense floating-point tensors.
     """
     try:
-        state, data, order = _read_zip(file) if zipfile.is_zipfile(file) else _read_legacy(file)
+        most = WHOLE_PICKLE_BYTES if whole else PICKLE_BYTES
+        state, data, order = _read_zip(file, most) if zipfile.is_zipfile(file) else _read_legacy(file, most)
     except _StrangerError as error:
         raise PuzzleError(
             f"{file}: is a pickled object ({shown(error)}) and no plain dict of tensors; loading it could run code, so"
@@ -66,7 +71,7 @@ def read_pth(file: Path) -> dict[str, NDArray[np.float32]]:
 # --- the two layouts
 
 
-def _read_zip(file: Path) -> tuple[Any, dict[str, bytes], str]:
+def _read_zip(file: Path, most: int) -> tuple[Any, dict[str, bytes], str]:
     """What the pickle makes, the storages' bytes by their keys, and their byte order."""
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
@@ -83,19 +88,19 @@ def _read_zip(file: Path) -> tuple[Any, dict[str, bytes], str]:
     order = ">" if contents.get(f"{folder}byteorder") == b"big" else "<"
     data = f"{folder}data/"
     return (
-        _unpickled(io.BytesIO(contents[name])),
+        _unpickled(io.BytesIO(contents[name]), most),
         {name.removeprefix(data): content for name, content in contents.items() if name.startswith(data)},
         order,
     )
 
 
-def _read_legacy(file: Path) -> tuple[Any, dict[str, bytes], str]:
+def _read_legacy(file: Path, most: int) -> tuple[Any, dict[str, bytes], str]:
     """The same of a file of torch before 1.6: five pickles, then each storage's length and data."""
     with file.open("rb") as content:
-        head = io.BytesIO(content.read(_LEGACY_PICKLES * PICKLE_BYTES))
-        if _unpickled(head) != _LEGACY_MAGIC:
+        head = io.BytesIO(content.read(_LEGACY_PICKLES * most))
+        if _unpickled(head, most) != _LEGACY_MAGIC:
             raise ValueError("is no file of torch")
-        _, machine, state, keys = (_unpickled(head) for _ in range(_LEGACY_PICKLES - 1))
+        _, machine, state, keys = (_unpickled(head, most) for _ in range(_LEGACY_PICKLES - 1))
         if not isinstance(state, dict):
             return state, {}, "<"
         little = machine["little_endian"]
@@ -223,7 +228,7 @@ def _named(name: str) -> _Named:
     return _NAMES[name]
 
 
-def _unpickled(stream: io.BytesIO) -> Any:
+def _unpickled(stream: io.BytesIO, most: int) -> Any:
     """What the pickle at the stream's place makes; the stream is behind it then.
 
     Raises:
@@ -232,7 +237,7 @@ def _unpickled(stream: io.BytesIO) -> Any:
     """
     machine, begin = _Machine(), stream.tell()
     for opcode, argument, at in pickletools.genops(stream):
-        if (at or 0) - begin > PICKLE_BYTES:
+        if (at or 0) - begin > most:
             raise ValueError("too long")
         if opcode.name == "STOP":
             break

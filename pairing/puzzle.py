@@ -76,6 +76,8 @@ class Puzzle:
     """(R, d) float32: the network's inputs, one row a record."""
     targets: Mapping[str, Array64]
     """Target name (``pred``, ``true`` or another column) to (R, o) float64."""
+    names: tuple[str, ...] = ()
+    """Where pieces had names that no numbers told apart: these, in their order; piece numbers are places among them."""
     name: str = ""
     activation: str = "relu"
     """Its name; ``auto`` where it is still to be chosen (``pairing.activation_choice``)."""

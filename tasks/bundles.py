@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pairing.errors import InputError, PuzzleError
+from pairing.inflating import DATA_FILES
 from tasks.backend import Backend
 
 SCHEMA = 1
@@ -28,7 +29,7 @@ PACKED = "puzzle.safetensors"
 """The one file of a bundle that is a packed puzzle."""
 
 _NAME = re.compile(r"(pieces/)?[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
-_TOP = ("historical_data.csv", "historical_data.parquet", "puzzle.json")
+_TOP = (*DATA_FILES, "puzzle.json")
 
 Files = Mapping[str, Path | bytes]
 """Name in the bundle (``pieces/piece_0.pth``) → the file, or its content."""

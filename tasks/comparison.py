@@ -75,7 +75,7 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
         "solved": bool(best and best[1].solved),
         "noise": noise,
         "noise_floor": puzzle.noise_floor,
-        "best": best and _best_record(*best),
+        "best": best and _best_record(*best, puzzle.names),
         "undecidable": undecidable,
         "methods": methods,
         "pool": {
@@ -199,7 +199,7 @@ def _best(
     return found, _solution(puzzle, refinements[part_name(found["method"], found["seed"])])
 
 
-def _best_record(found: dict[str, Any], solution: Solution) -> dict[str, Any]:
+def _best_record(found: dict[str, Any], solution: Solution, names: tuple[str, ...]) -> dict[str, Any]:
     """The summary's ``best``."""
     return {
         "method": found["method"],
@@ -208,6 +208,7 @@ def _best_record(found: dict[str, Any], solution: Solution) -> dict[str, Any]:
         "inp_sigma": list(solution.inp_sigma),
         "out_sigma": list(solution.out_sigma),
         "permutation": list(solution.permutation),
+        "names": [names[number] for number in solution.permutation] if names else [],
         "hash": solution.hash,
         "hash_match": solution.hash_match,
     }

@@ -77,6 +77,8 @@ def print_result(summary: dict[str, Any], notes: list[str]) -> None:
     best = summary["best"]
     if best is not None:
         console.print("Permutation: " + ",".join(map(str, best["permutation"])))
+        if best.get("names"):
+            console.print("Layers: " + ", ".join(best["names"]), markup=False)
         console.print(f"Hash: {best['hash']} ({_verdict(best['hash_match'])})")
         console.print(f"Error: {best['full_mse']:.3g} over {summary['rows']:,} rows, by {best['method']}")
     pool = summary["pool"]

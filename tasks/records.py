@@ -157,6 +157,7 @@ class _Method(_Record):
 class _Best(_PoolBest):
     method: str
     permutation: list[int]
+    names: list[str] = []
     hash: str
     hash_match: bool | None
 
