@@ -261,6 +261,8 @@ def _searched(refined: dict[str, Any]) -> bool:
     """Whether a result is more than the order at which its refinement was interrupted before it found anything."""
     interrupted = stopped_early(refined["stopped"]) or refined["cut_by_deadline"]
     start, error = refined["start_mse"], refined["solution"]["full_mse"]
+    if refined["evaluations"] == 0:
+        return False
     return not interrupted or start is None or (error is not None and error < start)
 
 

@@ -20,6 +20,7 @@ from pairing.assignment import agreement, assign
 from pairing.compiled import uncached
 from pairing.driver import Hooks, Limits, Progress, RefinementPaused
 from pairing.errors import MethodError
+from pairing.history import History
 from pairing.network import Network, pairs_of
 from pairing.puzzle import Array64, Indices, Puzzle
 from pairing.refinement import refine
@@ -157,6 +158,9 @@ def _refinement(
     if record is None:
         raise MethodError(f"the pairing of '{method}' is not in the store (any more); enqueue the run again")
     check_blocks(record["pairs"], puzzle, f"the pairing of '{method}'")
+    if checkpoint is None and store.announced(run) == "solved_elsewhere":
+        store.put_part(run, "refinement", part, _not_begun(request, record["pairs"]))
+        return
 
     def announced() -> str | None:
         if time.time() > request.deadline_at - RESERVE_SECONDS:  # by its own clock it may have time left: clocks jump
@@ -250,6 +254,26 @@ def _refinement(
     )
     said = found.stopped, found.solution.full_mse, found.evaluations, found.seconds
     logger.info("refined: %s, error %.3g, %d evaluations, %.1f s", *said)
+
+
+def _not_begun(request: Request, pairs: list[int]) -> dict[str, Any]:
+    """The result where the run was solved before: no error of any order is worth the time that it would take now."""
+    order = list(range(len(pairs)))
+    return {
+        "solution": {"full_mse": None, "inp_sigma": order, "out_sigma": pairs, "hash": "", "noise": None},
+        "annealer": request.annealer,
+        "start": "",
+        "start_mse": None,
+        "evaluations": 0,
+        "repaired_pairs": 0,
+        "stopped": "solved_elsewhere",
+        "cut_by_deadline": False,
+        "seconds": 0.0,
+        "verification_seconds": 0.0,
+        "host": socket.gethostname(),
+        "uncached": uncached(),
+        "history": History(orders=[order]).to_json(),
+    }
 
 
 def _pool_best(store: Store, run: str, puzzle: Puzzle) -> tuple[Indices, Indices] | None:

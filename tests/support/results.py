@@ -19,7 +19,7 @@ SCHEMA = {
         "schema version run puzzle activation blocks width hidden outputs rows solved noise noise_floor best"
         " undecidable methods pool artefacts seconds"
     ),
-    "best": "method seed full_mse inp_sigma out_sigma permutation hash hash_match",
+    "best": "method seed full_mse inp_sigma out_sigma permutation names hash hash_match",
     "undecidable": "blocks inp out neighbours by_chance",
     "methods": (
         "method seed ok error total_similarity mean_similarity top_pairs pairs margins confidence"
