@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,8 @@ def _similarity(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
     request, puzzle = load(store, puzzles, run)
     if store.similarity(request.puzzle, method) is None:
         left = request.deadline_at - RESERVE_SECONDS - time.time()
-        store.put_similarity(request.puzzle, method, similarity_of(puzzle, method, left), run)
+        known = partial(store.similarity, request.puzzle)
+        store.put_similarity(request.puzzle, method, similarity_of(puzzle, method, left, known), run)
     else:
         store.keep_similarity(request.puzzle, method, run)
 

@@ -59,7 +59,6 @@ def _method_at(point: EntryPoint) -> Method:
 # it is solved seldom gets to the last four (the old fleet's, kept for comparison).
 _SIGNALS: tuple[Signal, ...] = (
     weights.trace,
-    consensus.consensus,
     branches.error_alignment,
     branches.nonlinear_alignment,
     branches.joint_ridge,
@@ -71,6 +70,7 @@ _SIGNALS: tuple[Signal, ...] = (
     weights.gram_cosine,
     weights.asymmetry,
     weights.product_norm,
+    consensus.consensus,  # behind those that it combines
     weights.svd,
     branches.activation,
     weights.transpose,
@@ -109,8 +109,15 @@ def choose_methods(names: str) -> list[str]:
     return chosen
 
 
-def similarity(puzzle: Puzzle, method: str, seconds: float = float("inf")) -> Array64:
+def similarity(
+    puzzle: Puzzle,
+    method: str,
+    seconds: float = float("inf"),
+    known: Callable[[str], Array64 | None] = lambda _: None,
+) -> Array64:
     """The method's similarity matrix (N, N) float64: row = inp piece, column = out piece, larger is better.
+
+    ``known`` gives the matrix of another method where it is known already, which a consensus takes then.
 
     Raises:
         InputError: there is no such method.
@@ -126,7 +133,9 @@ def similarity(puzzle: Puzzle, method: str, seconds: float = float("inf")) -> Ar
         )
     try:
         with np.errstate(all="ignore"):
-            matrix = np.asarray(methods()[name].signal(puzzle), np.float64)
+            signal = methods()[name].signal
+            found = consensus.consensus(puzzle, known) if signal is consensus.consensus else signal(puzzle)
+            matrix = np.asarray(found, np.float64)
     except MethodError:
         raise
     except Exception as error:  # whatever a method raises, the others go on without it

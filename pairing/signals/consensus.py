@@ -6,6 +6,8 @@ sets these pairs apart from the others. ``docs/signals.md`` has the derivation a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from pairing.puzzle import Array64, Puzzle
@@ -31,9 +33,13 @@ _ROUNDS = 3  # of expectation and maximisation
 _SHRINKAGE = 0.6  # of the signals' correlations towards 0
 
 
-def consensus(puzzle: Puzzle) -> Array64:
-    """The other signals' weighted sum; how decisive each is, the puzzle itself shows."""
-    return combine([source(puzzle) for source in SOURCES])
+def consensus(puzzle: Puzzle, known: Callable[[str], Array64 | None] = lambda _: None) -> Array64:
+    """The other signals' weighted sum; how decisive each is, the puzzle itself shows.
+
+    ``known`` gives what is known already of a signal by its name.
+    """
+    matrices = [(known(source.__name__), source) for source in SOURCES]
+    return combine([source(puzzle) if matrix is None else matrix for matrix, source in matrices])
 
 
 def combine(matrices: list[Array64]) -> Array64:

@@ -13,8 +13,8 @@ import pytest
 
 from pairing.assignment import assign
 from pairing.errors import InputError, MethodError
-from pairing.puzzle import Puzzle
-from pairing.signals import choose_methods, methods, similarity
+from pairing.puzzle import Array64, Puzzle
+from pairing.signals import choose_methods, consensus, methods, similarity
 from tests.support.puzzles import PLAIN_ACTIVATIONS, plant
 
 Floats = np.ndarray
@@ -436,3 +436,16 @@ def test_a_method_that_would_take_longer_than_there_is_time_is_not_begun(monkeyp
     monkeypatch.setattr("pairing.pace._rate", lambda *_: 100.0)
     with pytest.raises(MethodError, match=r"method 'asymmetry' takes about [\d,]+ s .* 3 s are left; give more time"):
         similarity(puzzle, "asymmetry", seconds=3.0)
+
+
+def test_a_consensus_takes_what_is_known_already() -> None:
+    puzzle = plant(3, blocks=6, rows=100).puzzle
+    matrices = {source.__name__: source(puzzle) for source in consensus.SOURCES}
+    asked: list[str] = []
+
+    def known(name: str) -> Array64 | None:
+        asked.append(name)
+        return None if name == "trace" else matrices[name] + 1.0  # a consensus is of units that no sum changes
+
+    np.testing.assert_allclose(similarity(puzzle, "consensus", known=known), similarity(puzzle, "consensus"))
+    assert set(asked) == set(matrices)
