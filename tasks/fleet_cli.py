@@ -69,6 +69,7 @@ def status(run: str | None, as_json: bool) -> None:
         click.echo(f"  {part}: refining{error}, {record['evaluations']} evaluations")
     for part, record in sorted(parts["refined"].items()):
         error = "overflow" if record["full_mse"] is None else f"error {record['full_mse']:.3g}"
+        error = error if record["evaluations"] else "not begun"
         click.echo(f"  {part}: {record['stopped']}, {error}, on {record['host']}")
     for part, error in sorted(parts["failed"].items()):
         click.echo(f"  {part}: failed: {error}")

@@ -119,7 +119,8 @@ def errors(found: Findings) -> Picture | None:
     beside = axes.get_yaxis_transform()
     for row, method in enumerate(shown):
         if np.isnan(ends[row]):
-            axes.text(0.5, row, "overflow" if method.ok else "failed", transform=beside, va="center", ha="center")
+            why = "failed" if not method.ok else "overflow" if method.evaluations else "not begun"
+            axes.text(0.5, row, why, transform=beside, va="center", ha="center")
         right = summary.right(method)
         if right is not None:
             axes.text(1.02, row, f"{right}/{summary.blocks}", transform=beside, va="center")

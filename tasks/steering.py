@@ -160,7 +160,10 @@ def status(run: str) -> dict[str, Any]:
                 if part not in parts["refinement"]
             },
             "refined": {
-                part: {"full_mse": record["solution"]["full_mse"], "stopped": record["stopped"], "host": record["host"]}
+                part: {
+                    "full_mse": record["solution"]["full_mse"],
+                    **{key: record[key] for key in ("evaluations", "stopped", "host")},
+                }
                 for part, record in parts["refinement"].items()
             },
             "failed": {part: record["error"] for part, record in parts["failure"].items()},

@@ -100,6 +100,15 @@ def test_methods_that_failed_say_why() -> None:
     assert errors.svg.count(">overflow<") == 1
 
 
+def test_what_had_not_begun_when_the_run_was_solved_has_no_errors() -> None:
+    nothing = {"start": "", "start_mse": None, "full_mse": None, "evaluations": 0, "stopped": "solved_elsewhere"}
+    methods = [method_record("trace", 5), method_record("svd", 5, **nothing)]
+    found = findings(summary_of(methods, 5), history_of(methods, 5), archive_of(["trace", "svd"], 5), "it")
+    assert "not begun" in page_of(found).text
+    (errors,) = draw(found)["errors"]
+    assert errors.svg.count(">not begun<") == 1
+
+
 @pytest.mark.parametrize("methods", [[], [failed("trace", "cancelled", 4, assigned=False)]])
 def test_a_run_cancelled_before_any_refinement(methods: list[dict[str, Any]]) -> None:
     found = findings(summary_of(methods, 4), {"histories": {}}, b"", "it")
