@@ -54,7 +54,7 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
     plan = store.record(run, "plan") or {}
     refinements = store.parts(run, "refinement")
     methods = _ranked([_method_record(store, puzzle, request, *part) for part in request.parts])
-    plan = _with_pool(store, address, puzzle, run, plan)
+    plan = _with_pool(store, address, puzzle, request, plan)
     stored, lost = _store(address, puzzle, request, plan, methods, refinements)
     note_stored(store, stored.flushed)
     best = _best(puzzle, methods, refinements)
@@ -240,7 +240,9 @@ def _store(
         return Stored(error=str(error)), str(error)
 
 
-def _with_pool(store: Store, address: PoolAddress, puzzle: Puzzle, run: str, plan: dict[str, Any]) -> dict[str, Any]:
+def _with_pool(
+    store: Store, address: PoolAddress, puzzle: Puzzle, request: Request, plan: dict[str, Any]
+) -> dict[str, Any]:
     """The plan with the pool best before the run, where the pool could not be read while planning and can be now.
 
     Rows of the run itself, of a comparison that was begun before, do not count.
@@ -249,11 +251,12 @@ def _with_pool(store: Store, address: PoolAddress, puzzle: Puzzle, run: str, pla
         return plan
     try:
         with open_run_pool(address, puzzle) as pool:
-            before = Recomputed(puzzle).best(pool.candidates(puzzle.blocks, puzzle.digest, but_run=run))
+            rows = pool.candidates(puzzle.blocks, puzzle.digest, but_run=request.run)
+            before = Recomputed(puzzle).best(rows, request.deadline_at - time.time())
     except PoolError:
         return plan
     read = {**plan, "pool_best": before, "pool_error": None}
-    store.put_record(run, "plan", read)
+    store.put_record(request.run, "plan", read)
     return read
 
 

@@ -23,6 +23,9 @@ from tasks.store import Store
 
 logger = logging.getLogger(__name__)
 
+POOL_PART = 0.1
+"""Of a run's time, for taking the errors of the pool's rows again."""
+
 MOST_MATRIX_BYTES = 256 * 2**20
 """Of a run's similarity matrices, which are kept as one value: Redis takes 512 MiB."""
 
@@ -103,7 +106,11 @@ def plan(store: Store, address: PoolAddress, request: Request, puzzle: Puzzle) -
     record: dict[str, Any] = {"pool_best": None, "pool_error": None, "puzzle": puzzle.digest}
     try:
         with open_run_pool(address, puzzle) as pool:
-            record["pool_best"] = Recomputed(puzzle).best(pool.candidates(puzzle.blocks, puzzle.digest))
+            rows, seconds = (
+                pool.candidates(puzzle.blocks, puzzle.digest),
+                POOL_PART * (request.deadline_at - time.time()),
+            )
+            record["pool_best"] = Recomputed(puzzle).best(rows, seconds)
     except PoolError as error:
         record["pool_error"] = str(error)
         logger.warning("planned without the pool: %s", error)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+import time
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pairing.network import Network, pairs_of
 from pairing.puzzle import Puzzle
 from tasks.pool import PoolRow
+
+logger = logging.getLogger(__name__)
 
 
 class Recomputed:
@@ -18,12 +22,14 @@ class Recomputed:
         self._puzzle = puzzle
         self._errors: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = {}
 
-    def best(self, rows: Iterable[PoolRow]) -> dict[str, Any] | None:
+    def best(self, rows: Iterable[PoolRow], seconds: float = float("inf")) -> dict[str, Any] | None:
         """The row of least error; ``None`` where none has a finite one.
 
-        A record with ``id``, ``inp_sigma``, ``out_sigma`` and ``full_mse`` (recomputed on all rows).
+        A record with ``id``, ``inp_sigma``, ``out_sigma`` and ``full_mse`` (recomputed on all rows). What does not come
+        within so many ``seconds`` is passed over, but for the first.
         """
-        found = min(((self._error(row), row.id, row) for row in rows), key=lambda each: each[:2], default=None)
+        looked_at = ((self._error(row), row.id, row) for row in _in_time(rows, seconds))
+        found = min(looked_at, key=lambda each: each[:2], default=None)
         if found is None or not found[0] < float("inf"):
             return None
         error, _, row = found
@@ -34,3 +40,15 @@ class Recomputed:
         if key not in self._errors:
             self._errors[key] = Network(self._puzzle, pairs_of(*key)).full_mse(key[0])
         return self._errors[key]
+
+
+def _in_time(rows: Iterable[PoolRow], seconds: float) -> Iterator[PoolRow]:
+    """The rows, as long as another may be expected to take no longer than is left."""
+    began, longest = time.monotonic(), 0.0
+    for row in rows:
+        if longest and time.monotonic() - began + longest > seconds:
+            logger.warning("the pool has rows that there is no time to look at: %d and perhaps further ones", row.id)
+            return
+        begins = time.monotonic()
+        yield row
+        longest = max(longest, time.monotonic() - begins)
