@@ -39,10 +39,29 @@ def solve(
     activation that is ``auto`` is chosen first. The solution's ``solved`` says whether it is the answer,
     ``noise`` whether noise alone explains its error, and ``as_good`` how many others the data cannot tell from it.
 
+    It works in one thread, since more are slower at these sizes; afterwards BLAS has as many as before.
+
     Raises:
         InputError: an unknown method, annealer or start.
         MethodError: every method failed, for want of time perhaps; the last one's reason.
     """
+    import scipy.linalg  # noqa: F401 - its BLAS is another one than NumPy's, and is to be limited, too
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        return _solve(puzzle, methods, seed, annealer, start, budget, deadline, repair)
+
+
+def _solve(
+    puzzle: Puzzle,
+    methods: str | Sequence[str],
+    seed: int,
+    annealer: str,
+    start: str,
+    budget: float,
+    deadline: float,
+    repair: bool,
+) -> Solution:
     names = choose_methods(methods if isinstance(methods, str) else ",".join(methods))
     ends = time.monotonic() + deadline
     puzzle = with_activation(puzzle, deadline / 2)

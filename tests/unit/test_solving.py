@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import pairing
-from pairing import Puzzle, Solution, load_puzzle, solve
+from pairing import Puzzle, Solution, load_puzzle, solve, solving
 from pairing.assignment import assign
 from pairing.errors import InputError, MethodError
 from pairing.network import pairs_of
+from pairing.puzzle import Array64
 from pairing.signals import similarity
 from tests.support.puzzles import plain_mse, plant, with_answer
 
@@ -93,3 +95,21 @@ def test_the_package_offers_its_names_and_no_others() -> None:
     assert {getattr(pairing, name) for name in pairing.__all__} == {Puzzle, Solution, load_puzzle, solve}
     with pytest.raises(AttributeError, match="nothing_like_it"):
         _ = pairing.nothing_like_it
+
+
+def test_one_thread_works_and_all_are_there_again_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    def threads() -> set[int]:
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    seen = set[int]()
+
+    def watched(puzzle: Puzzle, name: str, seconds: float) -> Array64:
+        seen.update(threads())
+        return similarity(puzzle, name, seconds)
+
+    monkeypatch.setattr(solving, "similarity", watched)
+    with threadpool_limits(2, user_api="blas"):
+        before = threads()
+        assert solve(plant(1, blocks=4, rows=100).puzzle, "trace").solved
+        assert threads() == before
+    assert seen == {1}
