@@ -23,6 +23,10 @@ _COMMANDS = """\
 
 Made of the command line itself: `pairing COMMAND --help` says the same. What a command prints with `--json`, and what
 exit statuses mean, is in [JSON and exit status](json.md).
+
+For completion by Tab, put `eval "$(_PAIRING_COMPLETE=bash_source pairing)"` into `~/.bashrc`, or the same with
+`zsh_source` into `~/.zshrc`; for fish, `_PAIRING_COMPLETE=fish_source pairing | source` into
+`~/.config/fish/config.fish`.
 """
 
 _SETTINGS = """\

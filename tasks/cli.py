@@ -17,12 +17,17 @@ from pairing.errors import InputError, PairingError
 from pairing.version import __version__
 from tasks.doctor_cli import doctor
 from tasks.fleet_cli import COMMANDS
+from tasks.help import SectionedGroup
 from tasks.pool_cli import pool_commands
 from tasks.run_options import ACTIVATION_HELP, EXIT_HELP, run_options
 from tasks.service_cli import SERVICE_COMMANDS
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}, epilog=EXIT_HELP)
+@click.group(
+    cls=SectionedGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=EXIT_HELP,
+)
 @click.version_option(__version__, prog_name="pairing")
 @click.option(
     "--env-file",

@@ -47,7 +47,7 @@ puzzle_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
 
 
-@pool_commands.command(epilog=EXIT_HELP)
+@pool_commands.command(short_help="Make the tables that are missing; safe to repeat.", epilog=EXIT_HELP)
 @pool_option
 @puzzle_option
 @click.option("--shared-table", is_flag=True, help="make js_puzzle_pool too, in a database of one's own")
@@ -68,7 +68,7 @@ def init(url: str | None, puzzle: Path | None, shared_table: bool) -> None:
         click.echo(f"{opened.place}: the tables are there; the pool records where rows come from")
 
 
-@pool_commands.command(epilog=EXIT_HELP)
+@pool_commands.command(short_help="Show the best solution, for PUZZLE or of all.", epilog=EXIT_HELP)
 @click.argument("puzzle", type=click.Path(path_type=Path), required=False)
 @pool_option
 @json_option
@@ -86,7 +86,7 @@ def best(puzzle: Path | None, url: str | None, as_json: bool) -> None:
         _print_row(found, "stored" if read is None else f"over {read.rows:,} rows")
 
 
-@pool_commands.command("list", epilog=EXIT_HELP)
+@pool_commands.command("list", short_help="List the solutions of least MSE.", epilog=EXIT_HELP)
 @pool_option
 @puzzle_option
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="rows to show at most")
@@ -113,7 +113,7 @@ def list_rows(url: str | None, puzzle: Path | None, limit: int, after: int | Non
         click.echo(f"{row['id']:>8}  {error:>12}  {match:<5}  {row['created_at']}  {row['worker']}")
 
 
-@pool_commands.command(epilog=EXIT_HELP)
+@pool_commands.command(short_help="Show one solution, and where it came from.", epilog=EXIT_HELP)
 @click.argument("number", metavar="ID", type=int)
 @pool_option
 @puzzle_option
@@ -132,7 +132,7 @@ def show(number: int, url: str | None, puzzle: Path | None, as_json: bool) -> No
         click.echo("From:        " + ", ".join(f"{name} {value}" for name, value in record.items() if value != ""))
 
 
-@pool_commands.command(epilog=EXIT_HELP)
+@pool_commands.command(short_help="Compute MSE and hash of the solutions for PUZZLE again.", epilog=EXIT_HELP)
 @click.argument("puzzle", type=click.Path(path_type=Path))
 @pool_option
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="rows to look at")
@@ -166,7 +166,7 @@ def verify(puzzle: Path, url: str | None, limit: int, as_json: bool) -> None:
     sys.exit(1 if wrong or useless else 0)
 
 
-@pool_commands.command("export", epilog=EXIT_HELP)
+@pool_commands.command("export", short_help="Write all solutions to FILE, as lines of JSON.", epilog=EXIT_HELP)
 @click.argument("file", type=click.Path(path_type=Path))
 @pool_option
 @puzzle_option
@@ -180,7 +180,7 @@ def export_rows(file: Path, url: str | None, puzzle: Path | None) -> None:
     sys.exit(1 if left_out else 0)
 
 
-@pool_commands.command("import", epilog=EXIT_HELP)
+@pool_commands.command("import", short_help="Store the solutions of an exported FILE, each once.", epilog=EXIT_HELP)
 @click.argument("file", type=click.Path(path_type=Path))
 @pool_option
 @puzzle_option
@@ -193,7 +193,7 @@ def import_rows(file: Path, url: str | None, puzzle: Path | None) -> None:
     click.echo(f"{new} rows stored, {there} were there")
 
 
-@pool_commands.command(epilog=EXIT_HELP)
+@pool_commands.command(short_help="Store the solutions that wait in this host's spool.", epilog=EXIT_HELP)
 @pool_option
 def flush(url: str | None) -> None:
     """Store the winners that wait in this host's spool, now. Ends with 1 if some must wait on."""

@@ -76,7 +76,7 @@ def uninstall(user: bool | None, root: Path) -> None:
     sys.exit(1 if any(news == "edited, stays" for _, news in found) else 0)
 
 
-@service.command()
+@service.command(short_help="Compare the files with what this installation would write.")
 @_place_options
 def status(user: bool | None, root: Path) -> None:
     """Say of every file whether it is as this installation would write it, and what runs. Ends with 1 if one is not."""
