@@ -66,7 +66,7 @@ bench: $(TEST_STAMP) ## Run the benchmarks on few samples, in at most 15 minutes
 bench-full: $(TEST_STAMP) ## Run the benchmarks on all samples, for hours; called again, it goes on where it stopped
 	@$(VENV)/bin/python -m tests.benchmarks --full $(ARGS)
 
-bench-table: $(TEST_STAMP) ## Put the last full run's table into the README
+bench-table: $(TEST_STAMP) ## Put the last full run's table into docs/benchmarks.md
 	@$(VENV)/bin/python -m tests.benchmarks --table $(ARGS)
 
 faults: $(TEST_STAMP) ## Do the damage that docs/reliability.md lists, in at most 40 minutes; ARGS='--scenario NAME' for some

@@ -26,7 +26,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 @click.option("--case", "names", multiple=True, metavar="NAME", help="only cases whose name begins so; repeatable")
 @click.option("--seed", type=click.IntRange(min=0), help="the run's seed: repeats or resumes that run")
 @click.option("--results", type=click.Path(path_type=Path), default="bench-results", show_default=True)
-@click.option("--table", is_flag=True, help="run nothing; write the last full run's table into README.md")
+@click.option("--table", is_flag=True, help="run nothing; write the last full run's table into docs/benchmarks.md")
 @click.option("--list", "listed", is_flag=True, help="run nothing; list the cases and their samples")
 def main(full: bool, names: Sequence[str], seed: int | None, results: Path, table: bool, listed: bool) -> None:
     """Measure what is required of this machine's Pairing, beside what is required."""
@@ -77,7 +77,7 @@ def measured(run: Run, cases: Sequence[Case], full: bool, console: Console) -> b
 
 
 def write_table(results: Path, networks: Path) -> None:
-    """Puts the last full run's table into README.md, with the machine that it was measured on.
+    """Puts the last full run's table into docs/benchmarks.md, with the machine that it was measured on.
 
     Raises:
         click.UsageError: there is no full run.
@@ -90,8 +90,8 @@ def write_table(results: Path, networks: Path) -> None:
     run = last_run(results, networks)
     if run is None:
         raise click.UsageError(f"there is no full run in {results}; make one with --full")
-    put_between_marks(PROJECT / "README.md", f"{run.about(CASES)}\n\n{markdown_table(run.figures(CASES))}")
-    click.echo(f"README.md: {run.folder}")
+    put_between_marks(PROJECT / "docs" / "benchmarks.md", f"{run.about(CASES)}\n\n{markdown_table(run.figures(CASES))}")
+    click.echo(f"docs/benchmarks.md: {run.folder}")
 
 
 if __name__ == "__main__":

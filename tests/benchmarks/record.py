@@ -37,7 +37,7 @@ class Figure:
     @property
     def cells(self) -> tuple[str, ...]:
         """The row that the table shows."""
-        measured = f"{_short(self.measured)} {self.unit}".strip()
+        measured = "not in time" if math.isinf(self.measured) else f"{_short(self.measured)} {self.unit}".strip()
         if self.required is None:
             return self.what, measured, "", "", str(self.samples), ""
         sign = "≥" if self.at_least else "≤"
@@ -47,9 +47,9 @@ class Figure:
 
 
 def _short(number: float) -> str:
-    """Three digits, or all before the point where there are more; ∞ stands for what never came."""
+    """Three digits, or all before the point where there are more; nothing for what is infinite."""
     if math.isinf(number):
-        return "∞"
+        return ""
     return f"{number:.3g}" if abs(number) < 1000 else f"{number:,.0f}"
 
 

@@ -49,7 +49,7 @@ class Run:
         """When the records were written, of which version, and on what machine: a sentence or two."""
         records = [record for case in cases for record in self.records(case)]
         days = sorted({record["at"][:10] for record in records})
-        versions = sorted({f"{record['version']} ({record['commit']})" for record in records})
+        versions = sorted({record["version"] for record in records})
         when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         machines = "; ".join(sorted({record["machine"] for record in records}))
         return f"Measured {when}, version {', '.join(versions)}, run seed {self.seed}, on: {machines}."

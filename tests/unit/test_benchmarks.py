@@ -178,7 +178,7 @@ def test_what_is_held(measured: float, at_least: bool, held: bool) -> None:
 
 def test_cells_give_what_measured_required_ratio() -> None:
     figure = Figure(what="start", measured=math.inf, unit="s", samples=2, required=90)
-    assert figure.cells == ("start", "∞ s", "≤ 90", "∞", "2", "MISSED")
+    assert figure.cells == ("start", "not in time", "≤ 90", "", "2", "MISSED")
     assert share("hits", [True, True, True, False], required=50).cells == ("hits", "75 %", "≥ 50", "1.5", "4", "held")
     assert Figure(what="rate", measured=1234567.8, unit="/s", samples=1).cells[1] == "1,234,568 /s"
 
@@ -276,8 +276,9 @@ def test_exit_status_and_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     missed = replace(case, name="missed", figures=lambda values: [share("hits", [False] * len(values), required=50)])
     monkeypatch.setattr("tests.benchmarks.cases.CASES", (case, missed))
     monkeypatch.setattr("tests.benchmarks.machine.PROJECT", tmp_path)
-    readme = tmp_path / "README.md"
-    readme.write_text(f"{START_MARK}\n{END_MARK}\n")
+    page = tmp_path / "docs" / "benchmarks.md"
+    page.parent.mkdir()
+    page.write_text(f"{START_MARK}\n{END_MARK}\n")
 
     def call(*arguments: str) -> int:
         return CliRunner().invoke(main, [*arguments, "--results", str(tmp_path / "bench-results")]).exit_code
@@ -289,7 +290,7 @@ def test_exit_status_and_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (folder,) = (tmp_path / "bench-results").glob("full-*-3")
     assert {json.loads(file.read_text())["case"] for file in folder.rglob("*.json")} == {case.name, "missed"}
     assert call("--table") == 0
-    text = readme.read_text()
+    text = page.read_text()
     assert "| hits | 0 % | ≥ 50 | 0 | 4 | MISSED |" in text
     assert f"run seed 3, on: {machine()}" in text
 
