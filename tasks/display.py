@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.outcome import stopped_early, way_of_ending
 from tasks.progress import live_table, overview, progress_of
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 1.0
 ENDLESS = 1_000
 """The columns of what is not a terminal: nothing is cut off there."""
+UNRANKED = "–"
 
 
 class Display:
@@ -68,9 +71,14 @@ def print_result(summary: dict[str, Any], notes: list[str]) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else ENDLESS)
-    whole = _ranked(_columns(summary))
-    needed = console.measure(whole, options=console.options.update(max_width=ENDLESS)).maximum
-    console.print(whole if needed <= console.width else _ranked(_fewer(_columns(summary))))
+    unbounded = console.options.update(max_width=ENDLESS)
+    table, left_out = _fitting(
+        _columns(summary), lambda whole: console.measure(whole, options=unbounded).maximum <= console.width
+    )
+    console.print(table)
+    if left_out:
+        why = f"Left out for want of width: {', '.join(left_out)}. A wider terminal or the report has them."
+        console.print(why, soft_wrap=False)
     for record in summary["methods"]:
         if not record["ok"]:
             console.print(f"{record['method']}: {record['error']}", markup=False)
@@ -80,7 +88,7 @@ def print_result(summary: dict[str, Any], notes: list[str]) -> None:
         if best.get("names"):
             console.print("Layers: " + ", ".join(best["names"]), markup=False)
         console.print(f"Hash: {best['hash']} ({_verdict(best['hash_match'])})")
-        console.print(f"Error: {best['full_mse']:.3g} over {summary['rows']:,} rows, by {best['method']}")
+        console.print(f"MSE: {best['full_mse']:.3g} over {summary['rows']:,} samples, by {best['method']}")
     pool = summary["pool"]
     before = "empty" if pool["best_before"] is None else f"best {pool['best_before']:.3g}"
     later = f", {len(pool['stored_later'])} to be stored later" if pool["stored_later"] else ""
@@ -95,14 +103,18 @@ def print_result(summary: dict[str, Any], notes: list[str]) -> None:
 
 
 def _ranked(columns: dict[str, list[str]]) -> Table:
-    from rich.box import SIMPLE_HEAD
+    """The table, with a rule above the methods that have no rank."""
+    from rich.box import SIMPLE_HEAD, Box
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    lines = str(SIMPLE_HEAD).splitlines()
+    table = Table(box=Box("\n".join([*lines[:4], lines[2], *lines[5:]]) + "\n"), pad_edge=False, padding=(0, 1, 0, 0))
     for title in columns:
-        table.add_column(title, justify="left" if title in ("method", "start", "ended") else "right", no_wrap=True)
-    for cells in zip(*columns.values(), strict=True):
-        table.add_row(*cells)
+        justify: Literal["left", "right"] = "left" if title in ("method", "start", "status") else "right"
+        table.add_column(title, justify=justify, vertical="bottom", no_wrap=True)
+    rows = list(zip(*columns.values(), strict=True))
+    for row, following in itertools.zip_longest(rows, rows[1:]):
+        table.add_row(*row, end_section=row[0] != UNRANKED and following is not None and following[0] == UNRANKED)
     return table
 
 
@@ -110,27 +122,43 @@ def _columns(summary: dict[str, Any]) -> dict[str, list[str]]:
     """Title → cells, a row a method and seed."""
     records, blocks = summary["methods"], summary["blocks"]
     columns = {
-        "": ["–" if stopped_early(m["stopped"]) or not m["ok"] else str(rank) for rank, m in enumerate(records, 1)],
+        "": [
+            UNRANKED if stopped_early(m["stopped"]) or not m["ok"] else str(rank) for rank, m in enumerate(records, 1)
+        ],
         "method": [m["method"] for m in records],
         "seed": [str(m["seed"]) for m in records],
-        "error": [_error(m["full_mse"]) if m["evaluations"] else "" for m in records],
+        "MSE": [_error(m["full_mse"]) if m["evaluations"] else "" for m in records],
         "start": [m["start"] or "" for m in records],
-        "its error": [_error(m["start_mse"]) if m["evaluations"] else "" for m in records],
-        "as pool": [_of(m["pairs_matching_pool_best"], blocks) for m in records],
-        "pool order": ["" if m["pairs_matching_pool_best"] is None else _error(m["pool_order_mse"]) for m in records],
+        "initial\nMSE": [_error(m["start_mse"]) if m["evaluations"] else "" for m in records],
+        "pairs\nshared with\npool best": [_of(m["pairs_matching_pool_best"], blocks) for m in records],
+        "MSE in\npool order": [
+            "" if m["pairs_matching_pool_best"] is None else _error(m["pool_order_mse"]) for m in records
+        ],
         "evaluations": [str(m["evaluations"] or "") for m in records],
-        "seconds": ["" if m["seconds"] is None else f"{m['seconds']:.1f}" for m in records],
-        "ended": [way_of_ending(m["stopped"]) for m in records],
+        "seconds": [f"{m['seconds']:.1f}" if m["evaluations"] else "" for m in records],
+        "status": [way_of_ending(m["stopped"]) for m in records],
     }
     if len(set(columns["seed"])) == 1:
         del columns["seed"]
+    if not any(columns["pairs\nshared with\npool best"]):  # the pool was empty
+        del columns["pairs\nshared with\npool best"], columns["MSE in\npool order"]
     return columns
 
 
-def _fewer(columns: dict[str, list[str]]) -> dict[str, list[str]]:
-    """What matters most of the columns, for a narrow terminal."""
-    left_out = ("start", "its error", "pool order", "evaluations")
-    return {title: cells for title, cells in columns.items() if title not in left_out}
+LEFT_OUT = ("evaluations", "MSE in\npool order", "start", "seconds")
+"""Columns that a narrow terminal does without, the first first."""
+
+
+def _fitting(columns: dict[str, list[str]], fits: Callable[[Table], bool]) -> tuple[Table, list[str]]:
+    """The table with as many columns as fit, and the titles of those that are left out."""
+    table, left_out = _ranked(columns), list[str]()
+    for title in (title for title in LEFT_OUT if title in columns):
+        if fits(table):
+            break
+        left_out.append(title.replace("\n", " "))
+        columns = {other: cells for other, cells in columns.items() if other != title}
+        table = _ranked(columns)
+    return table, left_out
 
 
 def _of(count: int | None, whole: int) -> str:

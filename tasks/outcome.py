@@ -14,7 +14,7 @@ FEWEST_BY_CHANCE = 0.01
 
 EXCHANGED = {"blocks": "blocks", "inp": "inp pieces", "out": "out pieces"}
 
-STOPPED_EARLY = "stopped early"
+INTERRUPTED = "interrupted"
 
 
 def stopped_early(stopped: str) -> bool:
@@ -24,7 +24,7 @@ def stopped_early(stopped: str) -> bool:
 
 def way_of_ending(stopped: str) -> str:
     """What people read of a refinement's end."""
-    return STOPPED_EARLY if stopped_early(stopped) else stopped
+    return INTERRUPTED if stopped_early(stopped) else stopped
 
 
 def exit_status(summary: dict[str, Any], outcome: dict[str, Any]) -> int:

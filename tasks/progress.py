@@ -6,14 +6,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tasks.outcome import STOPPED_EARLY, way_of_ending
+from tasks.outcome import INTERRUPTED, way_of_ending
 from tasks.request import Request
 from tasks.store import Store, part_name
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-STYLES = {"solved": "bold green", "failed": "bold red", "similarity": "dim", "assigned": "dim", STOPPED_EARLY: "dim"}
+STYLES = {"solved": "bold green", "failed": "bold red", "similarity": "dim", "assigned": "dim", INTERRUPTED: "dim"}
 """What a stage looks like; its word says the same."""
 BESIDE = 5
 """Lines of a terminal that the table's head, what is left out, and the line about all of them need."""

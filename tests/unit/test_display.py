@@ -48,4 +48,18 @@ def test_nothing_of_the_table_is_cut_off(
     assert "…" not in out
     assert "nonlinear_alignment" in out
     assert max(map(len, out.splitlines())) <= (columns or len(out))
-    assert ("evaluations" in out) == (columns in {None, 200})
+    named = out.partition("Left out")[0]
+    assert ("evaluations" in named) == (columns in {None, 200, 120})
+    assert all(title in named for title in ("MSE", "initial", "shared with", "status"))
+    assert ("Left out for want of width: evaluations" in out) == (columns in {100, 80})
+
+
+def test_methods_without_a_rank_stand_below_a_rule(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    best = {**WIDEST, "method": "trace", "seed": 0, "stopped": "solved"}
+    monkeypatch.setitem(SUMMARY, "methods", [best, *SUMMARY["methods"]])
+    lines = printed(monkeypatch, capsys, 120).splitlines()
+    first = next(number for number, line in enumerate(lines) if "trace" in line)
+    assert set(lines[first + 1].strip()) == {"─"}
+    assert "nonlinear_alignment" in lines[first + 2]

@@ -85,7 +85,7 @@ def test_parts_say_what_the_store_knows() -> None:
     records.kept["failure"] = {"norm_balance": {}}
     assert progress_of(records, request) == [  # type: ignore[arg-type]
         Part("trace", "refinement", False, None, 4, 9.0),
-        Part("svd", "stopped early", True, 0.75, 4),
+        Part("svd", "interrupted", True, 0.75, 4),
         Part("cosine", "assigned"),
         Part("norm_balance", "failed", True),
     ]
