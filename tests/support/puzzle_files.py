@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from pairing.errors import InputError, PuzzleError
 from pairing.loading import load_puzzle
@@ -31,6 +30,8 @@ def write_pth_puzzle(puzzle: Puzzle, folder: Path) -> Path:
 
 def save_piece(folder: Path, number: int, **arrays: Any) -> Path:
     """Writes one ``.pth`` piece of these arrays."""
+    import torch
+
     file = piece(folder, number)
     torch.save({name: torch.as_tensor(np.array(array)) for name, array in arrays.items()}, file)
     return file

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
@@ -26,6 +25,8 @@ def planted() -> Planted:
 def read(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".safetensors":
         return load_file(path)
+    import torch
+
     return {name: tensor.numpy() for name, tensor in torch.load(path, weights_only=True).items()}
 
 

@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import save_file
-from safetensors.torch import save_file as save_tensors
 
 from pairing.errors import InputError, PuzzleError
 from pairing.loading import load_puzzle
@@ -60,6 +58,9 @@ def test_a_path_may_be_a_text(folder: Path, puzzle: Puzzle) -> None:
 
 @pytest.mark.parametrize("kind", ["float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "float64"])
 def test_safetensors_pieces_may_be_of_any_floating_point_type(puzzle: Puzzle, tmp_path: Path, kind: str) -> None:
+    import torch
+    from safetensors.torch import save_file as save_tensors
+
     folder = write_puzzle(puzzle, tmp_path / "puzzle")
     expected = {}
     for number, arrays in pieces_of(puzzle).items():
@@ -77,6 +78,8 @@ def test_safetensors_pieces_may_be_of_any_floating_point_type(puzzle: Puzzle, tm
 def test_keys_may_have_one_prefix_and_that_is_said_once(
     folder: Path, puzzle: Puzzle, caplog: pytest.LogCaptureFixture, prefix: str
 ) -> None:
+    import torch
+
     for number, arrays in pieces_of(puzzle).items():
         tensors = {prefix + name: torch.from_numpy(array) for name, array in arrays.items()}
         torch.save(tensors, folder / "pieces" / f"piece_{number}.pth")
@@ -86,6 +89,8 @@ def test_keys_may_have_one_prefix_and_that_is_said_once(
 
 
 def test_keys_with_two_prefixes_are_refused(folder: Path) -> None:
+    import torch
+
     torch.save({"a.weight": torch.ones(2, 2), "b.bias": torch.ones(2)}, folder / "pieces" / "piece_0.pth")
     with pytest.raises(PuzzleError, match=r"piece_0\.pth: should hold 'weight'"):
         load_puzzle(folder)
@@ -136,6 +141,8 @@ def test_the_digest_tells_puzzles_apart(puzzle: Puzzle) -> None:
 
 
 def test_tensors_saved_on_another_device(folder: Path, puzzle: Puzzle, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
     monkeypatch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:3")
     for number, arrays in pieces_of(puzzle).items():
         file = save_piece(folder, number, **arrays)
@@ -144,6 +151,8 @@ def test_tensors_saved_on_another_device(folder: Path, puzzle: Puzzle, monkeypat
 
 
 def test_parameters_and_wider_or_narrower_floats(folder: Path, puzzle: Puzzle) -> None:
+    import torch
+
     last = puzzle.last_number
     weight = torch.nn.Parameter(torch.tensor(puzzle.last_weight))
     torch.save({"weight": weight, "bias": torch.nn.Parameter(torch.tensor(puzzle.last_bias))}, piece(folder, last))

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from pairing.activations import ACTIVATIONS, activation_of
 from pairing.errors import InputError
@@ -16,29 +15,29 @@ from pairing.puzzle import Puzzle
 from pairing.synthesis import ACTIVATION_NAMES
 from tests.support.puzzles import PLAIN_ACTIVATIONS, Planted, plain_mse, plant
 
-MODULES: dict[str, torch.nn.Module] = {
-    "relu": torch.nn.ReLU(),
-    "gelu": torch.nn.GELU(),
-    "silu": torch.nn.SiLU(),
-    "tanh": torch.nn.Tanh(),
-    "sigmoid": torch.nn.Sigmoid(),
-    "leaky_relu": torch.nn.LeakyReLU(),
-    "elu": torch.nn.ELU(),
-    "softplus": torch.nn.Softplus(),
+MODULES = {
+    "relu": "ReLU",
+    "gelu": "GELU",
+    "silu": "SiLU",
+    "tanh": "Tanh",
+    "sigmoid": "Sigmoid",
+    "leaky_relu": "LeakyReLU",
+    "elu": "ELU",
+    "softplus": "Softplus",
 }
 Z = np.setdiff1d(np.linspace(-6, 6, 481), [0]).astype(np.float32).reshape(24, 20)
 
 
-def linear(weight: np.ndarray, bias: np.ndarray) -> torch.nn.Linear:
-    layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
-    with torch.no_grad():
+def by_torch(planted: Planted) -> np.ndarray:
+    import torch
+
+    def linear(weight: np.ndarray, bias: np.ndarray) -> torch.nn.Linear:
+        layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
         layer.weight.copy_(torch.tensor(weight))
         layer.bias.copy_(torch.tensor(bias))
-    return layer
+        return layer
 
-
-def by_torch(planted: Planted) -> np.ndarray:
-    puzzle, act = planted.puzzle, MODULES[planted.puzzle.activation]
+    puzzle, act = planted.puzzle, getattr(torch.nn, MODULES[planted.puzzle.activation])()
     with torch.no_grad():
         x = torch.tensor(puzzle.rows_in)
         for i, j in zip(planted.inp_sigma, planted.out_sigma, strict=True):
