@@ -13,7 +13,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 # A stamp says that its set-up was finished with pyproject.toml and constraints.txt as they are. Everything begins with
-# the set-up without PyTorch, which is all that solving needs; the main one adds PyTorch, the others to that.
+# the set-up without PyTorch, which is all that solving needs; the main one adds PyTorch, the others add to that one.
+# For other Pythons tests/pythons.py makes further ones without PyTorch, with VENV and PYTHON.
 TORCHLESS_STAMP := $(VENV)/.installed-without-torch
 MAIN_STAMP := $(VENV)/.installed
 TEST_STAMP := $(VENV)/.installed-test
@@ -24,7 +25,7 @@ ifeq ($(wildcard $(VENV)/bin/python),)
 $(TORCHLESS_STAMP) $(MAIN_STAMP) $(TEST_STAMP) $(AUDIT_STAMP): AGAIN
 endif
 
-.PHONY: help solve docs test check check-code check-tests bench bench-full bench-table faults soak containers services odd-puzzles audit clean AGAIN
+.PHONY: help solve docs test check check-code check-tests bench bench-full bench-table faults soak containers services odd-puzzles pythons audit clean AGAIN
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -45,7 +46,8 @@ docs: $(TEST_STAMP) ## Build the documentation: docs/_build/index.html
 	@echo docs/_build/index.html
 
 # Most tests wait for servers and workers; by file and in their order, because fleets are shared within one, and long ones come first.
-test: $(TEST_STAMP) ## Run the whole test suite
+test: $(TEST_STAMP) ## Run the whole test suite, a part of it under each other Python found too
+	@$(VENV)/bin/python -m tests.pythons --set-up
 	@$(VENV)/bin/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: ## Run the quick part: linters, types, import contracts, unit and property tests
@@ -84,12 +86,15 @@ services: $(TEST_STAMP) ## Run the services on two booted hosts, in at most 15 m
 odd-puzzles: $(TEST_STAMP) ## Solve 2,000 valid puzzles of every odd kind, others every day: is all that is reported true? ARGS='--count N'
 	@$(VENV)/bin/python -m tests.robustness $(ARGS)
 
+pythons: $(TEST_STAMP) ## Run the unit tests and the real puzzle under each other Python found, 3.11 to 3.14, without PyTorch
+	@$(VENV)/bin/python -m tests.pythons
+
 audit: $(AUDIT_STAMP) ## Look for known holes in what is installed, and for careless code; prints what it finds, and ends with 0
 	@$(VENV)/bin/python -m pip_audit --skip-editable --progress-spinner off || true
 	@$(VENV)/bin/python -m bandit --quiet --recursive pairing tasks config || true
 
 clean: ## Remove the environment and everything else that is made again; results stay
-	rm -rf $(VENV) build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-3.* build dist docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---- the environment

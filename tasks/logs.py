@@ -165,6 +165,9 @@ def _say(handler: logging.StreamHandler[Any], text: str) -> None:
 def log_early_events(**_: Any) -> None:
     """What a worker says before it knows its level and its file are events too."""
     set_up(logging.INFO, None, settings().log_format)
+    # Of every process that replaces a lost one (python/cpython#109767). The locks that a worker's threads may hold
+    # meanwhile are made anew in it: by Python, by redis-py and by us (`tasks.address`).
+    warnings.filterwarnings("ignore", message=r"This process \(pid=\d+\) is multi-threaded, use of fork\(\)")
     if not is_root():
         # Celery takes a group without a name for root's: a systemd dynamic user's, where libnss-systemd is missing.
         warnings.filterwarnings("ignore", message="An entry for the specified gid or egid was not found")

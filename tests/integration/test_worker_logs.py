@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis
 
 from tasks.backend import Redis
 from tasks.store import Store
-from tests.support.fleet import Command, clean_environment, third_party_methods
+from tests.support.fleet import Command, clean_environment, third_party_methods, wait_for
 from tests.support.host import Host
 
 
@@ -63,3 +64,14 @@ def test_a_level_leaves_out_what_is_less(host: Host) -> None:
         pass
     assert " ready." in log.read_text()  # the command's own argument overrules the setting
     assert re.fullmatch(r"(\[[^\n]+: [A-Z]+/[^\n]+\] [^\n]+\n)+", log.read_text())
+
+
+def test_a_process_is_replaced_without_a_warning(host: Host) -> None:
+    """Python 3.12 and newer warn of forks of a process that has threads, as a worker has (python/cpython#109767)."""
+    with host.worker("--concurrency", "1", PYTHONWARNINGS="always") as log:
+        worker = max(psutil.Process().children(), key=psutil.Process.create_time)
+        (lost,) = worker.children()
+        lost.kill()
+        wait_for("another process", lambda: set(worker.children()) - {lost})
+    assert "exited with 'signal 9 (SIGKILL)'" in log.read_text()
+    assert "multi-threaded" not in log.read_text()
