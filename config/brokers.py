@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 HEALTH_CHECK_SECONDS = 25
 """A connection that nothing was said over for so long is asked whether it still is one, before it is used."""
@@ -23,6 +23,7 @@ SENTINEL_SECONDS = 5.0
 """How long a sentinel may take to answer."""
 
 _SSL_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_OF_SENTINELS = re.compile(r"(redis\+sentinel://)([^/?#]*)(.*)", re.DOTALL | re.IGNORECASE)
 _SENTINEL_OPTIONS = {"sentinel_username": "username", "sentinel_password": "password"}
 
 
@@ -48,13 +49,23 @@ class Broker:
     password: str | None = field(default=None, repr=False)
 
 
+def split(url: str) -> SplitResult:
+    """The same as ``urlsplit``, which in newer Pythons refuses several sentinels where one is an IPv6 address.
+
+    Raises:
+        ValueError: it is no address.
+    """
+    found = _OF_SENTINELS.fullmatch(url)
+    return urlsplit(found[1] + found[3])._replace(netloc=found[2]) if found else urlsplit(url)
+
+
 def broker(url: str) -> Broker:
     """An address as the setting has it, taken apart.
 
     Raises:
         ValueError: it is none; or of a server whose certificate would not be verified. The text says no more.
     """
-    parts = urlsplit(url)
+    parts = split(url)
     if re.search(r"\s|[\x00-\x1f]", url) or parts.fragment:
         raise ValueError("holds what no address holds")
     if parts.scheme in ("redis", "rediss"):
@@ -97,7 +108,7 @@ def _socket(url: str) -> Broker:
 
 
 def _sentinels(url: str) -> Broker:
-    parts = urlsplit(url)
+    parts = split(url)
     path = re.fullmatch(r"/([\w.-]+)(?:/(\d*))?", parts.path)
     options = dict(_options(parts.query))
     if path is None or not set(options) <= set(_SENTINEL_OPTIONS):
@@ -133,7 +144,7 @@ def _bracketed(host: str) -> str:
 
 
 def _credentials(url: str) -> tuple[str | None, str | None]:
-    text = urlsplit(url).netloc.rpartition("@")[0]
+    text = split(url).netloc.rpartition("@")[0]
     user, _, password = text.partition(":")
     return unquote(user) or None, unquote(password) or None
 
@@ -168,7 +179,7 @@ def verified(url: str, files: Mapping[str, str]) -> str:
         url: what the setting says.
         files: option (``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``) → path, or an empty text.
     """
-    parts = urlsplit(url)
+    parts = split(url)
     if parts.scheme != "rediss":
         return url
     given = {name: path for name, path in files.items() if path}

@@ -27,7 +27,7 @@ from pydantic_settings import (
 )
 
 from config.access import check_key, check_readable, check_together
-from config.brokers import is_broker_url, verified
+from config.brokers import is_broker_url, split, verified
 from config.complaints import PREFIX, SettingsError, of_names, of_values, shown
 from config.injected import is_injected
 
@@ -227,7 +227,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _check_together(self) -> Self:
         texts = {name: value for name in type(self).model_fields if isinstance(value := getattr(self, name), str)}
-        check_together(texts, urlsplit(self.broker_url.get_secret_value()).scheme)
+        check_together(texts, split(self.broker_url.get_secret_value()).scheme)
         return self
 
     @property
