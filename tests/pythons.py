@@ -38,7 +38,7 @@ SMOKE = (
     "tests/integration/test_worker_logs.py::test_a_process_is_replaced_without_a_warning",
 )
 """Of these, quick ones: what is a Python's own, the real puzzle, and a worker."""
-SMOKE_PACKAGES = ("hypothesis", "psutil", "pytest", "pytest-timeout", "threadpoolctl")
+SMOKE_PACKAGES = ("hypothesis", "psutil", "pytest", "pytest-timeout")
 
 
 def found() -> dict[str, Path]:
