@@ -126,13 +126,13 @@ def errors(found: Findings) -> Picture | None:
             axes.text(1.02, row, f"{right}/{summary.blocks}", transform=beside, va="center")
     axes.set(xscale="log", xlim=(least / 3, most * 3), ylim=(len(shown) - 0.5, -0.5))
     _decades(axes.xaxis, 4)
-    axes.set_xlabel("mean squared error (○ start, ◆ result)")
+    axes.set_xlabel("MSE (○ initial, ◆ final)")
     several = len({m.seed for m in summary.methods}) > 1
     axes.set_yticks(rows, [f"{label_of(m, several)}  {rank}" for rank, m in enumerate(shown, 1)])
     axes.tick_params(axis="y", length=0)
     if summary.solution is not None:
         axes.text(1.02, -0.8, "right", transform=beside, va="bottom")
-    return _drawn("errors", "Error of each method", figure)
+    return _drawn("errors", "MSE of each method", figure)
 
 
 def times(found: Findings) -> Picture | None:
@@ -157,7 +157,7 @@ def times(found: Findings) -> Picture | None:
         axes.step(x, y, where="post", color=colour, linestyle=style, linewidth=1.4)
         axes.plot(x[:-1], y[:-1], marker, color=colour, markersize=3.5, markevery=max(1, len(x) // 12))
         ends.append((y[-1], x[-1], str(rank)))
-    axes.set(yscale="log", xlabel="seconds", ylabel="best error so far", xlim=(0, None))
+    axes.set(yscale="log", xlabel="seconds", ylabel="best MSE so far", xlim=(0, None))
     _decades(axes.yaxis, 6)
     low, high = np.log(axes.get_ylim())
     place = -1.0
@@ -165,7 +165,7 @@ def times(found: Findings) -> Picture | None:
         place = max(place + 0.045, (np.log(y_end) - low) / (high - low))
         where: Any = {"textcoords": axes.transAxes, "arrowprops": {"arrowstyle": "-", "color": GREY}}
         axes.annotate(text, (x_end, y_end), (1.03, place), va="center", fontsize=8, **where)
-    return _drawn("times", "Error against time", figure)
+    return _drawn("times", "MSE against time", figure)
 
 
 def way(name: str, title: str, course: Course) -> Picture:
@@ -253,7 +253,7 @@ def agreement(found: Findings) -> Picture | None:
             colour = ink_on(mpl.colormaps["viridis"](value / blocks))
             axes.text(column, row, str(value), ha="center", va="center", color=colour, fontsize=6.5)
     axes.grid(False)
-    return _drawn("agreement", "Pairs in common", figure)
+    return _drawn("agreement", "Shared pairs", figure)
 
 
 def _figure(

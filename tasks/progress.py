@@ -70,7 +70,7 @@ def overview(parts: list[Part]) -> str:
         )
     best = min((part for part in parts if part.error is not None), key=lambda part: part.error or 0.0, default=None)
     if best is not None:
-        said.append(f"best error {best.error:.3g} by {best.name}")
+        said.append(f"best MSE {best.error:.3g} by {best.name}")
         if steps := sum(part.steps or 0 for part in parts):
             said.append(f"{steps:,} steps")
     left = [part.seconds_left for part in parts if part.seconds_left is not None]
@@ -86,7 +86,7 @@ def live_table(parts: list[Part], line: str, height: int) -> Group:
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("method", "stage", "best error", "steps", "time left"):
+    for title in ("method", "stage", "best MSE", "steps", "time left"):
         table.add_column(title, no_wrap=True, justify="left" if title in ("method", "stage") else "right")
     shown = _shown(parts, max(height - BESIDE, 1))
     best = min((part.error for part in parts if part.error is not None), default=None)

@@ -79,11 +79,11 @@ def test_a_page_is_whole_and_readable(browser: Browser, page: Path, width: int, 
     assert luminous == (not dark)
 
 
-def test_print_is_dark_on_white_and_hides_what_cannot_be_opened(browser: Browser, page: Path) -> None:
+def test_print_is_dark_on_white_and_has_the_permutation(browser: Browser, page: Path) -> None:
     browser.open(page, dark=True, media="print")
     assert browser.value("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert browser.value("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
-    assert browser.value("document.querySelector('details').checkVisibility()") is False
+    assert browser.value("document.querySelector('dd code').checkVisibility()") is True
 
 
 def test_no_name_is_run(browser: Browser, tmp_path: Path) -> None:

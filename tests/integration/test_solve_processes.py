@@ -28,7 +28,7 @@ def running(pairing: Command) -> Iterator[subprocess.Popen[str]]:
     assert process.stderr
     seen = ""
     try:
-        while "error" not in seen:  # the first progress of a refinement
+        while "best MSE" not in seen:  # the first progress of a refinement
             line = process.stderr.readline()
             assert line, f"it ended early: {seen}"
             seen += line
@@ -81,7 +81,7 @@ def test_ctrl_c_ends_an_inline_run_too(pairing: Command) -> None:
     process = pairing.start(*LONG, "--inline")
     assert process.stderr
     try:
-        wait_for("the refinement's progress", lambda: "error" in ((process.stderr and process.stderr.readline()) or ""))
+        wait_for("the refinement's progress", lambda: "best MSE" in ((process.stderr and process.stderr.readline()) or ""))
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=LIMIT)
     finally:

@@ -43,7 +43,7 @@ def drawn(parts: list[Part], height: int, width: int = 80) -> str:
 def test_a_line_about_all_parts() -> None:
     assert overview(PARTS) == (
         "2 of 5 ended (1 solved, 1 failed); 1 at similarity, 1 assigned, 1 at refinement; "
-        "best error 1.12e-14 by trace; 1,255 steps; at most 32 s left"
+        "best MSE 1.12e-14 by trace; 1,255 steps; at most 32 s left"
     )
     assert overview([WAITING]) == "0 of 1 ended; 1 at similarity"
 
@@ -110,4 +110,4 @@ def test_without_a_terminal_a_line_a_second_when_something_changed(
     lines = said.err.splitlines()
     assert 4 < len(lines) <= 8  # five seconds with news, five without, and the end
     assert len({line.split("  ", 1)[1] for line in lines}) == len(lines)
-    assert lines[-1].endswith("0 of 2 ended; 1 at refinement, 1 at similarity; best error 0.5 by trace; 99 steps")
+    assert lines[-1].endswith("0 of 2 ended; 1 at refinement, 1 at similarity; best MSE 0.5 by trace; 99 steps")

@@ -66,7 +66,7 @@ def test_everything_is_shown() -> None:
     }
     page = Page(render(found, drawn))
     assert page.count("svg") == 9
-    for text in ("Solved", "12/12", "1,500 rows", "ab" * 32, "Nothing was inserted.", "0.001"):
+    for text in ("Solved", "12/12", "1,500 samples", "ab" * 32, "Nothing was inserted.", "0.001"):
         assert text in page.text
 
 
