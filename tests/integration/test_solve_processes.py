@@ -81,7 +81,8 @@ def test_ctrl_c_ends_an_inline_run_too(pairing: Command) -> None:
     process = pairing.start(*LONG, "--inline")
     assert process.stderr
     try:
-        wait_for("the refinement's progress", lambda: "best MSE" in ((process.stderr and process.stderr.readline()) or ""))
+        read = process.stderr.readline
+        wait_for("the refinement's progress", lambda: "best MSE" in read())
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=LIMIT)
     finally:
