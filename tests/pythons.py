@@ -1,8 +1,8 @@
 """The project under every other supported Python that this machine has: ``python -m tests.pythons``.
 
 Each gets an environment of its own beside ``.venv``, without torch, which is large and has no builds for some. In it
-the unit tests run, and those that solve the real puzzle, with the command and with a worker. ``make test`` runs a part under
-the newest of them.
+the unit tests run, and those that solve the real puzzle, with the command and with a worker. ``make test`` runs a part
+under the newest of them.
 """
 
 from __future__ import annotations
