@@ -17,6 +17,9 @@ from tests.support.fleet import wait_for
 WARM_SECONDS = 120.0
 """Of a process, after which it has imported, compiled and allocated what it keeps."""
 
+TELLING_SECONDS = 600.0
+"""A process that is looked at for less tells no slope: what it takes and gives back for a single run is more."""
+
 MIB = 2**20
 
 
@@ -63,7 +66,7 @@ class Watch:
         for samples in self.resident.values():
             seconds, size = np.array(samples, np.float64).T
             warm = seconds >= seconds[0] + WARM_SECONDS
-            if warm.any() and np.ptp(seconds[warm]) >= WARM_SECONDS:
+            if warm.any() and np.ptp(seconds[warm]) >= TELLING_SECONDS:
                 found.append(float(np.polyfit(seconds[warm] / 3600, size[warm] / MIB, 1)[0]))
         return found
 
