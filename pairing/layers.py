@@ -84,18 +84,14 @@ def _find_shapes(pieces: list[Piece], width: int, data_file: Path) -> tuple[int,
                 readings.append((blocks, hidden, outputs))
     if len(readings) == 1:
         return readings[0]
-    raise PuzzleError(_complaint(pieces, counts, width, folder))
+    gap = next((number for number, piece in enumerate(pieces) if piece.number != number), None)
+    hint = "" if gap is None else f"; piece {gap} is missing, though numbers may have gaps"
+    raise PuzzleError(_complaint(pieces, counts, width, folder) + hint)
 
 
 def _complaint(pieces: list[Piece], counts: Counter[tuple[int, ...]], width: int, folder: Path) -> str:
     """Why the shapes make no network, naming a file where one piece is to blame."""
     shapes = ", ".join(f"{n} of {shape}" for shape, n in counts.most_common())
-    missing = sorted(set(range(pieces[-1].number)) - {piece.number for piece in pieces})
-    if missing:
-        return (
-            f"{folder}: piece {missing[0]} is missing (found {len(pieces)} pieces, the highest is {pieces[-1].number}:"
-            f" {shapes}); copy the pieces again"
-        )
     for shape in (s for s, n in counts.most_common() if s[0] == width):
         outs, inps = counts[shape], counts.get((shape[1], width), 0)
         if inps == outs + 1 and len(counts) == 2:

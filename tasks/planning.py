@@ -106,11 +106,8 @@ def plan(store: Store, address: PoolAddress, request: Request, puzzle: Puzzle) -
     record: dict[str, Any] = {"pool_best": None, "pool_error": None, "puzzle": puzzle.digest}
     try:
         with open_run_pool(address, puzzle) as pool:
-            rows, seconds = (
-                pool.candidates(puzzle.blocks, puzzle.digest),
-                POOL_PART * (request.deadline_at - time.time()),
-            )
-            record["pool_best"] = Recomputed(puzzle).best(rows, seconds)
+            rows = pool.candidates(puzzle.blocks, puzzle.digest)
+            record["pool_best"] = Recomputed(puzzle).best(rows, POOL_PART * (request.deadline_at - time.time()))
     except PoolError as error:
         record["pool_error"] = str(error)
         logger.warning("planned without the pool: %s", error)

@@ -158,3 +158,11 @@ def test_a_model_without_end_is_refused(folder: Path) -> None:
     (folder / "pieces" / "model.pth").write_bytes(pickle.dumps(endless, protocol=2))
     with pytest.raises(PuzzleError, match="is damaged"):
         load_puzzle(folder)
+
+
+def test_a_gap_of_hundreds_of_millions_costs_nothing_and_hides_no_reason(folder: Path, puzzle: Puzzle) -> None:
+    for number, arrays in pieces_of(puzzle).items():
+        save_file(arrays, folder / "pieces" / f"piece_{number}.safetensors")
+    save_file({"weight": np.ones((7, puzzle.width), np.float32)}, folder / "pieces" / "piece_999999999.safetensors")
+    with pytest.raises(PuzzleError, match=r"pieces.*; piece 11 is missing, though numbers may have gaps"):
+        load_puzzle(folder)
