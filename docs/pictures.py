@@ -19,11 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from pairing import Puzzle, load_puzzle, solve
+from pairing.arrays import Array64, Indices
 from pairing.assignment import agreement, assign
 from pairing.driver import Limits
 from pairing.network import Network, pairs_of
 from pairing.ordering import start_order
-from pairing.puzzle import Array64, Indices
 from pairing.refinement import Refinement, refine
 from pairing.signals import similarity
 from pairing.signals.evidence import null_units

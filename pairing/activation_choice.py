@@ -10,11 +10,12 @@ import numpy as np
 
 from pairing import costs
 from pairing.activations import ACTIVATIONS, AUTO
+from pairing.arrays import Indices
 from pairing.assignment import assign
 from pairing.driver import Limits
 from pairing.errors import MethodError
 from pairing.network import Network, pairs_of
-from pairing.puzzle import Indices, Puzzle
+from pairing.puzzle import Puzzle
 from pairing.refinement import refine
 from pairing.signals import similarity
 

@@ -8,8 +8,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from pairing.arrays import Array32
 from pairing.errors import InputError
-from pairing.puzzle import Array32
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from collections.abc import Callable, Generator, Iterator
 import numpy as np
 
 from pairing import costs
+from pairing.arrays import Indices
 from pairing.climbing import LARGE, Descent, descent_rows, rounding_of
 from pairing.costs import Cost
-from pairing.puzzle import Indices, Puzzle
+from pairing.puzzle import Puzzle
 from pairing.relocation import CANDIDATES, relocations
 from pairing.repair import repair_step
 from pairing.state import Phase, Search, window_cost

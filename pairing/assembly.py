@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pairing.arrays import Array32
 from pairing.errors import InputError, PairingError
 from pairing.network import Network, pairs_of
 from pairing.noise import noise_of
-from pairing.puzzle import Array32, Puzzle
+from pairing.puzzle import Puzzle
 from pairing.solution import permutation_of
 from pairing.torch_missing import require_torch
 

@@ -15,7 +15,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from pairing.puzzle import Array64, Indices
+from pairing.arrays import Array64, Indices
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -11,8 +11,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pairing.arrays import Array32, Array64, Indices
 from pairing.forward import columns_of, layers_of
-from pairing.puzzle import Array32, Array64, Indices, Puzzle
+from pairing.puzzle import Puzzle
 
 
 def candidate_errors(puzzle: Puzzle, inp_sigmas: ArrayLike, out_sigmas: ArrayLike, rows: Indices) -> Array64:

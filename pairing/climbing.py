@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from pairing.arrays import Indices
 from pairing.descent import descend
 from pairing.network import Network
-from pairing.puzzle import Indices, Puzzle
+from pairing.puzzle import Puzzle
 from pairing.state import Search
 
 LINEARISATIONS = 16

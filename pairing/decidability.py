@@ -15,11 +15,12 @@ import numpy as np
 
 from pairing import costs
 from pairing.activations import activation_of
+from pairing.arrays import Array32, Array64, Indices
 from pairing.candidates import candidate_residuals
 from pairing.climbing import indistinct_mse
 from pairing.network import Network, pairs_of
 from pairing.pace import OutOfTimeError, Pace
-from pairing.puzzle import FEW_VALUES, Array32, Array64, Indices, Puzzle
+from pairing.puzzle import FEW_VALUES, Puzzle
 from pairing.solution import Solution
 
 FEWEST_ROWS = 1

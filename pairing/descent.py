@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pairing.arrays import Array32, Array64, Indices
 from pairing.compiled import njit
-from pairing.puzzle import Array32, Array64, Indices
 from pairing.surrogate import Surrogate, pair_index
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from pairing import costs
 from pairing.annealing import ANNEALERS
+from pairing.arrays import Array64, Indices
 from pairing.climbing import Descent, indistinct_mse
 from pairing.decidability import NOISE_BOUND
 from pairing.enumeration import matching_answer
@@ -21,7 +22,6 @@ from pairing.network import Network
 from pairing.noise import noise_of
 from pairing.ordering import GREEDY_ROWS, start_order
 from pairing.pace import OutOfTimeError, Pace
-from pairing.puzzle import Array64, Indices
 from pairing.solution import solution_of
 from pairing.state import EvaluationsSpent, RowsCost, Search, State
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from pairing.arrays import Indices
 from pairing.decidability import NOISY_ROWS, alike_exchanges
 from pairing.network import Network, pairs_of
 from pairing.pace import OutOfTimeError, Pace
-from pairing.puzzle import Indices, Puzzle
+from pairing.puzzle import Puzzle
 from pairing.solution import permutation_hash, permutation_of
 
 MOST_HASHES = 50_000

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairing.activations import activation_of
+from pairing.arrays import Array32, Array64, Indices
 from pairing.network import Network
-from pairing.puzzle import Array32, Array64, Indices
 from pairing.surrogate import Trajectory, commutators, trajectory
 from pairing.whitening import Whitening
 

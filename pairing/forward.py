@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pairing.activations import activation_of
-from pairing.puzzle import Array32, Puzzle
+from pairing.arrays import Array32
+from pairing.puzzle import Puzzle
 
 CHUNK_ROWS = 1000
 """Rows that go through the network together at most: their states fit a core's cache."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pairing.arrays import Indices
 from pairing.errors import MethodError
-from pairing.puzzle import Indices
 from pairing.state import State
 
 POINTS = 200

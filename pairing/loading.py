@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairing.activations import ACTIVATIONS, AUTO
+from pairing.arrays import Array64
 from pairing.errors import PuzzleError, shown
 from pairing.inflating import DATA_FILES, open_inflated
 from pairing.layers import sort_pieces
 from pairing.packing import read_packed
 from pairing.pieces import piece_files, read_pieces
-from pairing.puzzle import PUBLISHED_DATA_SHA256, PUBLISHED_DIGEST, PUBLISHED_TARGET_HASH, Array64, Puzzle
+from pairing.puzzle import PUBLISHED_DATA_SHA256, PUBLISHED_DIGEST, PUBLISHED_TARGET_HASH, Puzzle
 from pairing.streaming import Columns, joined, table_parts
 
 logger = logging.getLogger(__name__)

@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from pairing.arrays import Array32, Array64, Indices
 from pairing.forward import Layers, columns_of, layers_of
-from pairing.puzzle import Array32, Array64, Indices, Puzzle
+from pairing.puzzle import Puzzle
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,11 +19,11 @@ import time
 import numpy as np
 
 from pairing import costs
+from pairing.arrays import Array64, Indices
 from pairing.candidates import candidate_residuals
 from pairing.decidability import alike_exchanges
 from pairing.network import Network
 from pairing.pace import OutOfTimeError, Pace
-from pairing.puzzle import Array64, Indices
 from pairing.surrogate import commutators, trajectory
 
 LEVEL = 1e-3

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from pairing.activations import activation_of
+from pairing.arrays import Indices
 from pairing.errors import InputError
 from pairing.network import Network
-from pairing.puzzle import Indices
 
 GREEDY_ROWS = 64
 DELTA_ROWS = 500

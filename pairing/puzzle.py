@@ -11,12 +11,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from pairing.activations import AUTO, activation_of
+from pairing.arrays import Array32, Array64
 from pairing.errors import InputError, shown
 from pairing.grid import rounding_errors
-
-Array32 = NDArray[np.float32]
-Array64 = NDArray[np.float64]
-Indices = NDArray[np.int64]
 
 PUBLISHED_DATA_SHA256 = "73bcf91b997b98ad94ef58ed4f9b5ca8af05f8d85b9cac3b1afe9773e7e30ffe"
 """SHA-256 of the published puzzle's data file; only with this very file, and its own pieces, is its hash known."""
@@ -160,8 +158,6 @@ class Puzzle:
     @np.errstate(over="ignore", invalid="ignore")
     def _added_squares(self) -> Array64:
         """(d,): the squares of all that hidden units add to each state at the raw inputs, on average, summed."""
-        from pairing.activations import AUTO, activation_of
-
         if self.activation == AUTO:
             return np.zeros(self.width)
         rows = self.rows_in[:: max(1, self.rows // FELT_ROWS)]
@@ -216,12 +212,6 @@ class Puzzle:
         """This puzzle with what a caller's options say; ``None`` leaves a value as it is."""
         changes = {"target": target, "target_hash": target_hash, "activation": activation}
         return replace(self, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
-
-    def pack(self) -> bytes:
-        """The whole puzzle as one safetensors file, readable without torch."""
-        from pairing.packing import pack_puzzle
-
-        return pack_puzzle(self)
 
     def arrays(self) -> dict[str, NDArray[np.floating]]:
         """Every array by its name; a target's is ``target.<name>``."""

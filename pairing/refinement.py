@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from pairing.annealing import ANNEALERS
+from pairing.arrays import Array64, Indices
 from pairing.assignment import agreement
 from pairing.driver import Driver, Hooks, Limits, Stopped
 from pairing.errors import InputError
 from pairing.history import History
 from pairing.network import Network
 from pairing.ordering import near
-from pairing.puzzle import Array64, Indices, Puzzle
+from pairing.puzzle import Puzzle
 from pairing.solution import Solution, solution_of
 
 

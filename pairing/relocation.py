@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from pairing.arrays import Indices
 from pairing.candidates import candidate_residuals
 from pairing.network import Network
-from pairing.puzzle import Indices
 from pairing.surrogate import Surrogate
 from pairing.whitening import Whitening
 

@@ -11,12 +11,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from pairing import costs
+from pairing.arrays import Array64, Indices
 from pairing.costs import Cost
 from pairing.errors import MethodError
 from pairing.exchanges import KEPT, SCREENING, Prices, price_exchanges
 from pairing.network import Network
 from pairing.pace import OutOfTimeError, Pace
-from pairing.puzzle import Array64, Indices, Puzzle
+from pairing.puzzle import Puzzle
 from pairing.signals.evidence import marginals
 from pairing.surrogate import Surrogate, linearise
 from pairing.window import Window, pairs_within, window_at

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pairing.activations import activation_of
+from pairing.arrays import Array32, Indices
 from pairing.compiled import njit
 from pairing.network import Network
-from pairing.puzzle import Array32, Indices
 
 CHUNK_ROWS = 16
 """Rows whose N×N inner products are held at once: few enough for a core's cache, and a cache line of every pair."""

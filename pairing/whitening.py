@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pairing.puzzle import Array32, Array64
+from pairing.arrays import Array32, Array64
 
 INVERSION_VARIANCE = 0.03
 """τ²: that much of all pairs of blocks may be in the wrong order."""

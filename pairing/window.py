@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pairing.arrays import Array32, Indices
 from pairing.compiled import njit
 from pairing.network import Network
-from pairing.puzzle import Array32, Indices
 from pairing.surrogate import commutators, pair_index, trajectory
 
 REACH = 16

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pairing.errors import InputError
+from tasks.files import write_whole
 from tasks.store import Store
 
 
@@ -55,20 +54,3 @@ def write_artefacts(folder: Path, summary: dict[str, Any], history: dict[str, An
         raise InputError(
             f"{folder}: results cannot be written ({error.strerror}); make room or choose another --out"
         ) from error
-
-
-def write_whole(path: Path, content: bytes | Iterable[bytes]) -> None:
-    """Writes a file, in pieces or at once, under another name and renames it: it is there whole or not at all.
-
-    Raises:
-        OSError: it cannot be written; nothing is left behind.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines([content] if isinstance(content, bytes) else content)
-        Path(name).chmod(0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

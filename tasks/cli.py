@@ -119,12 +119,13 @@ def assemble(puzzle: Path, solution: str, out: Path, activation: str | None) -> 
 @click.argument("out", type=click.Path(path_type=Path))
 def pack(puzzle: Path, out: Path) -> None:
     """Write PUZZLE as one safetensors file, OUT, which every command takes instead of the folder, and reads sooner."""
-    from tasks.artefacts import write_whole
+    from pairing.packing import pack_puzzle
+    from tasks.files import write_whole
     from tasks.inspection import read_puzzle
 
     found = read_puzzle(puzzle)
     try:
-        write_whole(out, found.pack())
+        write_whole(out, pack_puzzle(found))
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); choose another place") from error
     click.echo(f"{out}: {found.blocks} blocks, {found.rows:,} rows, {found.digest}")

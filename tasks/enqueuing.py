@@ -104,3 +104,10 @@ def send_task(url: str, prefix: str, name: str, task_id: str, **arguments: Any) 
                 )
             except OperationalError as error:
                 raise BrokerError(f"the run cannot be enqueued: {error}") from error
+
+
+def rescue(url: str, prefix: str, run: str, serializer: str = "json", tries: int = 0) -> None:
+    """Enqueues the comparison of whatever there is of a run whose chord did not fire, in its ``tries``-th try."""
+    arguments = [run, tries] if tries else [run]
+    task_id = f"{run}.comparison-at-the-deadline"
+    send_task(url, prefix, "pairing.comparison", task_id, args=arguments, serializer=serializer)

@@ -11,7 +11,7 @@ from typing import Any, Literal, NoReturn, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pairing.errors import InputError
-from tasks.artefacts import write_whole
+from tasks.files import write_whole
 from tasks.pool import Pool
 from tasks.pool_reading import is_sound, pages, records
 from tasks.schema import Provenance, Winner

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pairing.arrays import Array64, Indices
 from pairing.assignment import agreement
 from pairing.errors import InputError
 from pairing.network import pairs_of
-from pairing.puzzle import Array64, Indices
 from tasks.store import part_name
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]

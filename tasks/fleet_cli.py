@@ -31,7 +31,7 @@ def enqueue(puzzle: str, wait: bool, out: Path, as_json: bool, **options: Any) -
     PUZZLE is a folder in the published layout, a packed puzzle, or the digest of one that is in the store. Its files
     are sent as they are; a worker reads them.
     """
-    from tasks.steering import enqueue_here
+    from tasks.watching import enqueue_here
 
     sys.exit(enqueue_here(puzzle, wait, as_json, out, options))
 
@@ -41,7 +41,7 @@ def enqueue(puzzle: str, wait: bool, out: Path, as_json: bool, **options: Any) -
 @click.option("--json", "as_json", is_flag=True, help="the summary as one JSON object on standard output")
 def watch(run: str, as_json: bool) -> None:
     """Show RUN until it ends, then its result; the exit status is that of solve."""
-    from tasks.steering import watch as watch_run
+    from tasks.watching import watch as watch_run
 
     sys.exit(watch_run(run, as_json))
 
@@ -89,6 +89,7 @@ def runs(failed: bool, limit: int, as_json: bool) -> None:
 
 def _print_failed(most: int, as_json: bool) -> None:
     from tasks import steering
+    from tasks.watching import table
 
     found = steering.failed_runs(most)
     if as_json:
@@ -100,7 +101,7 @@ def _print_failed(most: int, as_json: bool) -> None:
         if not entry["failed"]:
             rows.append({**entry, "part": "", "why": entry["error"] or "did not finish"})
     columns = {name: (lambda row, name=name: str(row[name])) for name in ("run", "state", "part")}
-    steering.table(rows, {**columns, "note": lambda row: row["why"]})
+    table(rows, {**columns, "note": lambda row: row["why"]})
 
 
 @click.command()
@@ -137,6 +138,7 @@ def drop(run: str) -> None:
 
 def _print_runs(most: int, as_json: bool) -> None:
     from tasks import steering
+    from tasks.watching import table
 
     found = steering.runs(most)
     if as_json:
@@ -151,7 +153,7 @@ def _print_runs(most: int, as_json: bool) -> None:
         "seeds": lambda entry: str(entry["seeds"]),
         "note": lambda entry: entry["error"] or entry["note"],
     }
-    steering.table(found, columns)
+    table(found, columns)
 
 
 @click.command()
@@ -169,9 +171,10 @@ def cancel(run: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="the summary as one JSON object on standard output")
 def results(run: str, out: Path, as_json: bool) -> None:
     """Fetch RUN's summary and matrices from the store to OUT/RUN; the exit status is that of solve."""
-    from tasks import steering
+    from tasks.steering import known
+    from tasks.watching import show_results
 
-    sys.exit(steering.show_results(steering.known(run), run, as_json, out))
+    sys.exit(show_results(known(run), run, as_json, out))
 
 
 @click.command()
@@ -210,6 +213,7 @@ def put_puzzle(path: Path, as_json: bool) -> None:
 def list_puzzles(as_json: bool) -> None:
     """List the puzzles in the store; packed ones are made by runs."""
     from tasks import steering
+    from tasks.watching import table
 
     found = steering.puzzles()
     if as_json:
@@ -221,7 +225,7 @@ def list_puzzles(as_json: bool) -> None:
         "bytes": lambda entry: f"{entry['bytes']:,}",
         "asked for": lambda entry: _when(entry["at"]),
     }
-    steering.table(found, columns)
+    table(found, columns)
 
 
 @puzzle.command("rm")

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from pairing.puzzle import Array64
+from pairing.arrays import Array64
 from tasks.findings import Course, Findings, Method, common
 
 WIDTH = 4.0

@@ -10,6 +10,7 @@ from typing import Any
 from pairing.activation_choice import with_activation
 from pairing.activations import checked_activation
 from pairing.errors import InputError
+from pairing.packing import pack_puzzle
 from pairing.puzzle import Puzzle
 from pairing.signals import choose_methods
 from tasks.address import PoolAddress, open_run_pool
@@ -52,7 +53,7 @@ def accept(store: Store, puzzles: Puzzles, request: Request) -> Request:
     puzzle.target_values  # noqa: B018 - raises if the data has no such column
     check_size(puzzle.blocks, choose_methods(",".join(request.methods)))
     puzzle = with_activation(puzzle, (request.deadline_at - time.time()) / 2)
-    bundle = ship(store.backend, {PACKED: puzzle.pack()}, puzzle.name, lifetime=store.lifetime(request.run))
+    bundle = ship(store.backend, {PACKED: pack_puzzle(puzzle)}, puzzle.name, lifetime=store.lifetime(request.run))
     remember(bundle, puzzle)
     return keep(store, request, bundle)
 

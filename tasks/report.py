@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined
 
 from pairing.errors import InputError
 from tasks import pictures
-from tasks.artefacts import write_whole
+from tasks.files import write_whole
 from tasks.findings import Findings
 from tasks.outcome import way_of_ending
 from tasks.pictures import Picture

@@ -9,15 +9,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pairing.errors import PairingError
+from pairing.packing import pack_puzzle
 from pairing.puzzle import Puzzle
 from tasks.address import PoolAddress
 from tasks.backend import Memory, Redis
 from tasks.bundles import PACKED, ship
-from tasks.display import Display
-from tasks.enqueuing import send, send_task
+from tasks.enqueuing import rescue, send
 from tasks.errors import RunTimeoutError
 from tasks.lifecycle import COMPARISON, register
 from tasks.request import Request
@@ -31,7 +31,14 @@ GRACE_SECONDS = 15.0
 POLL_SECONDS = 0.1
 
 
-def run_inline(puzzle: Puzzle, request: Request, address: PoolAddress, display: Display) -> Store:
+class Observer(Protocol):
+    """Whoever is shown how far a run is."""
+
+    def show(self, store: Store, *, last: bool = False) -> None:
+        """Looks at the run's records; ``last``: they change no more."""
+
+
+def run_inline(puzzle: Puzzle, request: Request, address: PoolAddress, observer: Observer) -> Store:
     """Does every stage in this process, one after the other; the store that holds the run's records.
 
     Raises:
@@ -46,7 +53,7 @@ def run_inline(puzzle: Puzzle, request: Request, address: PoolAddress, display: 
 
     store, run = Store(Memory()), request.run
     puzzles = Puzzles(cache_dir=Path(), cache_bytes=0)  # never asked: this process remembers its puzzle
-    with _shown(display, store):
+    with _shown(observer, store):
         puzzle = with_activation(puzzle, (request.deadline_at - time.time()) / 2)
         remember(puzzle.digest, puzzle)
         request = keep(store, request, puzzle.digest)
@@ -75,7 +82,7 @@ def _attempted(stage: Callable[..., None], *arguments: Any, **options: Any) -> N
 
 
 def run_embedded(
-    puzzle: Puzzle, request: Request, workers: int, environment: Mapping[str, str], display: Display
+    puzzle: Puzzle, request: Request, workers: int, environment: Mapping[str, str], observer: Observer
 ) -> Store:
     """Enqueues the run on an embedded fleet of this command's own and waits for its end; the run's records.
 
@@ -91,7 +98,7 @@ def run_embedded(
     # that is set for another fleet's numbers nobody wants this one's.
     with embedded_fleet(workers, {**environment, "PAIRING_KEY_PREFIX": "", "PAIRING_METRICS_PORT": "0"}) as fleet:
         store = Store(Redis(fleet.broker_url))
-        bundle = ship(store.backend, {PACKED: puzzle.pack()}, puzzle.name)
+        bundle = ship(store.backend, {PACKED: pack_puzzle(puzzle)}, puzzle.name)
         request = request.model_copy(update={"puzzle": bundle})
         register(store, request)
         send(fleet.broker_url, "", request)
@@ -107,19 +114,12 @@ def run_embedded(
                 raise RunTimeoutError(
                     f"run {request.run} did not end by its deadline; enqueue it with a longer --deadline"
                 )
-            display.show(store)
+            observer.show(store)
             time.sleep(POLL_SECONDS)
         if store.record(request.run, "summary") is None:
             raise PairingError(ended["error"])
-        display.show(store, last=True)
+        observer.show(store, last=True)
         return _copied(store, request.run)
-
-
-def rescue(url: str, prefix: str, run: str, serializer: str = "json", tries: int = 0) -> None:
-    """Enqueues the comparison of whatever there is of a run whose chord did not fire, in its ``tries``-th try."""
-    arguments = [run, tries] if tries else [run]
-    task_id = f"{run}.comparison-at-the-deadline"
-    send_task(url, prefix, "pairing.comparison", task_id, args=arguments, serializer=serializer)
 
 
 def _copied(store: Store, run: str) -> Store:
@@ -134,13 +134,13 @@ def _copied(store: Store, run: str) -> Store:
 
 
 @contextmanager
-def _shown(display: Display, store: Store) -> Iterator[None]:
+def _shown(observer: Observer, store: Store) -> Iterator[None]:
     """Shows a run from a thread while this one works on it."""
     ended = threading.Event()
 
     def loop() -> None:
         while not ended.wait(POLL_SECONDS):
-            display.show(store)
+            observer.show(store)
 
     thread = threading.Thread(target=loop, daemon=True)
     thread.start()
@@ -149,4 +149,4 @@ def _shown(display: Display, store: Store) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        display.show(store, last=True)
+        observer.show(store, last=True)

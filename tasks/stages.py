@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from pairing.arrays import Array64, Indices
 from pairing.assignment import agreement, assign
 from pairing.compiled import uncached
 from pairing.driver import Hooks, Limits, Progress, RefinementPaused
 from pairing.errors import MethodError
 from pairing.history import History
 from pairing.network import Network, pairs_of
-from pairing.puzzle import Array64, Indices, Puzzle
+from pairing.puzzle import Puzzle
 from pairing.refinement import refine
 from pairing.signals import similarity as similarity_of
 from pairing.signals.evidence import confidence, log_odds

@@ -1,21 +1,18 @@
-"""Watch and steer the runs of a fleet from any host that reaches its broker."""
+"""Steer the runs of a fleet from any host that reaches its broker."""
 
 from __future__ import annotations
 
-import json
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pairing.errors import InputError, PairingError
 from tasks import retrying
-from tasks.artefacts import history_record, prepare_folder, write_artefacts
+from tasks.artefacts import history_record, prepare_folder
 from tasks.bundles import DIGEST, remove, shipped
-from tasks.display import Display, print_result
-from tasks.enqueuing import caller_store, enqueue, put_puzzle
+from tasks.enqueuing import caller_store, put_puzzle
 from tasks.environment import checked_settings
 from tasks.errors import RecordError, RunTimeoutError
 from tasks.lifecycle import finish, is_deserted, overview, state_of
@@ -28,43 +25,6 @@ from tasks.stored_later import as_stored
 POLL_SECONDS = 0.5
 
 
-def enqueue_here(puzzle: str, wait: bool, as_json: bool, out: Path, options: dict[str, Any]) -> int:
-    """Enqueues a run and prints its id; with ``wait``, its result too. The exit status.
-
-    Raises:
-        PairingError: an option or the puzzle is wrong, or the broker cannot be reached.
-    """
-    run = enqueue(puzzle, **options)
-    if not wait:
-        print(json.dumps({"schema": 1, "run": run}) if as_json else run)  # noqa: T201
-        return 0
-    print(run, file=sys.stderr, flush=True)  # noqa: T201
-    return watch(run, as_json, out)
-
-
-def watch(run: str, as_json: bool, out: Path | None = None) -> int:
-    """Shows a run until it ends, and then its result; the exit status of ``pairing solve``.
-
-    Raises:
-        PairingError: there is no such run; or it ended without being compared, and why.
-        RunTimeoutError: its deadline is long over, and no worker brings it to an end.
-    """
-    store = known(run)
-    request: Request | None = None
-    while request is None and store.record(run, "end") is None:
-        request = _accepted(store, run)
-        _check_time(store, run)
-        time.sleep(0 if request else POLL_SECONDS)
-    if request is not None:
-        with Display(request) as display:
-            while store.record(run, "end") is None:
-                display.show(store)
-                _check_time(store, run)
-                time.sleep(POLL_SECONDS)
-            display.show(store, last=True)
-    return show_results(store, run, as_json, out)
-
-
 def wait(run: str) -> tuple[dict[str, Any], bytes]:
     """Waits for a run's end: its summary, and the npz file of its similarity matrices.
 
@@ -74,32 +34,10 @@ def wait(run: str) -> tuple[dict[str, Any], bytes]:
     """
     store = known(run)
     while store.record(run, "end") is None:
-        _check_time(store, run)
+        check_time(store, run)
         time.sleep(POLL_SECONDS)
-    summary, _, _ = _compared(store, run)
+    summary, _, _ = compared(store, run)
     return summary, store.matrices(run) or b""
-
-
-def show_results(store: Store, run: str, as_json: bool, out: Path | None) -> int:
-    """Prints a finished run's result, and writes its files to ``out``/<run> where that is given; the exit status.
-
-    Raises:
-        PairingError: it has not ended, or ended without a comparison, and why.
-    """
-    summary, outcome, exit_status = _compared(store, run)
-    doubts = notes(summary, outcome)
-    where = []
-    if out is not None:
-        folder = prepare_folder(out, run)
-        write_artefacts(folder, summary, history_record(store, run, doubts), store.matrices(run) or b"")
-        where = [f"Results: {folder}"]
-    if as_json:
-        print(json.dumps(summary, allow_nan=False))  # noqa: T201
-        for note in doubts:
-            print(note, file=sys.stderr)  # noqa: T201
-    else:
-        print_result(summary, [*doubts, *where])
-    return exit_status
 
 
 def report(run: str, out: Path) -> Path:
@@ -115,14 +53,18 @@ def report(run: str, out: Path) -> Path:
     if (folder / "summary.json").exists():
         return write_report(read_folder(folder), folder)
     store = known(run)
-    summary, outcome, _ = _compared(store, run)
+    summary, outcome, _ = compared(store, run)
     history = history_record(store, run, notes(summary, outcome))
     found = findings(summary, history, store.matrices(run) or b"", f"the run {run}")
     return write_report(found, prepare_folder(out, run))
 
 
-def _compared(store: Store, run: str) -> tuple[dict[str, Any], dict[str, Any], int]:
-    """A finished run's summary, outcome and exit status; see ``show_results``."""
+def compared(store: Store, run: str) -> tuple[dict[str, Any], dict[str, Any], int]:
+    """A finished run's summary, outcome and exit status.
+
+    Raises:
+        PairingError: it has not ended, or ended without a comparison, and why.
+    """
     ended, summary, outcome = (store.record(run, name) for name in ("end", "summary", "outcome"))
     if ended is None:
         raise InputError(f"the run {run} is {state_of(store, run)}; watch it (pairing watch {run}) or wait")
@@ -248,7 +190,7 @@ def prune(older_than: float) -> tuple[int, int]:
         lost = ended is None and is_deserted(store, entry["run"], oldest)
         if lost or (ended is not None and ended["at"] <= oldest):
             with suppress(InputError, RecordError):  # of another version, or somebody has changed it
-                asked.append(_accepted(store, entry["run"]))
+                asked.append(accepted(store, entry["run"]))
             store.forget(entry["run"])
             gone += 1
     kept = [store.record(entry["run"], "request") for entry in store.run_entries()]
@@ -281,28 +223,20 @@ def _store() -> Store:
     return caller_store(checked_settings())
 
 
-def _accepted(store: Store, run: str) -> Request | None:
+def accepted(store: Store, run: str) -> Request | None:
+    """The request of a run as workers have accepted it, if they have."""
     record = store.record(run, "request")
     return None if record is None else request_of(record)
 
 
-def _check_time(store: Store, run: str) -> None:
+def check_time(store: Store, run: str) -> None:
+    """Whether somebody may still bring a run to its end.
+
+    Raises:
+        RunTimeoutError: its deadline is long over, and nobody does.
+    """
     if is_deserted(store, run, time.time()):
         raise RunTimeoutError(
             f"the run {run} did not end by its deadline, and no worker brings it to an end; are workers running that"
             " read pairing.pool?"
         )
-
-
-def table(records: list[dict[str, Any]], columns: dict[str, Callable[[dict[str, Any]], str]]) -> None:
-    """Prints records as a table on standard output: title → what a record has there."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in columns:
-        shown.add_column(title, no_wrap=title != "note")
-    for record in records:
-        shown.add_row(*(cell(record) for cell in columns.values()))
-    Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160).print(shown)

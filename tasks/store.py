@@ -18,7 +18,7 @@ from tasks.errors import RecordError
 from tasks.records import decoded
 
 if TYPE_CHECKING:
-    from pairing.puzzle import Array64
+    from pairing.arrays import Array64
 
 
 Change = Callable[[dict[str, Any] | None], dict[str, Any] | None]

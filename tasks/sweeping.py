@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from config.settings import Settings
+from tasks.enqueuing import rescue
 from tasks.lifecycle import sweep
 from tasks.retrying import tries
-from tasks.running import rescue
 from tasks.signing import serializer_of
 from tasks.store import Store
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pairing.errors import InputError
-from tasks.artefacts import write_whole
+from tasks.files import write_whole
 
 News = list[tuple[Path, str]]
 """Of every file, what became of it or how it is."""

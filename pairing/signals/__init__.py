@@ -15,9 +15,10 @@ from importlib.metadata import EntryPoint, entry_points
 import numpy as np
 
 from pairing import costs
+from pairing.arrays import Array64
 from pairing.errors import InputError, MethodError
 from pairing.pace import Pace
-from pairing.puzzle import Array64, Puzzle
+from pairing.puzzle import Puzzle
 from pairing.signals import branches, consensus, weights
 
 Signal = Callable[[Puzzle], Array64]

@@ -10,7 +10,8 @@ import numpy as np
 
 from pairing import costs
 from pairing.activations import activation_of
-from pairing.puzzle import Array32, Array64, Indices, Puzzle
+from pairing.arrays import Array32, Array64, Indices
+from pairing.puzzle import Puzzle
 from pairing.signals.weights import cosines
 
 FIRST_ROWS = 500

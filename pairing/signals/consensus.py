@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pairing.puzzle import Array64, Puzzle
+from pairing.arrays import Array64
+from pairing.puzzle import Puzzle
 from pairing.signals import branches, weights
 from pairing.signals.evidence import Evidence, null_units, weigh
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pairing.puzzle import Array64, Indices
+from pairing.arrays import Array64, Indices
 
 STRENGTHS = np.array([0.0, 1.0, 1.75, 2.5, 3.5, 5.0, 8.0, 14.0])
 """How far right pairs stand out, in standard deviations of wrong ones. 0: the matrix knows nothing."""

@@ -8,8 +8,9 @@ from functools import partial
 
 import numpy as np
 
+from pairing.arrays import Indices
 from pairing.candidates import candidate_errors
-from pairing.puzzle import Indices, Puzzle
+from pairing.puzzle import Puzzle
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.engine import cpu
 from tests.benchmarks.puzzles import disguised

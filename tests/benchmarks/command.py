@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from pairing.packing import pack_puzzle
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.puzzles import PUBLISHED_PUZZLE, disguised, published
 from tests.benchmarks.record import Figure, share
@@ -68,7 +69,7 @@ def _source(packed: bool, folder: Path) -> Path:
     if not packed:
         return PUBLISHED_PUZZLE
     source = folder / "packed.safetensors"
-    source.write_bytes(published().puzzle.pack())
+    source.write_bytes(pack_puzzle(published().puzzle))
     return source
 
 

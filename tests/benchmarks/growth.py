@@ -17,6 +17,7 @@ from pairing.climbing import LEAST_ROWS, MANY_ROWS
 from pairing.driver import Limits
 from pairing.loading import load_puzzle
 from pairing.network import Network
+from pairing.packing import pack_puzzle
 from pairing.refinement import refine
 from pairing.signals import similarity
 from pairing.signals.evidence import log_odds
@@ -58,7 +59,8 @@ def _grown(sample: Sample) -> Values:
 def _linearised_in_a_process(planted: Planted) -> Values:
     with tempfile.TemporaryDirectory() as name:
         packed, pairs = Path(name) / "packed.safetensors", Path(name) / "pairs.npy"
-        packed.write_bytes(planted.puzzle.pack())  # read without torch and pandas, whose memory would hide the rest
+        # Read without torch and pandas, whose memory would hide the rest.
+        packed.write_bytes(pack_puzzle(planted.puzzle))
         np.save(pairs, planted.pairs)
         command = [sys.executable, "-m", "tests.benchmarks.growth", str(packed), str(pairs)]
         ended = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, check=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pairing.packing import pack_puzzle
 from pairing.signals import methods
 from tasks.backend import Redis
 from tasks.store import Store
@@ -50,7 +51,7 @@ def _run(sample: Sample) -> Values:
             stack.callback(process.terminate)
             wait_for("the worker", lambda log=log: log.exists() and " ready." in log.read_text())
         packed = folder / "puzzle.safetensors"
-        packed.write_bytes(replace(puzzle, targets={puzzle.target: noise}).pack())
+        packed.write_bytes(pack_puzzle(replace(puzzle, targets={puzzle.target: noise})))
         chosen = ",".join(sorted(methods())[:METHODS])
         options = ["--methods", chosen, "--seeds", str(SEEDS), "--budget", str(BUDGET), "--deadline", str(DEADLINE)]
         began = time.monotonic()

@@ -9,8 +9,8 @@ from functools import partial
 
 import numpy as np
 
+from pairing.arrays import Indices
 from pairing.driver import Limits
-from pairing.puzzle import Indices
 from pairing.refinement import refine
 from tests.benchmarks.case import Case, Sample, Values, finite
 from tests.benchmarks.puzzles import disguised, is_answer

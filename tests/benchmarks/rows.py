@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pairing.loading import load_puzzle
+from pairing.packing import pack_puzzle
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.command import INLINE, run
 from tests.benchmarks.machine import PROJECT
@@ -47,7 +48,7 @@ def _packed(folder: Path) -> Path:
     puzzle = load_puzzle(PUBLISHED_PUZZLE)
     targets = {name: np.tile(values, (COPIES, 1)) for name, values in puzzle.targets.items()}
     file = folder / "long.safetensors"
-    file.write_bytes(replace(puzzle, rows_in=np.tile(puzzle.rows_in, (COPIES, 1)), targets=targets).pack())
+    file.write_bytes(pack_puzzle(replace(puzzle, rows_in=np.tile(puzzle.rows_in, (COPIES, 1)), targets=targets)))
     return file
 
 

@@ -8,8 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from pairing.arrays import Array64, Indices
 from pairing.assignment import assign
-from pairing.puzzle import Array64, Indices, Puzzle
+from pairing.puzzle import Puzzle
 from pairing.signals import methods, similarity
 from pairing.signals.evidence import confidence
 from tests.benchmarks.case import Case, Sample, Values

@@ -14,6 +14,7 @@ import numpy as np
 from pairing.driver import Limits
 from pairing.network import Network
 from pairing.ordering import start_order
+from pairing.packing import pack_puzzle
 from pairing.refinement import refine
 from pairing.signals import similarity
 from pairing.signals.evidence import log_odds
@@ -44,7 +45,7 @@ def _solved(recipe: Recipe, sample: Sample) -> Values:
     planted = trained(recipe, sample.seed, sample.networks)
     with tempfile.TemporaryDirectory() as name:
         packed = Path(name) / "puzzle.safetensors"
-        packed.write_bytes(planted.puzzle.pack())
+        packed.write_bytes(pack_puzzle(planted.puzzle))
         limits = ("--deadline", str(DEADLINE), "--budget", str(DEADLINE))
         wall, spent, found = run(["solve", str(packed), *limits], Path(name))
     best = found["best"] or {"permutation": [], "method": None, "full_mse": None}

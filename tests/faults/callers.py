@@ -12,6 +12,7 @@ from pathlib import Path
 
 import redis
 
+from pairing.packing import pack_puzzle
 from tests.faults.processes import start_workers
 from tests.faults.proxy import forwarding
 from tests.faults.scenario import Found, Scenario, Size, under_way
@@ -65,7 +66,7 @@ def through_proxy(
 ) -> tuple[subprocess.CompletedProcess[str], int]:
     """Calls ``pairing enqueue``; what it said, and how many packets it sent, each with ``before`` called before it."""
     path = site.folder / f"{run}.safetensors"
-    path.write_bytes(numbered(puzzle).pack())
+    path.write_bytes(pack_puzzle(numbered(puzzle)))
     sent, callers, started = 0, [], threading.Event()
 
     def count() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import psutil
 import redis
 
+from pairing.packing import pack_puzzle
 from pairing.puzzle import Puzzle
 from tasks.attempts import MOST_ATTEMPTS
 from tasks.backend import Redis
@@ -143,7 +144,7 @@ class Site:
     def enqueue(self, evaluations: int, *, puzzle: Puzzle | None = None, **options: Any) -> Request:
         """A run, on a puzzle (and so a pool) of its own, whose refinements only their evaluations end."""
         puzzle = puzzle or numbered(len(self.runs))
-        bundle = ship(self.store.backend, {PACKED: puzzle.pack()}, "faults")
+        bundle = ship(self.store.backend, {PACKED: pack_puzzle(puzzle)}, "faults")
         asked = {"methods": list(METHODS), "start": "greedy", "repair": False, "compare": True, "deadline": 7200.0}
         asked |= {"run": new_run_id(), "puzzle": bundle, "evaluations": evaluations, "insert": "each", **options}
         request = request_of(asked)

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from pairing.packing import pack_puzzle
 from pairing.puzzle import Puzzle
 from tests.support.puzzle_files import CSV, PARQUET, write_parquet, write_pth_puzzle
 from tests.support.puzzles import Planted, plant, write_puzzle
@@ -99,7 +100,7 @@ def sound(form: str, place: Path, seed: int) -> Planted:
     if form == "pth":
         write_pth_puzzle(planted.puzzle, place)
     elif form == "packed":
-        place.write_bytes(planted.puzzle.pack())
+        place.write_bytes(pack_puzzle(planted.puzzle))
     else:
         write_puzzle(planted.puzzle, place)
         if form == "parquet":

@@ -20,6 +20,7 @@ from kombu.exceptions import OperationalError
 
 from pairing import driver
 from pairing.errors import InputError, PairingError
+from pairing.packing import pack_puzzle
 from pairing.puzzle import Puzzle
 from pairing.refinement import refine
 from tasks import app, flow
@@ -44,7 +45,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     backend = Memory()
     store = Store(backend)
     puzzle = plant(3, blocks=4, rows=50, known=False).puzzle
-    bundle = ship(backend, {PACKED: puzzle.pack()}, "test")
+    bundle = ship(backend, {PACKED: pack_puzzle(puzzle)}, "test")
     puzzles = Puzzles(cache_dir=tmp_path / "cache", cache_bytes=2**30)
     monkeypatch.setattr(app, "store", lambda: store)
     monkeypatch.setattr(app, "puzzles", lambda: puzzles)
@@ -148,7 +149,7 @@ def test_garbage_in_the_store_ends_in_words(kind: str, run: Run, tmp_path: Path)
         overview(run.store, 10)
         sweep(run.store, lambda _: None, 1000.0)
         run.backend.remove(f"pairing.similarity.{run.bundle}.{METHOD}")
-        ship(run.backend, {PACKED: run.puzzle.pack()}, "test")
+        ship(run.backend, {PACKED: pack_puzzle(run.puzzle)}, "test")
 
 
 WRONG: list[Any] = [None, -1, 1e308, 2**70, "x", [], {}, True, [0], [[0]], [1, 1, 2, 3], "\x1b[2J", {"a": 1}]

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from pairing import load_puzzle
+from pairing.packing import pack_puzzle
 from pairing.signals import choose_methods
 from tasks.request import RUN_ID, new_run_id
 from tests.support.fleet import DEMO, Command, Fleet, running_fleet, variant, wait_for
@@ -264,7 +265,7 @@ def test_ids_that_are_made_up_have_64_random_bits() -> None:
 
 def test_a_puzzle_is_put_listed_named_by_its_digest_and_removed(fleet: Fleet, command: Command) -> None:
     packed = command.folder / "variant.safetensors"
-    packed.write_bytes(variant(1201).pack())
+    packed.write_bytes(pack_puzzle(variant(1201)))
     digest = command("puzzle", "put", packed).output.strip()
     assert command("puzzle", "put", packed, "--json").json["digest"] == digest
     entry = next(e for e in command("puzzle", "list", "--json").json["puzzles"] if e["digest"] == digest)

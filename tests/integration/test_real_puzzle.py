@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from pairing import load_puzzle
+from pairing.arrays import Indices
 from pairing.assignment import agreement, assign
 from pairing.decidability import undecidable_exchanges
 from pairing.driver import Limits
 from pairing.network import Network
-from pairing.puzzle import Indices, Puzzle
+from pairing.puzzle import Puzzle
 from pairing.refinement import refine
 from pairing.signals import methods, similarity
 from pairing.signals.evidence import confidence

@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from tasks.attempts import MOST_ATTEMPTS, counted
-from tasks.enqueuing import send
+from tasks.enqueuing import rescue, send
 from tasks.errors import BrokerError
 from tasks.lifecycle import COMPARISON, PLANNING, is_deserted, register, state_of, sweep
 from tasks.request import request_of
-from tasks.running import rescue
 from tests.support.fleet import DEMO, wait_for
 from tests.support.host import Host, open_host
 

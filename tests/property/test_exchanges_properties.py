@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from pairing import whitening
 from pairing.activations import ACTIVATIONS
+from pairing.arrays import Indices
 from pairing.exchanges import Exchange, Prices, price_exchanges
 from pairing.network import Network
-from pairing.puzzle import Indices
 from pairing.surrogate import linearise
 from tests.support.puzzles import Planted, altered, plain_outputs, plant
 

@@ -22,6 +22,7 @@ import redis
 from celery import Celery
 
 from pairing import load_puzzle
+from pairing.packing import pack_puzzle
 from pairing.puzzle import Puzzle
 from tasks.backend import Redis
 from tasks.bundles import PACKED, ship
@@ -148,7 +149,7 @@ class Fleet:
 
     def enqueue(self, puzzle: Puzzle, methods: list[str], **options: Any) -> Request:
         """Puts a run into the store and its first task into the queue, as another program would."""
-        bundle = ship(self.store.backend, {PACKED: puzzle.pack()}, "test", most_bytes=2**30, quota=2**40)
+        bundle = ship(self.store.backend, {PACKED: pack_puzzle(puzzle)}, "test", most_bytes=2**30, quota=2**40)
         request = request_of({"run": new_run_id(), **options, "methods": methods, "puzzle": bundle})
         self.send(request)
         return request

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from pairing.arrays import Indices
 from pairing.driver import Hooks, Limits
-from pairing.puzzle import Indices, Puzzle
+from pairing.puzzle import Puzzle
 from pairing.refinement import Refinement, refine
 from tests.support.puzzles import Planted, plant
 

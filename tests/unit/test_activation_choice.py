@@ -12,6 +12,7 @@ from pairing import load_puzzle, solve
 from pairing.activation_choice import activation_of_answer, choose_activation, with_activation
 from pairing.activations import ACTIVATIONS, AUTO, activation_of, checked_activation
 from pairing.errors import InputError, MethodError
+from pairing.packing import pack_puzzle
 from pairing.synthesis import make_puzzle
 from tests.support.puzzles import Planted, plant, with_answer, write_puzzle
 
@@ -81,5 +82,5 @@ def test_a_puzzles_description_may_leave_it_open(tmp_path: Path) -> None:
     folder = write_puzzle(plant(0).puzzle, tmp_path / "open")
     (folder / "puzzle.json").write_text('{"activation": "auto"}')
     packed = tmp_path / "packed"
-    packed.write_bytes(load_puzzle(folder).pack())
+    packed.write_bytes(pack_puzzle(load_puzzle(folder)))
     assert load_puzzle(folder).activation == load_puzzle(packed).activation == AUTO

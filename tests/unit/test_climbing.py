@@ -10,9 +10,9 @@ import pytest
 
 from pairing.activations import ACTIVATIONS
 from pairing.annealing import KICK_REACH, kicked
+from pairing.arrays import Indices
 from pairing.climbing import Descent, descent_rows, rounding_of
 from pairing.network import Network
-from pairing.puzzle import Indices
 from pairing.state import EvaluationsSpent, Search, State
 from tests.support.puzzles import Planted, plant
 

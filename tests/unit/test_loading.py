@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from pairing.errors import InputError, PuzzleError
 from pairing.loading import load_puzzle
-from pairing.packing import unpack_puzzle
+from pairing.packing import pack_puzzle, unpack_puzzle
 from pairing.puzzle import Puzzle
 from tests.support.puzzle_files import (
     ARRAYS,
@@ -118,7 +118,7 @@ def test_the_digest_is_the_same_for_every_format(outputs: int, tmp_path: Path) -
     tensors = load_puzzle(write_puzzle(puzzle, tmp_path / "safetensors"))
     write_parquet(puzzle, tmp_path / "safetensors")
     parquet = load_puzzle(tmp_path / "safetensors")
-    packed = unpack_puzzle(pth.pack())
+    packed = unpack_puzzle(pack_puzzle(pth))
     assert {p.digest for p in (pth, tensors, parquet, packed)} == {puzzle.digest}
     assert puzzle.digest.startswith("sha256:")
     assert len(puzzle.digest) == len("sha256:") + 64
@@ -357,7 +357,7 @@ def test_a_path_with_nothing_there(name: str, tmp_path: Path) -> None:
 
 def test_neither_packed_puzzles_nor_safetensors_need_torch(puzzle: Puzzle, tmp_path: Path) -> None:
     folder = write_puzzle(puzzle, tmp_path / "p")
-    (tmp_path / "packed").write_bytes(puzzle.pack())
+    (tmp_path / "packed").write_bytes(pack_puzzle(puzzle))
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from pairing import load_puzzle\n"

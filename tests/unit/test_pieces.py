@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from pairing import load_puzzle, pth
 from pairing.errors import PuzzleError
-from pairing.packing import unpack_puzzle
+from pairing.packing import pack_puzzle, unpack_puzzle
 from pairing.puzzle import Puzzle
 from pairing.solution import solution_of
 from tests.support.puzzle_files import assert_same
@@ -84,7 +84,7 @@ def test_names_that_number_nothing_are_kept(
     assert found.names == (*names[1:], "stem")
     assert_same(replace(found, names=()), puzzle)
     assert "do not number them" in caplog.text
-    assert unpack_puzzle(found.pack()).names == found.names
+    assert unpack_puzzle(pack_puzzle(found)).names == found.names
 
 
 def _shifted(puzzle: Puzzle) -> dict[int, dict[str, np.ndarray]]:
@@ -111,7 +111,7 @@ def test_numbers_may_have_gaps_and_stay_as_they_are(
     assert "gaps" in caplog.text
     own, theirs = (solution_of(each, range(5), range(5), 1.0) for each in (puzzle, found))
     assert theirs.permutation == tuple(10 * number + 3 for number in own.permutation)
-    assert unpack_puzzle(found.pack()).inp_numbers == found.inp_numbers
+    assert unpack_puzzle(pack_puzzle(found)).inp_numbers == found.inp_numbers
 
 
 def _index(pieces: Path, content: Any) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pairing.arrays import Indices
 from pairing.network import Network, pairs_of
-from pairing.puzzle import Indices
 from pairing.refinement import Refinement, refine
 from pairing.repair import repair_step
 from pairing.state import Search, State

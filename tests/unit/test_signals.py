@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pairing.arrays import Array64
 from pairing.assignment import assign
 from pairing.errors import InputError, MethodError
-from pairing.puzzle import Array64, Puzzle
+from pairing.puzzle import Puzzle
 from pairing.signals import choose_methods, consensus, methods, similarity
 from tests.support.puzzles import PLAIN_ACTIVATIONS, plant
 

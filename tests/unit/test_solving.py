@@ -12,10 +12,10 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 import pairing
 from pairing import Puzzle, Solution, load_puzzle, solve, solving
+from pairing.arrays import Array64
 from pairing.assignment import assign
 from pairing.errors import InputError, MethodError
 from pairing.network import pairs_of
-from pairing.puzzle import Array64
 from pairing.signals import similarity
 from tests.support.puzzles import plain_mse, plant, with_answer
 
