@@ -73,7 +73,7 @@ broker_transport_options: dict[str, Any] = {
     **_broker.transport_options,
     **_connections,
     "global_keyprefix": _settings.key_prefix,
-    "visibility_timeout": _settings.visibility_timeout,  # the last resort, far above the leases of tasks.leases
+    "visibility_timeout": _settings.visibility_timeout,  # the last resort, far above the leases of tasks.runs.leases
     "unacked_restore_interval": 8,  # seconds between two looks for expired leases
 }
 result_backend_transport_options = {**_broker.transport_options, "global_keyprefix": _settings.key_prefix}
@@ -94,4 +94,4 @@ worker_send_task_events = True  # Flower lives on them
 task_send_sent_event = True
 task_track_started = True
 worker_hijack_root_logger = False
-worker_consumer = "tasks.consumer:Consumer"  # says in one line what it refuses
+worker_consumer = "tasks.worker.upstream.consumer:Consumer"  # says in one line what it refuses

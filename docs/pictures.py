@@ -21,14 +21,14 @@ from matplotlib.ticker import LogLocator, NullLocator
 from pairing import Puzzle, load_puzzle, solve
 from pairing.arrays import Array64, Indices
 from pairing.assignment import agreement, assign
-from pairing.driver import Limits
-from pairing.network import Network, pairs_of
-from pairing.ordering import start_order
-from pairing.refinement import Refinement, refine
-from pairing.signals import similarity
-from pairing.signals.evidence import null_units
-from pairing.surrogate import linearise, pair_index
-from tasks.pictures import COLOURS, GREY, INK, MARKERS, drawing
+from pairing.model.network import Network, pairs_of
+from pairing.search.driver import Limits
+from pairing.search.initial_orders import start_order
+from pairing.search.refine import Refinement, refine
+from pairing.search.surrogate import linearise, pair_index
+from pairing.signals.posterior import null_units
+from pairing.signals.registry import similarity
+from tasks.report.charts import COLOURS, GREY, INK, MARKERS, drawing
 
 WIDTH = 4.4
 """Inches: a phone shows the text at three quarters of its size."""

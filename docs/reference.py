@@ -13,7 +13,7 @@ import click
 
 from config.example import assignment_of
 from config.settings import Settings, variables
-from tasks.cli import cli
+from tasks.commands.main import cli
 
 FOLDER = Path(__file__).parent
 LINE_WIDTH = 110

@@ -12,14 +12,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pairing.loading import load_puzzle
-    from pairing.puzzle import Puzzle
+    from pairing.io.load import load_puzzle
+    from pairing.model.puzzle import Puzzle
     from pairing.solution import Solution
     from pairing.solving import solve
 
 __all__ = ["Puzzle", "Solution", "load_puzzle", "solve"]
 
-_HOMES = {"Puzzle": "puzzle", "Solution": "solution", "load_puzzle": "loading", "solve": "solving"}
+_HOMES = {"Puzzle": "model.puzzle", "Solution": "solution", "load_puzzle": "io.load", "solve": "solving"}
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 from pairing.errors import InputError
-from pairing.puzzle import Puzzle
+from pairing.model.puzzle import Puzzle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +30,11 @@ class Solution:
     solved: bool
     """With a target hash: the hash matches. Without: ``full_mse`` is at most ``puzzle.solved_mse``."""
     noise: float | None = None
-    """The standard deviation of the noise that alone explains the error (:mod:`pairing.noise`); else ``None``."""
+    """The standard deviation of the noise that alone explains the error (``pairing.search.noise``); else ``None``."""
     as_good: int | None = None
     """How many of the answers that one exchange of pieces or blocks makes the data cannot tell from this one.
 
-    ``None`` where nobody has looked (:mod:`pairing.decidability`).
+    ``None`` where nobody has looked (:mod:`pairing.search.identifiability`).
     """
     by_chance: float | None = None
     """About how many other orders of its blocks fit as well by chance; ``None`` where nobody has looked."""

@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from pairing.activation_choice import with_activation
+from pairing.analysis.activation_choice import with_activation
+from pairing.analysis.judgement import judged
 from pairing.assignment import assign
-from pairing.driver import Limits
 from pairing.errors import MethodError
-from pairing.judgement import judged
-from pairing.puzzle import Puzzle
-from pairing.refinement import refine
-from pairing.signals import choose_methods, similarity
-from pairing.signals.evidence import log_odds
+from pairing.model.puzzle import Puzzle
+from pairing.search.driver import Limits
+from pairing.search.refine import refine
+from pairing.search.state import MOST_BLOCKS
+from pairing.signals.posterior import log_odds
+from pairing.signals.registry import choose_methods, similarity
 from pairing.solution import Solution
-from pairing.state import MOST_BLOCKS
 
 LEAST_SECONDS = 1.0
 """So long an answer is judged, however late it is."""

@@ -14,8 +14,8 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tasks.enqueuing import enqueue
-    from tasks.steering import wait
+    from tasks.client.runs_api import wait
+    from tasks.client.submit import enqueue
 
 __all__ = ["enqueue", "wait"]
 
@@ -24,15 +24,15 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # only workers sh
 
 def __getattr__(name: str) -> Any:
     if name == "celery":
-        from tasks.app import app
+        from tasks.worker.app import app
 
         return app
     if name == "enqueue":
-        from tasks.enqueuing import enqueue
+        from tasks.client.submit import enqueue
 
         return enqueue
     if name == "wait":
-        from tasks.steering import wait
+        from tasks.client.runs_api import wait
 
         return wait
     raise AttributeError(f"module 'tasks' has no attribute '{name}'")

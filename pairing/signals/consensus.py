@@ -11,9 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from pairing.arrays import Array64
-from pairing.puzzle import Puzzle
-from pairing.signals import branches, weights
-from pairing.signals.evidence import Evidence, null_units, weigh
+from pairing.model.puzzle import Puzzle
+from pairing.signals import data, weights
+from pairing.signals.posterior import Evidence, null_units, weigh
 
 SOURCES = (
     weights.trace,
@@ -22,9 +22,9 @@ SOURCES = (
     weights.gram_cosine,
     weights.product_norm,
     weights.norm_balance,
-    branches.error_alignment,
-    branches.nonlinear_alignment,
-    branches.joint_ridge,
+    data.error_alignment,
+    data.nonlinear_alignment,
+    data.joint_ridge,
 )
 """The signals that take part. The others add nothing to these, or agree with one of them where both are wrong."""
 

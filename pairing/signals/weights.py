@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairing.arrays import Array32, Array64
-from pairing.puzzle import Puzzle
+from pairing.model.puzzle import Puzzle
 
 ROUNDING = 8 * float(np.finfo(np.float32).eps)
 """The part of a row's norm that float32's rounding may make of equal numbers."""

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 
 from pairing.arrays import Indices
-from pairing.candidates import candidate_errors
-from pairing.puzzle import Puzzle
+from pairing.model.puzzle import Puzzle
+from pairing.search.batch_error import candidate_errors
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.engine import cpu
 from tests.benchmarks.puzzles import disguised

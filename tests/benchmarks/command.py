@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from pairing.packing import pack_puzzle
+from pairing.io.packed import pack_puzzle
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.puzzles import PUBLISHED_PUZZLE, disguised, published
 from tests.benchmarks.record import Figure, share
 from tests.support.puzzles import write_puzzle
 
-PAIRING = "from tasks.cli import run_command; run_command()"
+PAIRING = "from tasks.commands.main import run_command; run_command()"
 INLINE = ("--inline", "--methods", "trace")
 
 BESIDE = ("torch", "pandas", "scipy.optimize")

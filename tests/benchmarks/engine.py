@@ -10,14 +10,14 @@ from dataclasses import replace
 import numpy as np
 
 from pairing.assignment import assign
-from pairing.climbing import descent_rows
-from pairing.descent import descend
-from pairing.driver import Limits
-from pairing.network import Network
-from pairing.refinement import refine
-from pairing.signals import methods, similarity
-from pairing.signals.evidence import log_odds
-from pairing.surrogate import linearise
+from pairing.model.network import Network
+from pairing.search.climbing import descent_rows
+from pairing.search.driver import Limits
+from pairing.search.local_search import descend
+from pairing.search.refine import refine
+from pairing.search.surrogate import linearise
+from pairing.signals.posterior import log_odds
+from pairing.signals.registry import methods, similarity
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.puzzles import disguised, is_answer
 from tests.benchmarks.record import Figure, share

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from pairing.climbing import LEAST_ROWS, MANY_ROWS
-from pairing.driver import Limits
-from pairing.loading import load_puzzle
-from pairing.network import Network
-from pairing.packing import pack_puzzle
-from pairing.refinement import refine
-from pairing.signals import similarity
-from pairing.signals.evidence import log_odds
-from pairing.surrogate import linearise
+from pairing.io.load import load_puzzle
+from pairing.io.packed import pack_puzzle
+from pairing.model.network import Network
+from pairing.search.climbing import LEAST_ROWS, MANY_ROWS
+from pairing.search.driver import Limits
+from pairing.search.refine import refine
+from pairing.search.surrogate import linearise
+from pairing.signals.posterior import log_odds
+from pairing.signals.registry import similarity
 from tests.benchmarks.case import Case, Sample, Values, finite
 from tests.benchmarks.machine import PROJECT, peak_memory
 from tests.benchmarks.networks import trained

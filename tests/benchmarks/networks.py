@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from pairing.loading import load_puzzle
-from pairing.synthesis import make_puzzle
+from pairing.io.load import load_puzzle
+from pairing.synthetic.make import make_puzzle
 from tests.benchmarks.recipes import Recipe
 from tests.support.puzzles import Planted, with_answer
 

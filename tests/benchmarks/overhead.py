@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pairing.packing import pack_puzzle
-from pairing.signals import methods
-from tasks.backend import Redis
-from tasks.store import Store
+from pairing.io.packed import pack_puzzle
+from pairing.signals.registry import methods
+from tasks.store.backend import Redis
+from tasks.store.run_store import Store
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.puzzles import disguised
 from tests.benchmarks.record import Figure
@@ -38,7 +38,7 @@ def _run(sample: Sample) -> Values:
         environment = clean_environment(
             PAIRING_BROKER_URL=url, PAIRING_DATA_DIR=str(folder / "data"), PAIRING_CACHE_DIR=str(folder / "cache")
         )
-        command = [sys.executable, "-c", "from tasks.cli import run_command; run_command()"]
+        command = [sys.executable, "-c", "from tasks.commands.main import run_command; run_command()"]
         for number in range(WORKERS):
             log = folder / f"{number}.log"
             process = subprocess.Popen(

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pairing.driver import Limits
-from pairing.refinement import refine
+from pairing.search.driver import Limits
+from pairing.search.refine import refine
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.networks import trained
 from tests.benchmarks.recipes import HARD, fresh_seeds

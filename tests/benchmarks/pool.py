@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tasks.pool import open_pool
-from tasks.pool_reading import least, rows
+from tasks.pool.queries import least, rows
+from tasks.pool.repository import open_pool
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.record import Figure
 from tests.support.pools import PUZZLE, SHARED_TABLE, provenance, winner

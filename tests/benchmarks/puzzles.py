@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from pairing.assignment import assign
-from pairing.loading import load_puzzle
-from pairing.refinement import refine
-from pairing.signals import similarity
+from pairing.io.load import load_puzzle
+from pairing.search.refine import refine
+from pairing.signals.registry import similarity
 from pairing.solution import Solution
 from tests.support.puzzles import Planted, reshuffled
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from pairing.synthesis import DEFAULT_WIDTH
+from pairing.synthetic.make import DEFAULT_WIDTH
 
 SAMPLE_SEEDS: Final = 3
 """Networks of every recipe in a full run, each of a seed of its own."""
@@ -26,7 +26,7 @@ class Recipe:
     name: str
     stands_for: str
     arguments: Mapping[str, Any]
-    """Keyword arguments of :func:`pairing.synthesis.make_puzzle`, all but the folder and the seed."""
+    """Keyword arguments of :func:`pairing.synthetic.make.make_puzzle`, all but the folder and the seed."""
 
     @property
     def digest(self) -> str:

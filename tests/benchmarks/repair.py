@@ -10,8 +10,8 @@ from functools import partial
 import numpy as np
 
 from pairing.arrays import Indices
-from pairing.driver import Limits
-from pairing.refinement import refine
+from pairing.search.driver import Limits
+from pairing.search.refine import refine
 from tests.benchmarks.case import Case, Sample, Values, finite
 from tests.benchmarks.puzzles import disguised, is_answer
 from tests.benchmarks.record import Figure, share

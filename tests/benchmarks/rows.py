@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pairing.loading import load_puzzle
-from pairing.packing import pack_puzzle
+from pairing.io.load import load_puzzle
+from pairing.io.packed import pack_puzzle
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.command import INLINE, run
 from tests.benchmarks.machine import PROJECT
@@ -25,7 +25,7 @@ COPIES = 100
 MEASURED = """
 import sys
 from pathlib import Path
-from tasks.cli import main
+from tasks.commands.main import main
 try:
     main()
 finally:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.files import write_whole
+from tasks.contracts.files import write_whole
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.machine import code_digest, commit, machine, version
 from tests.benchmarks.recipes import fresh_seeds

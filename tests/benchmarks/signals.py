@@ -10,9 +10,9 @@ import numpy as np
 
 from pairing.arrays import Array64, Indices
 from pairing.assignment import assign
-from pairing.puzzle import Puzzle
-from pairing.signals import methods, similarity
-from pairing.signals.evidence import confidence
+from pairing.model.puzzle import Puzzle
+from pairing.signals.posterior import confidence
+from pairing.signals.registry import methods, similarity
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.networks import trained
 from tests.benchmarks.recipes import RECIPES, SAMPLE_SEEDS, fresh_seeds

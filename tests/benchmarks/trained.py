@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pairing.driver import Limits
-from pairing.network import Network
-from pairing.ordering import start_order
-from pairing.packing import pack_puzzle
-from pairing.refinement import refine
-from pairing.signals import similarity
-from pairing.signals.evidence import log_odds
+from pairing.io.packed import pack_puzzle
+from pairing.model.network import Network
+from pairing.search.driver import Limits
+from pairing.search.initial_orders import start_order
+from pairing.search.refine import refine
+from pairing.signals.posterior import log_odds
+from pairing.signals.registry import similarity
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.command import run
 from tests.benchmarks.networks import trained

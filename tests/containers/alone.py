@@ -19,10 +19,10 @@ def built(site: Site) -> str:
         began = time.monotonic()
         site.engine.docker("build", *options, "--file", site.project / DOCKERFILE, "--tag", IMAGE, site.project)
         seconds.append(time.monotonic() - began)
-        with (site.project / "tasks" / "worker.py").open("a") as code:
+        with (site.project / "tasks" / "worker" / "command.py").open("a") as code:
             code.write("\nCHANGED = True\n")
     changed = site.engine.docker(
-        "run", "--rm", "--entrypoint", "python", IMAGE, "-c", "import tasks.worker as w; w.CHANGED"
+        "run", "--rm", "--entrypoint", "python", IMAGE, "-c", "import tasks.worker.command as w; w.CHANGED"
     )
     assert changed.stderr == ""
     return f"first {seconds[0]:.0f} s, after a change of the code {seconds[1]:.1f} s"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from pairing.packing import pack_puzzle
+from pairing.io.packed import pack_puzzle
 from tests.faults.processes import start_workers
 from tests.faults.proxy import forwarding
 from tests.faults.scenario import Found, Scenario, Size, under_way

@@ -6,16 +6,16 @@ import random
 import time
 from pathlib import Path
 
-from tasks.attempts import MOST_ATTEMPTS
+from tasks.runs.attempts import MOST_ATTEMPTS
 from tests.faults.scenario import Found, Scenario, Size
 from tests.faults.site import METHODS, open_site
 from tests.faults.undisturbed import undisturbed
 
 _POISON = """\
 import third_party_methods
-import tasks.stages
+import tasks.runs.stages
 
-sound = tasks.stages.refine
+sound = tasks.runs.stages.refine
 poison = {1: third_party_methods.crashes, 2: third_party_methods.hangs, 3: third_party_methods.takes_memory}
 
 def refine(puzzle, *arguments, seed, **options):
@@ -23,7 +23,7 @@ def refine(puzzle, *arguments, seed, **options):
         poison[seed](puzzle)
     return sound(puzzle, *arguments, seed=seed, **options)
 
-tasks.stages.refine = refine
+tasks.runs.stages.refine = refine
 """
 """A module of a worker: refinements with the seeds 1 to 3 are poison."""
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from psycopg2 import sql
 
-from tasks.address import PoolAddress
-from tasks.backend import Redis
-from tasks.comparison import compare
-from tasks.pool import LOCK_KEY
-from tasks.puzzles import Puzzles
-from tasks.store import Store
+from tasks.pool.location import PoolAddress
+from tasks.pool.repository import LOCK_KEY
+from tasks.puzzles.resolver import Puzzles
+from tasks.runs.comparison import compare
+from tasks.store.backend import Redis
+from tasks.store.run_store import Store
 from tests.faults.processes import start_workers
 from tests.faults.scenario import Found, Scenario, Size
 from tests.faults.site import PATIENCE, SHORT, Site, Solutions, numbered, open_site

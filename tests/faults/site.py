@@ -18,15 +18,15 @@ import numpy as np
 import psutil
 import redis
 
-from pairing.packing import pack_puzzle
-from pairing.puzzle import Puzzle
-from tasks.attempts import MOST_ATTEMPTS
-from tasks.backend import Redis
-from tasks.bundles import PACKED, ship
-from tasks.enqueuing import send
-from tasks.lifecycle import register
-from tasks.request import Request, new_run_id, request_of
-from tasks.store import Store
+from pairing.io.packed import pack_puzzle
+from pairing.model.puzzle import Puzzle
+from tasks.client.submit import send
+from tasks.contracts.run_request import Request, new_run_id, request_of
+from tasks.puzzles.bundles import PACKED, ship
+from tasks.runs.attempts import MOST_ATTEMPTS
+from tasks.runs.lifecycle import register
+from tasks.store.backend import Redis
+from tasks.store.run_store import Store
 from tests.support.fleet import clean_environment, is_alive, third_party_methods, variant, wait_for
 from tests.support.servers import RedisMade, made_redis
 

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from pairing.packing import pack_puzzle
-from pairing.puzzle import Puzzle
+from pairing.io.packed import pack_puzzle
+from pairing.model.puzzle import Puzzle
 from tests.support.puzzle_files import CSV, PARQUET, write_parquet, write_pth_puzzle
 from tests.support.puzzles import Planted, plant, write_puzzle
 

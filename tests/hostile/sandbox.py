@@ -167,8 +167,8 @@ def _import_all() -> None:
     import safetensors.numpy  # noqa: F401
     import torch
 
-    import pairing.judgement  # noqa: F401
-    import tasks.inspection  # noqa: F401
+    import pairing.analysis.judgement  # noqa: F401
+    import tasks.client.solution_check  # noqa: F401
 
     content = io.BytesIO()
     torch.save({"weight": torch.ones(2, 2)}, content)
@@ -176,7 +176,7 @@ def _import_all() -> None:
 
 
 def _call(arguments: Sequence[str]) -> tuple[int | None, str, str]:
-    from tasks.cli import main
+    from tasks.commands.main import main
 
     output, errors, status = io.StringIO(), io.StringIO(), 0
     sys.argv = ["pairing", *arguments]

@@ -22,8 +22,8 @@ from pydantic import SecretStr
 
 from config.brokers import verified
 from config.settings import Settings
-from tasks.backend import Redis
-from tasks.store import Store
+from tasks.store.backend import Redis
+from tasks.store.run_store import Store
 from tests.conftest import start
 from tests.hostile.test_secrets import assert_nowhere, command_lines
 from tests.support.certificates import Pair, authority, signed, signer

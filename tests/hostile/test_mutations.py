@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pairing.loading import load_puzzle
+from pairing.io.load import load_puzzle
 from tests.hostile.damages import CASES, FORMS, SEED, Victim, generator, sound
 from tests.hostile.sandbox import Sandbox, sandbox
 from tests.hostile.test_damage import MOST_MEMORY, complaint, verify

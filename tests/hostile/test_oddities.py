@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from pairing.loading import load_puzzle
-from pairing.puzzle import Puzzle
+from pairing.io.load import load_puzzle
+from pairing.model.puzzle import Puzzle
 from tests.support.fleet import Command
 from tests.support.puzzle_files import CSV, assert_same, piece, write_parquet, write_pth_puzzle
 from tests.support.puzzles import Planted, columns_of, csv_of, pieces_of, plant

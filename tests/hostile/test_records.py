@@ -18,19 +18,19 @@ import redis
 from celery.exceptions import Ignore, Reject, Retry
 from kombu.exceptions import OperationalError
 
-from pairing import driver
 from pairing.errors import InputError, PairingError
-from pairing.packing import pack_puzzle
-from pairing.puzzle import Puzzle
-from pairing.refinement import refine
-from tasks import app, flow
-from tasks.address import PoolAddress
-from tasks.backend import Memory, Redis
-from tasks.bundles import PACKED, ship
-from tasks.errors import BrokerError, RecordError
-from tasks.lifecycle import overview, sweep
-from tasks.puzzles import Puzzles
-from tasks.store import RUNS, Store
+from pairing.io.packed import pack_puzzle
+from pairing.model.puzzle import Puzzle
+from pairing.search import driver
+from pairing.search.refine import refine
+from tasks.contracts.errors import BrokerError, RecordError
+from tasks.pool.location import PoolAddress
+from tasks.puzzles.bundles import PACKED, ship
+from tasks.puzzles.resolver import Puzzles
+from tasks.runs.lifecycle import overview, sweep
+from tasks.store.backend import Memory, Redis
+from tasks.store.run_store import RUNS, Store
+from tasks.worker import app, canvas
 from tests.hostile.damages import CASES, SEED, generator
 from tests.hostile.traps import Trap
 from tests.support.puzzles import plant
@@ -51,7 +51,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     monkeypatch.setattr(app, "puzzles", lambda: puzzles)
     monkeypatch.setattr(app, "pool_address", lambda: PoolAddress(data_dir=tmp_path / "data"))
     monkeypatch.setattr(app, "HAND_BACK_SECONDS", 0.0)
-    monkeypatch.setattr(flow, "publish", lambda *_: None)
+    monkeypatch.setattr(canvas, "publish", lambda *_: None)
     monkeypatch.setattr(app, "crowded", lambda: False)  # it asks the broker, which there is none of
     for name in ("CHECKPOINT_SECONDS", "PROGRESS_SECONDS", "POLL_SECONDS"):
         monkeypatch.setattr(driver, name, 0.0)
@@ -322,7 +322,7 @@ def test_a_run_that_cannot_be_published_now_is_put_back(
     def refuse(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(flow, "publish", refuse)
+    monkeypatch.setattr(canvas, "publish", refuse)
     ended: Any = run.tasks()[0]()
     assert ended.state == "REJECTED"
     assert run.store.record("run1", "end") is None

@@ -11,7 +11,7 @@ import pytest
 
 from config.complaints import SettingsError
 from config.settings import Settings, settings
-from tasks.cli import main
+from tasks.commands.main import main
 from tests.support.fleet import DEMO, Command, wait_for
 from tests.support.pools import PostgresPoolDatabase
 from tests.support.servers import free_port

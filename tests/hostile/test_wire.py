@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from pairing.errors import InputError
-from pairing.puzzle import Puzzle
-from tasks.backend import Memory
-from tasks.planning import keep
-from tasks.puzzles import Puzzles
-from tasks.request import MOST_PARTS, request_of
-from tasks.store import Store
+from pairing.model.puzzle import Puzzle
+from tasks.contracts.run_request import MOST_PARTS, request_of
+from tasks.puzzles.resolver import Puzzles
+from tasks.runs.planning import keep
+from tasks.store.backend import Memory
+from tasks.store.run_store import Store
 from tests.support.puzzles import plant, write_puzzle
 
 METHOD = "cosine"

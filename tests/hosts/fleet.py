@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tasks.backend import Redis
-from tasks.errors import BrokerError
-from tasks.store import Store
+from tasks.contracts.errors import BrokerError
+from tasks.store.backend import Redis
+from tasks.store.run_store import Store
 from tests.hosts.machine import Machine
 from tests.support.fleet import DEMO, Found, wait_for
 

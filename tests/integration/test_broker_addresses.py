@@ -14,8 +14,8 @@ import redis
 from celery import Celery
 
 from config.brokers import broker
-from tasks.backend import Redis
-from tasks.store import Store
+from tasks.store.backend import Redis
+from tasks.store.run_store import Store
 from tests.conftest import start
 from tests.support.fleet import DEMO, ROOT, Command, wait_for
 from tests.support.host import Host

@@ -12,12 +12,12 @@ import pytest
 from celery import Celery
 
 from pairing.solution import solution_of
-from tasks.address import PoolAddress, open_run_pool
-from tasks.attempts import MOST_ATTEMPTS
-from tasks.flow import publish
-from tasks.outcome import exit_status
-from tasks.pool import Winner
-from tasks.request import Request, new_run_id
+from tasks.contracts.run_request import Request, new_run_id
+from tasks.pool.location import PoolAddress, open_run_pool
+from tasks.pool.repository import Winner
+from tasks.runs.attempts import MOST_ATTEMPTS
+from tasks.runs.outcome import exit_status
+from tasks.worker.canvas import publish
 from tests.support.fleet import Fleet, running_fleet, variant, wait_for
 from tests.support.pools import provenance
 from tests.support.puzzles import Planted, plant

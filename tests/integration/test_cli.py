@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from config.settings import settings
-from pairing.signals import methods as known_methods
+from pairing.signals.registry import methods as known_methods
 from pairing.version import __version__
-from tasks.cli import main
+from tasks.commands.main import main
 from tests.support.fleet import DEMO, Command, descendants, third_party_methods
 from tests.support.puzzles import plant, twins, write_puzzle
 from tests.support.results import ANSWER, assert_as_specified
@@ -104,7 +104,7 @@ def test_a_wrong_call_ends_with_2(
 ) -> None:
     arguments, named = BAD_CALLS[call]
     monkeypatch.setattr(sys, "argv", ["pairing", *map(str, arguments)])
-    monkeypatch.setattr("tasks.solve.run_embedded", None)  # nothing is to be started
+    monkeypatch.setattr("tasks.commands.solve.run_embedded", None)  # nothing is to be started
     with pytest.raises(SystemExit) as ended:
         main()
     said = capsys.readouterr()
@@ -245,9 +245,9 @@ def test_version_and_help(pairing: Command) -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "import tasks, tasks.cli, pairing, config",
-        "from tasks.cli import cli; cli(['--help'], standalone_mode=False)",
-        "from tasks.cli import cli; cli(['solve', '--help'], standalone_mode=False)",
+        "import tasks, tasks.commands.main, pairing, config",
+        "from tasks.commands.main import cli; cli(['--help'], standalone_mode=False)",
+        "from tasks.commands.main import cli; cli(['solve', '--help'], standalone_mode=False)",
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
@@ -258,7 +258,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
 
 def test_making_a_pools_tables_needs_no_numerics(tmp_path: Path) -> None:
     call = ["pool", "init", "--pool", f"sqlite:///{tmp_path / 'pool.sqlite'}"]
-    code = f"import sys; from tasks.cli import cli; cli({call}, standalone_mode=False)\n"
+    code = f"import sys; from tasks.commands.main import cli; cli({call}, standalone_mode=False)\n"
     code += "print(sorted({'torch', 'numpy', 'scipy', 'pandas', 'numba', 'celery'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd="/", check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -15,9 +15,9 @@ CALL = """
 import json, logging
 logging.basicConfig(format="%(message)s")
 import numpy as np
-from pairing import compiled
+from pairing.search import compiled
 {before}
-from pairing.surrogate import _antisymmetric
+from pairing.search.surrogate import _antisymmetric
 def called(times):
     for _ in range(times):
         _antisymmetric(np.ones((2, 3, 3), np.float32), np.zeros((3, 2), np.float32), 3)

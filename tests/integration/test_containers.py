@@ -271,7 +271,7 @@ def test_what_the_image_copies_is_enough(tmp_path: Path) -> None:
     assert said.returncode == 0, said.stderr
     with zipfile.ZipFile(next(wheels.glob("*.whl"))) as wheel:
         points = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
-        assert b"pairing = tasks.cli:run_command" in wheel.read(points)
+        assert b"pairing = tasks.commands.main:run_command" in wheel.read(points)
         assert "config/systemd/pairing-.service.d/system.conf" in wheel.namelist()
 
 

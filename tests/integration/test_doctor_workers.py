@@ -67,7 +67,7 @@ def installed_elsewhere(site: Site, folder: Path, environment: dict[str, str]) -
     """A worker of another installation in ``folder``, of another protocol, and started by hand."""
     for package in ("pairing", "tasks", "config"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    append(folder / "tasks" / "protocol.py", "PROTOCOL = 2")
+    append(folder / "tasks" / "runs" / "protocol_version.py", "PROTOCOL = 2")
     own = {**site.host.command.environment, **environment, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "2"}
     log = folder / "log"
     command = ["-m", "celery", "--quiet", "-A", "tasks", "worker", "--pool=threads", "-c", "999", "--loglevel=INFO"]
@@ -97,7 +97,7 @@ def test_stale_code_another_protocol_and_threads_stand_out(site: Site, tmp_path:
         assert states(found["threads"]) == ["warning", "warning"]
         assert "OMP_NUM_THREADS=2" in found["threads"][0][1]
         assert "999 processes" in found["threads"][1][1]
-        append(tmp_path / "tasks" / "limits.py", "# upgraded")
+        append(tmp_path / "tasks" / "worker" / "process_limits.py", "# upgraded")
         ((state, said, advice),) = site.doctor(**environment)["versions"]
     assert (state, "STALE" in said, advice) == ("wrong", True, "restart it")
 

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from pairing import load_puzzle
-from pairing.packing import pack_puzzle
-from pairing.signals import choose_methods
-from tasks.request import RUN_ID, new_run_id
+from pairing.io.packed import pack_puzzle
+from pairing.signals.registry import choose_methods
+from tasks.contracts.run_request import RUN_ID, new_run_id
 from tests.support.fleet import DEMO, Command, Fleet, running_fleet, variant, wait_for
 
 

@@ -16,13 +16,13 @@ import redis
 from config import celeryconfig
 from config.brokers import MOST_CONNECTIONS
 from pairing.errors import InputError
-from pairing.signals import methods
-from tasks.clients import redis_client
-from tasks.planning import MOST_MATRIX_BYTES, check_size
+from pairing.signals.registry import methods
+from tasks.runs.planning import MOST_MATRIX_BYTES, check_size
+from tasks.store.redis_clients import redis_client
 from tests.support.fleet import Fleet, clean_environment, running_fleet, variant, wait_for
 from tests.support.servers import run_redis
 
-ASK = "from tasks.app import app; app.control.inspect(timeout=60).ping()"
+ASK = "from tasks.worker.app import app; app.control.inspect(timeout=60).ping()"
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from config.settings import settings
-from tasks.cli import cli
+from tasks.commands.main import cli
 from tests.support.fleet import DEMO, ROOT, Fleet, running_fleet
 
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")

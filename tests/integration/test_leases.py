@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kombu import Queue
 
-from tasks.app import app
-from tasks.leases import Leases, held
+from tasks.runs.leases import Leases, held
+from tasks.worker.app import app
 from tests.support.servers import made_redis
 
 LONG = 3600.0

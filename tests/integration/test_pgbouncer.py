@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.address import PoolAddress
-from tasks.errors import PoolError
-from tasks.pool import Pool, open_pool
-from tasks.pool_state import pool_state
+from tasks.contracts.errors import PoolError
+from tasks.pool.health import pool_state
+from tasks.pool.location import PoolAddress
+from tasks.pool.repository import Pool, open_pool
 from tests.conftest import start
 from tests.support.bouncers import CONNECTIONS, run_pgbouncer
 from tests.support.pools import PUZZLE, PostgresPoolDatabase, provenance, winner

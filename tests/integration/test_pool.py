@@ -19,10 +19,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pairing.errors import InputError
-from tasks.errors import PoolError
-from tasks.pool import LOCK_KEY, Inserted, PoolRow, RowError, checked_url, open_pool
-from tasks.pool_index import enter
-from tasks.schema import MIGRATION, OWN_TABLES
+from tasks.contracts.errors import PoolError
+from tasks.pool.index import enter
+from tasks.pool.repository import LOCK_KEY, Inserted, PoolRow, RowError, checked_url, open_pool
+from tasks.pool.schema import MIGRATION, OWN_TABLES
 from tests.support.pools import (
     OTHER_PUZZLE,
     PUZZLE,

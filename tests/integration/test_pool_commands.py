@@ -14,11 +14,11 @@ import pytest
 from config.settings import settings
 from pairing import load_puzzle
 from pairing.solution import Solution, sigmas_of, solution_of
-from tasks.address import PoolAddress
-from tasks.cli import main
-from tasks.errors import PoolError
-from tasks.pool import Winner, open_pool
-from tasks.spool import spool_winner
+from tasks.commands.main import main
+from tasks.contracts.errors import PoolError
+from tasks.pool.location import PoolAddress
+from tasks.pool.repository import Winner, open_pool
+from tasks.pool.spool import spool_winner
 from tests.support.fleet import DEMO
 from tests.support.pools import (
     OTHER_PUZZLE,

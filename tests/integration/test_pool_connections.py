@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.address import PoolAddress, open_known_pool
-from tasks.connections import Allowance
-from tasks.errors import PoolError
+from tasks.contracts.errors import PoolError
+from tasks.pool.connection_limit import Allowance
+from tasks.pool.location import PoolAddress, open_known_pool
 from tests.support.pool_outages import outages
 from tests.support.pools import (
     PUZZLE,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import PoolError
-from tasks.pool import open_pool
+from tasks.contracts.errors import PoolError
+from tasks.pool.repository import open_pool
 from tests.support.pools import (
     OTHER_PUZZLE,
     PUZZLE,

@@ -15,13 +15,13 @@ from threadpoolctl import threadpool_limits
 from pairing import load_puzzle
 from pairing.arrays import Indices
 from pairing.assignment import agreement, assign
-from pairing.decidability import undecidable_exchanges
-from pairing.driver import Limits
-from pairing.network import Network
-from pairing.puzzle import Puzzle
-from pairing.refinement import refine
-from pairing.signals import methods, similarity
-from pairing.signals.evidence import confidence
+from pairing.model.network import Network
+from pairing.model.puzzle import Puzzle
+from pairing.search.driver import Limits
+from pairing.search.identifiability import undecidable_exchanges
+from pairing.search.refine import refine
+from pairing.signals.posterior import confidence
+from pairing.signals.registry import methods, similarity
 from pairing.solution import Solution, permutation_of
 from tests.support.fleet import ROOT, Command
 from tests.support.puzzles import write_puzzle

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.findings import Findings
-from tasks.report import write_report
+from tasks.report.html import write_report
+from tasks.report.run_data import Findings
 from tests.support.browser import Browser
 from tests.support.reports import hostile, ordinary
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tasks.attempts import MOST_ATTEMPTS, counted
-from tasks.enqueuing import rescue, send
-from tasks.errors import BrokerError
-from tasks.lifecycle import COMPARISON, PLANNING, is_deserted, register, state_of, sweep
-from tasks.request import request_of
+from tasks.client.submit import rescue, send
+from tasks.contracts.errors import BrokerError
+from tasks.contracts.run_request import request_of
+from tasks.runs.attempts import MOST_ATTEMPTS, counted
+from tasks.runs.lifecycle import COMPARISON, PLANNING, is_deserted, register, state_of, sweep
 from tests.support.fleet import DEMO, wait_for
 from tests.support.host import Host, open_host
 
@@ -123,10 +123,10 @@ def test_a_comparison_behind_a_busy_queue_still_stores_its_winners(host: Host) -
 
 _POISON = """\
 import os, signal
-import tasks.comparison, tasks.planning, tasks.stages
-from tasks.app import store
+import tasks.runs.comparison, tasks.runs.planning, tasks.runs.stages
+from tasks.worker.app import store
 
-plan, compare = tasks.planning.plan, tasks.comparison.compare
+plan, compare = tasks.runs.planning.plan, tasks.runs.comparison.compare
 
 def killing(stage, work):
     def work_or_die(store, *arguments):
@@ -136,16 +136,16 @@ def killing(stage, work):
         return work(store, *arguments)
     return work_or_die
 
-similarity_of = tasks.stages.similarity_of
+similarity_of = tasks.runs.stages.similarity_of
 
 def failing(puzzle, method, *limits):
     if os.path.exists(f"failing.{method}"):
         raise RuntimeError("as asked")
     return similarity_of(puzzle, method, *limits)
 
-tasks.stages.similarity_of = failing
-tasks.planning.plan = killing("planning", plan)
-tasks.comparison.compare = killing("comparison", compare)
+tasks.runs.stages.similarity_of = failing
+tasks.runs.planning.plan = killing("planning", plan)
+tasks.runs.comparison.compare = killing("comparison", compare)
 """
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from config.celeryconfig import worker_soft_shutdown_timeout
 from pairing.errors import InputError
-from tasks.queues import ROLES
-from tasks.services import Place, next_steps, service_files
-from tasks.written_files import write_files
+from tasks.contracts.queues import ROLES
+from tasks.services.installed_files import write_files
+from tasks.services.units import Place, next_steps, service_files
 from tests.support.services import PAIRING, SERVICES, install_services, launchd, systemd, unit
 
 MOST_EXPOSED = 1.5

@@ -13,14 +13,14 @@ import redis
 from click.testing import CliRunner
 
 from pairing.errors import InputError
-from tasks import services
-from tasks.backend import Redis
-from tasks.lifecycle import GIVE_UP_SECONDS, register
-from tasks.request import request_of
-from tasks.services import Place, check_installation, host_place, running, service_files
-from tasks.spool import spool_winner
-from tasks.store import Store
-from tasks.written_files import compare_files, remove_files, write_files
+from tasks.contracts.run_request import request_of
+from tasks.pool.spool import spool_winner
+from tasks.runs.lifecycle import GIVE_UP_SECONDS, register
+from tasks.services import units
+from tasks.services.installed_files import compare_files, remove_files, write_files
+from tasks.services.units import Place, check_installation, host_place, running, service_files
+from tasks.store.backend import Redis
+from tasks.store.run_store import Store
 from tests.support.fleet import Command
 from tests.support.pools import SqlitePoolDatabase, provenance, winner
 from tests.support.services import PAIRING, launchd, systemd
@@ -135,7 +135,7 @@ def test_a_write_that_fails_leaves_nothing_that_is_not_listed(tmp_path: Path) ->
 
 def test_an_installation_that_the_hosts_services_cannot_see_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     place = Place("systemd", False, "root", Path("/root"), PAIRING)
-    monkeypatch.setattr(services.sys, "prefix", "/home/somebody/.venv")
+    monkeypatch.setattr(units.sys, "prefix", "/home/somebody/.venv")
     with pytest.raises(InputError, match=r"/home/somebody/\.venv"):
         check_installation(place)
     with pytest.raises(InputError, match="there is no such command"):
@@ -143,8 +143,8 @@ def test_an_installation_that_the_hosts_services_cannot_see_is_refused(monkeypat
 
 
 def test_a_mac_needs_to_know_as_whom(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(services.sys, "platform", "darwin")
-    monkeypatch.setattr(services.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(units.sys, "platform", "darwin")
+    monkeypatch.setattr(units.os, "geteuid", lambda: 0)
     monkeypatch.delenv("SUDO_USER", raising=False)
     with pytest.raises(InputError, match="sudo"):
         host_place(None)
@@ -158,7 +158,7 @@ def test_a_mac_needs_to_know_as_whom(monkeypatch: pytest.MonkeyPatch) -> None:
     [("/opt/pairing", "/opt/pairing"), ("/opt/100%/p", "/opt/100%%/p"), ('/opt/my "p"/p', '"/opt/my \\"p\\"/p"')],
 )
 def test_a_path_in_a_unit(path: str, word: str) -> None:
-    assert services._quoted(path) == word
+    assert units._quoted(path) == word
 
 
 def test_what_runs_is_asked_of_the_hosts_own_manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,8 +24,8 @@ from celery.security.certificate import Certificate, FSCertStore
 from celery.security.key import PrivateKey
 from celery.security.serialization import SecureSerializer
 
-from tasks.backend import Redis
-from tasks.store import Store
+from tasks.store.backend import Redis
+from tasks.store.run_store import Store
 from tests.support.certificates import Pair, signer
 from tests.support.fleet import DEMO, ROOT, Command, clean_environment, wait_for
 from tests.support.servers import free_port

@@ -13,9 +13,9 @@ import torch
 from safetensors import safe_open
 
 from pairing import load_puzzle
-from pairing.network import pairs_of
-from pairing.signals import methods as known_methods
-from tasks.inspection import read_permutation
+from pairing.model.network import pairs_of
+from pairing.signals.registry import methods as known_methods
+from tasks.client.solution_check import read_permutation
 from tests.support.fleet import DEMO, Command
 from tests.support.results import ANSWER, assert_as_specified
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from pairing.errors import InputError
-from tasks.address import PoolAddress
-from tasks.errors import PoolError
-from tasks.flushing import flush_all
-from tasks.spool import SpoolError, flush_spool, spool_winner
+from tasks.contracts.errors import PoolError
+from tasks.pool.location import PoolAddress
+from tasks.pool.spool import SpoolError, flush_spool, spool_winner
+from tasks.pool.spool_flush import flush_all
 from tests.support.pools import (
     OTHER_PUZZLE,
     PUZZLE,
@@ -106,7 +106,7 @@ def test_a_damaged_file_is_reported_and_stops_no_other(
 
 
 def _keep(folder: Path, text: bytes) -> Path:
-    from tasks.spool import _digest
+    from tasks.pool.spool import _digest
 
     path = folder / f"{_digest(text)}.json"
     path.write_bytes(text)

@@ -17,14 +17,14 @@ import redis
 
 from config.settings import LONGEST_DEADLINE
 from pairing.errors import InputError
-from tasks.backend import Backend, Memory, Redis
-from tasks.bundles import PACKED, ship
-from tasks.errors import BrokerError, RecordError
-from tasks.lifecycle import finish, overview, sweep
-from tasks.metrics import FleetCollector
-from tasks.request import request_of
-from tasks.retrying import given_up
-from tasks.store import COUNTS, KEYS, Store, part_name
+from tasks.client.retrying import given_up
+from tasks.contracts.errors import BrokerError, RecordError
+from tasks.contracts.run_request import request_of
+from tasks.puzzles.bundles import PACKED, ship
+from tasks.runs.lifecycle import finish, overview, sweep
+from tasks.store.backend import Backend, Memory, Redis
+from tasks.store.run_store import COUNTS, KEYS, Store, part_name
+from tasks.worker.metrics import FleetCollector
 
 LIFETIME = 1000  # seconds
 

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 import pytest
 import redis
 
-from tasks.backend import Redis
-from tasks.errors import BrokerError, RecordError
+from tasks.contracts.errors import BrokerError, RecordError
+from tasks.store.backend import Redis
 from tests.conftest import start
 from tests.faults.proxy import forwarding
 from tests.support.broker_troubles import TROUBLES, Trouble

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from pairing.network import Network, pairs_of
+from pairing.model.network import Network, pairs_of
 from pairing.solution import solution_of
-from tasks.address import PoolAddress
-from tasks.database import checked_url
-from tasks.flushing import flush_all
-from tasks.request import Request
-from tasks.winners import Candidate, store_winners
+from tasks.contracts.run_request import Request
+from tasks.pool.engine import checked_url
+from tasks.pool.location import PoolAddress
+from tasks.pool.spool_flush import flush_all
+from tasks.pool.winner_selection import Candidate, store_winners
 from tests.support.pools import OTHER_PUZZLE, PoolDatabase, provenance, winner
 from tests.support.puzzles import plant
 from tests.support.servers import free_port
@@ -121,7 +121,7 @@ def test_a_winner_that_waited_is_stored_if_it_still_is_one(any_pool: PoolDatabas
 
 
 def keep(folder: Path, content: dict[str, Any]) -> None:
-    from tasks.spool import _digest
+    from tasks.pool.spool import _digest
 
     text = json.dumps(content, sort_keys=True).encode()
     (folder / f"{_digest(text)}.json").write_bytes(text)

@@ -13,12 +13,12 @@ import pytest
 from celery import Celery
 from kombu import Connection, Queue
 
-from tasks.app import app
-from tasks.chores import Chore, do_chores
-from tasks.lifecycle import GIVE_UP_SECONDS, PLANNING, RESCUE_SECONDS, finish, register, state_of, sweep
-from tasks.protocol import PROTOCOL
-from tasks.queues import ROLES
-from tasks.request import request_of
+from tasks.contracts.queues import ROLES
+from tasks.contracts.run_request import request_of
+from tasks.runs.lifecycle import GIVE_UP_SECONDS, PLANNING, RESCUE_SECONDS, finish, register, state_of, sweep
+from tasks.runs.protocol_version import PROTOCOL
+from tasks.worker.app import app
+from tasks.worker.chores import Chore, do_chores
 from tests.support.fleet import wait_for
 from tests.support.host import Host, open_host
 from tests.support.pools import PostgresPoolDatabase
@@ -192,7 +192,7 @@ def test_who_had_a_message_before_takes_nothing_from_who_has_it_now(redis_url: s
 def test_a_broker_behind_tls_stays_so(scheme: str) -> None:
     with app.connection_for_read(f"{scheme}://broker.example/0") as connection:
         assert bool(connection.ssl) == (scheme == "rediss")
-        assert connection.transport.Channel.__module__ == "tasks.transport"
+        assert connection.transport.Channel.__module__ == "tasks.worker.upstream.transport"
 
 
 def test_a_task_of_another_protocol_waits_for_a_worker_of_that(host: Host) -> None:

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairing.activations import ACTIVATIONS
-from pairing.candidates import candidate_errors
-from pairing.forward import CHUNK_ROWS
-from pairing.network import Network, pairs_of
-from pairing.puzzle import Puzzle
+from pairing.model.activations import ACTIVATIONS
+from pairing.model.forward import CHUNK_ROWS
+from pairing.model.network import Network, pairs_of
+from pairing.model.puzzle import Puzzle
+from pairing.search.batch_error import candidate_errors
 from tests.support.puzzles import plain_mse, plant
 
 seeds = st.integers(0, 2**32 - 1)

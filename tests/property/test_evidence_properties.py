@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pairing.assignment import agreement, assign
 from pairing.signals.consensus import combine
-from pairing.signals.evidence import STRENGTHS, confidence, log_odds, marginals, null_units, weigh
+from pairing.signals.posterior import STRENGTHS, confidence, log_odds, marginals, null_units, weigh
 
 SEEDS = st.integers(0, 2**32 - 1)
 NOISES = {

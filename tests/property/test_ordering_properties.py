@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairing.ordering import near
-from pairing.refinement import refine
+from pairing.search.initial_orders import near
+from pairing.search.refine import refine
 from tests.support.puzzles import plant
 from tests.support.refining import allowing
 

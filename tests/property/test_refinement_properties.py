@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairing.annealing import ANNEALERS
-from pairing.driver import Limits
-from pairing.network import Network, pairs_of
-from pairing.ordering import STARTS
-from pairing.refinement import refine
+from pairing.model.network import Network, pairs_of
+from pairing.search.driver import Limits
+from pairing.search.initial_orders import STARTS
+from pairing.search.policy import ANNEALERS
+from pairing.search.refine import refine
 from pairing.solution import permutation_hash, sigmas_of
 from tests.support.puzzles import Planted, plain_mse, plant
 

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairing.network import Network
-from pairing.relocation import CANDIDATES, relocations
-from pairing.surrogate import linearise
-from pairing.whitening import INVERSION_VARIANCE, NOISE, Whitening
+from pairing.model.network import Network
+from pairing.search.gls import INVERSION_VARIANCE, NOISE, Whitening
+from pairing.search.moves.relocate import CANDIDATES, relocations
+from pairing.search.surrogate import linearise
 from tests.support.puzzles import plant
 
 

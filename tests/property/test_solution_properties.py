@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pairing.errors import InputError
-from pairing.puzzle import Puzzle
+from pairing.model.puzzle import Puzzle
 from pairing.solution import permutation_hash, permutation_of, sigmas_of, solution_of
 from tests.support.puzzles import plant
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairing.descent import descend
-from pairing.network import Network
-from pairing.surrogate import Surrogate, linearise, surrogate_of
+from pairing.model.network import Network
+from pairing.search.local_search import descend
+from pairing.search.surrogate import Surrogate, linearise, surrogate_of
 from tests.support.puzzles import Planted, plain_outputs, plant
 
 SHAPES = (

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairing.activations import ACTIVATIONS
-from pairing.network import Network
-from pairing.surrogate import commutators, pair_index, trajectory
+from pairing.model.activations import ACTIVATIONS
+from pairing.model.network import Network
+from pairing.search.surrogate import commutators, pair_index, trajectory
 from tests.support.puzzles import PLAIN_ACTIVATIONS, Planted, plant
 
 STEP = 1e-6

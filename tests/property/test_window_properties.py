@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pairing.network import Network
-from pairing.surrogate import linearise
-from pairing.window import Window, search, window_at
+from pairing.model.network import Network
+from pairing.search.moves.window import Window, search, window_at
+from pairing.search.surrogate import linearise
 from tests.support.puzzles import plant
 from tests.support.refining import finished
 

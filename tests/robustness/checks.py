@@ -7,9 +7,9 @@ import warnings
 
 import numpy as np
 
-from pairing.network import Network, pairs_of
-from pairing.refinement import refine
-from pairing.signals import methods
+from pairing.model.network import Network, pairs_of
+from pairing.search.refine import refine
+from pairing.signals.registry import methods
 from pairing.solution import Solution, permutation_hash, sigmas_of, solution_of
 from pairing.solving import solve
 from tests.robustness.puzzles import FOREIGN, NOISY, odd_puzzle

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pairing.puzzle import Puzzle
+from pairing.model.puzzle import Puzzle
 from tests.support.puzzles import PLAIN_ACTIVATIONS, Planted, plain_outputs, plant, with_hash
 
 Rng = np.random.Generator

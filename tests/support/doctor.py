@@ -13,11 +13,11 @@ from unittest.mock import patch
 import redis
 
 from config.settings import Settings
-from tasks.asking import ask
-from tasks.backend import Redis
-from tasks.doctor import examine
-from tasks.pool import open_pool
-from tasks.store import Store
+from tasks.doctor.examination import examine
+from tasks.doctor.probes import ask
+from tasks.pool.repository import open_pool
+from tasks.store.backend import Redis
+from tasks.store.run_store import Store
 from tests.support.fleet import Command, Ended
 from tests.support.host import Host
 from tests.support.pools import PostgresPoolDatabase
@@ -38,7 +38,7 @@ class Site:
         """Of each check: its lines' states, findings and advice; looked at in this process, with less patience."""
         with (
             patch.dict(os.environ, {**self.host.command.environment, **environment}, clear=True),
-            patch("tasks.asking.ANSWER_SECONDS", 0.5),
+            patch("tasks.doctor.probes.ANSWER_SECONDS", 0.5),
         ):
             findings = examine(ask(Settings(), self.host.command.folder / "results"))
         return lines_of([asdict(finding) for finding in findings])

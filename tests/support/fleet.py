@@ -22,12 +22,12 @@ import redis
 from celery import Celery
 
 from pairing import load_puzzle
-from pairing.packing import pack_puzzle
-from pairing.puzzle import Puzzle
-from tasks.backend import Redis
-from tasks.bundles import PACKED, ship
-from tasks.request import Request, new_run_id, request_of
-from tasks.store import Store
+from pairing.io.packed import pack_puzzle
+from pairing.model.puzzle import Puzzle
+from tasks.contracts.run_request import Request, new_run_id, request_of
+from tasks.puzzles.bundles import PACKED, ship
+from tasks.store.backend import Redis
+from tasks.store.run_store import Store
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "examples" / "demo-puzzle"

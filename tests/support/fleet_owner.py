@@ -15,7 +15,7 @@ import time
 
 import redis
 
-from tasks.local import embedded_fleet
+from tasks.embedded.fleet import embedded_fleet
 
 
 def main(way: str) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import redis
 
-from tasks.backend import Redis
-from tasks.store import Store
+from tasks.store.backend import Redis
+from tasks.store.run_store import Store
 from tests.support.fleet import DEMO, Command, wait_for
 
 

@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.address import PoolAddress, open_known_pool
-from tasks.connections import Allowance
-from tasks.errors import PoolError
-from tasks.flushing import flush_all
-from tasks.spool import spool_winner
+from tasks.contracts.errors import PoolError
+from tasks.pool.connection_limit import Allowance
+from tasks.pool.location import PoolAddress, open_known_pool
+from tasks.pool.spool import spool_winner
+from tasks.pool.spool_flush import flush_all
 from tests.support.pools import SHARED_TABLE, provenance, winner
 from tests.support.servers import PostgresMade, made_postgres
 

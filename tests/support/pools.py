@@ -16,10 +16,10 @@ from typing import Any
 
 from psycopg2 import sql
 
-from tasks.connections import Allowance
-from tasks.errors import PoolError
-from tasks.pool import Inserted, Pool, Provenance, Winner, open_pool
-from tasks.spool import flush_spool
+from tasks.contracts.errors import PoolError
+from tasks.pool.connection_limit import Allowance
+from tasks.pool.repository import Inserted, Pool, Provenance, Winner, open_pool
+from tasks.pool.spool import flush_spool
 from tests.support.servers import Postgres
 
 # As it stands in the database that the fleets share.

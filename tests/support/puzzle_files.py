@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from pairing.errors import InputError, PuzzleError
-from pairing.loading import load_puzzle
-from pairing.puzzle import Puzzle
+from pairing.io.load import load_puzzle
+from pairing.model.puzzle import Puzzle
 from tests.support.puzzles import columns_of, pieces_of, write_data
 
 CSV = "historical_data.csv"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pairing.puzzle import Puzzle
+from pairing.model.puzzle import Puzzle
 
 Floats = NDArray[np.float64]
 

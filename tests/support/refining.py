@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pairing.arrays import Indices
-from pairing.driver import Hooks, Limits
-from pairing.puzzle import Puzzle
-from pairing.refinement import Refinement, refine
+from pairing.model.puzzle import Puzzle
+from pairing.search.driver import Hooks, Limits
+from pairing.search.refine import Refinement, refine
 from tests.support.puzzles import Planted, plant
 
 FOREVER = float("inf")

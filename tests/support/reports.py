@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.findings import Findings, findings
+from tasks.report.run_data import Findings, findings
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pairing import load_puzzle
-from pairing.network import Network, pairs_of
+from pairing.model.network import Network, pairs_of
 from pairing.solution import permutation_hash, sigmas_of
 from pairing.version import __version__
 from tests.support.fleet import DEMO

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.services import Place, service_files
-from tasks.written_files import write_files
+from tasks.services.installed_files import write_files
+from tasks.services.units import Place, service_files
 from tests.support.sandbox import Unit, read_unit
 
 PAIRING = Path(sysconfig.get_path("scripts")) / "pairing"

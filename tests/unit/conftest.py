@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pairing import driver
-from pairing.loading import load_puzzle
+from pairing.io.load import load_puzzle
+from pairing.search import driver
 from tests.support.puzzles import Planted, with_answer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from pairing import load_puzzle, solve
-from pairing.activation_choice import activation_of_answer, choose_activation, with_activation
-from pairing.activations import ACTIVATIONS, AUTO, activation_of, checked_activation
+from pairing.analysis.activation_choice import activation_of_answer, choose_activation, with_activation
 from pairing.errors import InputError, MethodError
-from pairing.packing import pack_puzzle
-from pairing.synthesis import make_puzzle
+from pairing.io.packed import pack_puzzle
+from pairing.model.activations import ACTIVATIONS, AUTO, activation_of, checked_activation
+from pairing.synthetic.make import make_puzzle
 from tests.support.puzzles import Planted, plant, with_answer, write_puzzle
 
 

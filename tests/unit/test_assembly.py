@@ -10,8 +10,8 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from pairing.assembly import AssemblyError, assemble, state_of
 from pairing.errors import InputError
+from pairing.export import AssemblyError, assemble, state_of
 from tests.support.puzzles import Planted, plain_outputs, plant
 
 SUFFIXES = (".pt", ".pth", ".safetensors")

@@ -11,10 +11,17 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from pairing import driver
 from pairing.errors import MethodError
-from tasks import stages, turns
-from tasks.attempts import (
+from pairing.search import driver
+from tasks.commands.terminal import Display
+from tasks.contracts.errors import BrokerError
+from tasks.contracts.queues import waiting
+from tasks.contracts.run_request import request_of
+from tasks.embedded.runner import run_inline
+from tasks.pool.winner_selection import PoolAddress
+from tasks.puzzles.resolver import Puzzles, remember
+from tasks.runs import stages, time_slicing
+from tasks.runs.attempts import (
     MOST_ATTEMPTS,
     InterruptedTaskError,
     SupersededError,
@@ -22,20 +29,13 @@ from tasks.attempts import (
     owns,
     take_back_attempt,
 )
-from tasks.backend import Memory
-from tasks.display import Display
-from tasks.errors import BrokerError
-from tasks.lifecycle import finish
-from tasks.parts import done
-from tasks.planning import keep, plan
-from tasks.protocol import OtherProtocolError, check_protocol
-from tasks.puzzles import Puzzles, remember
-from tasks.queues import waiting
-from tasks.request import request_of
-from tasks.running import run_inline
-from tasks.store import Store
-from tasks.turns import TurnOverError
-from tasks.winners import PoolAddress
+from tasks.runs.lifecycle import finish
+from tasks.runs.planning import keep, plan
+from tasks.runs.protocol_version import OtherProtocolError, check_protocol
+from tasks.runs.stage_execution import done
+from tasks.runs.time_slicing import TurnOverError
+from tasks.store.backend import Memory
+from tasks.store.run_store import Store
 from tests.support.puzzles import plant
 from tests.support.servers import free_port
 
@@ -196,7 +196,7 @@ def test_a_broker_that_does_not_say_what_waits_is_nobodys_failure(
     begun: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(turns, "TURN_SECONDS", 0.001)
+    monkeypatch.setattr(time_slicing, "TURN_SECONDS", 0.001)
     with Celery(broker=f"redis://127.0.0.1:{free_port()}/0", set_as_current=False) as app:
         app.conf.broker_connection_timeout = 0.1
         with pytest.raises(BrokerError, match="the queues cannot be counted"):
@@ -208,7 +208,7 @@ def test_a_broker_that_does_not_say_what_waits_is_nobodys_failure(
 
 def test_a_refinement_takes_turns_with_others_and_ends_the_same(begun: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(turns, "TURN_SECONDS", 0.001)
+    monkeypatch.setattr(time_slicing, "TURN_SECONDS", 0.001)
     refine(begun)
     undisturbed = found(begun)
     begun.backend.remove("pairing.run.run1.refinement", "pairing.run.run1.attempt", "pairing.run.run1.checkpoint")

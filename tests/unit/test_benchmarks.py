@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from pairing.errors import InputError
-from pairing.synthesis import make_puzzle
+from pairing.synthetic.make import make_puzzle
 from tests.benchmarks import signals
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.candidates import exchanges, swaps

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from pairing import load_puzzle
 from pairing.errors import InputError, PairingError, PuzzleError
-from tasks import bundles
-from tasks.backend import Memory
-from tasks.bundles import PACKED, bundle_digest, fetch, puzzle_files, remove, ship, shipped
-from tasks.cache import cached
+from tasks.puzzles import bundles
+from tasks.puzzles.bundles import PACKED, bundle_digest, fetch, puzzle_files, remove, ship, shipped
+from tasks.puzzles.disk_cache import cached
+from tasks.store.backend import Memory
 from tests.support.fleet import DEMO
 
 MANY = 2**40

@@ -8,12 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from pairing.activations import ACTIVATIONS
-from pairing.annealing import KICK_REACH, kicked
 from pairing.arrays import Indices
-from pairing.climbing import Descent, descent_rows, rounding_of
-from pairing.network import Network
-from pairing.state import EvaluationsSpent, Search, State
+from pairing.model.activations import ACTIVATIONS
+from pairing.model.network import Network
+from pairing.search.climbing import Descent, descent_rows, rounding_of
+from pairing.search.policy import KICK_REACH, kicked
+from pairing.search.state import EvaluationsSpent, Search, State
 from tests.support.puzzles import Planted, plant
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pairing.decidability import NOISY_ROWS, Undecidable, undecidable_exchanges
+from pairing.search.identifiability import NOISY_ROWS, Undecidable, undecidable_exchanges
 from pairing.solution import Solution, solution_of
 from tests.support.puzzles import Planted, altered, plain_mse, plain_outputs, plant, twins
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from pairing import loading
 from pairing.errors import PuzzleError
-from pairing.loading import load_puzzle, parse_hash
-from pairing.puzzle import PUBLISHED_DATA_SHA256, PUBLISHED_TARGET_HASH
+from pairing.io import load
+from pairing.io.load import load_puzzle, parse_hash
+from pairing.model.puzzle import PUBLISHED_DATA_SHA256, PUBLISHED_TARGET_HASH
 from tests.support.puzzle_files import CSV, assert_refused, write_pth_puzzle
 from tests.support.puzzles import plant
 
@@ -80,9 +80,9 @@ def test_the_published_hash_is_known_only_with_the_published_pieces_and_data(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = hashlib.sha256((folder / CSV).read_bytes()).hexdigest()
-    monkeypatch.setattr(loading, "PUBLISHED_DATA_SHA256", digest)
+    monkeypatch.setattr(load, "PUBLISHED_DATA_SHA256", digest)
     assert load_puzzle(folder).target_hash is None  # with this data, but other pieces, the hash would never match
-    monkeypatch.setattr(loading, "PUBLISHED_DIGEST", load_puzzle(folder).digest)
+    monkeypatch.setattr(load, "PUBLISHED_DIGEST", load_puzzle(folder).digest)
     assert load_puzzle(folder).target_hash == PUBLISHED_TARGET_HASH
     describe(folder, {"target_hash": "ab" * 32})
     assert load_puzzle(folder).target_hash == "ab" * 32

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.text import Text
 
-from tasks.display import print_result
+from tasks.commands.terminal import print_result
 
 WIDEST = {
     "ok": True,

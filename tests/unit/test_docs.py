@@ -16,9 +16,9 @@ import pytest
 
 from config.settings import variables
 from pairing.solution import permutation_hash
-from tasks.cli import cli
-from tasks.request import Request
-from tasks.run_options import EXIT_HELP
+from tasks.commands.main import cli
+from tasks.commands.options import EXIT_HELP
+from tasks.contracts.run_request import Request
 from tests.support.documents import PAGES, blocks, built, calls, links, words
 from tests.support.fleet import DEMO, ROOT
 

@@ -14,14 +14,14 @@ from pydantic import SecretStr
 
 from config.settings import Settings
 from pairing.version import __version__
-from tasks.about import About, Space
-from tasks.asking import Answer, Broker, Facts, Unknown, _answer
-from tasks.code import LOADED, code_digest
-from tasks.doctor import CHECKS, Finding, examine, is_well
-from tasks.doctor_cli import _line
-from tasks.pool_state import PoolState
-from tasks.protocol import PROTOCOL
-from tasks.queues import ROLES
+from tasks.commands.doctor import _line
+from tasks.contracts.build import LOADED, code_digest
+from tasks.contracts.queues import ROLES
+from tasks.doctor.examination import CHECKS, Finding, examine, is_well
+from tasks.doctor.probes import Answer, Broker, Facts, Unknown, _answer
+from tasks.pool.health import PoolState
+from tasks.runs.protocol_version import PROTOCOL
+from tasks.worker.remote_control import About, Space
 
 INFO = {
     **{"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "9.1.0", "role": "master", "loading": 0},
@@ -213,7 +213,7 @@ def test_a_terminal_gets_whole_words_below_each_other(width: int) -> None:
 
 
 def test_the_digest_is_of_every_file_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.code.FOLDERS", (tmp_path,))
+    monkeypatch.setattr("tasks.contracts.build.FOLDERS", (tmp_path,))
     digests = [code_digest()]
     for change in (
         lambda: (tmp_path / "a.py").write_text("1"),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pairing.grid import rounding_errors
-from pairing.network import Network
+from pairing.model.grid import rounding_errors
+from pairing.model.network import Network
 from pairing.solution import solution_of
 from tests.support.puzzles import Planted, altered, plant
 

@@ -6,8 +6,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tasks.cli import cli
-from tasks.help import SECTIONS
+from tasks.commands.help import SECTIONS
+from tasks.commands.main import cli
 
 
 def test_every_command_is_in_one_section() -> None:

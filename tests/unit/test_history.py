@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pairing.history import ORDERS, POINTS, History
-from pairing.refinement import refine
-from pairing.state import State
+from pairing.search.history import ORDERS, POINTS, History
+from pairing.search.refine import refine
+from pairing.search.state import State
 from tests.support.puzzles import Planted
 from tests.support.refining import allowing, checkpoints_of, outcome
 

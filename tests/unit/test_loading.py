@@ -14,9 +14,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from pairing.errors import InputError, PuzzleError
-from pairing.loading import load_puzzle
-from pairing.packing import pack_puzzle, unpack_puzzle
-from pairing.puzzle import Puzzle
+from pairing.io.load import load_puzzle
+from pairing.io.packed import pack_puzzle, unpack_puzzle
+from pairing.model.puzzle import Puzzle
 from tests.support.puzzle_files import (
     ARRAYS,
     CSV,

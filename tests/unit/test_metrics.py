@@ -18,14 +18,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from tasks import metrics
-from tasks.backend import Memory
-from tasks.errors import BrokerError
-from tasks.lifecycle import finish, register
-from tasks.metrics import MOST_RUNS, SHOWN_SECONDS, FleetCollector, serve
-from tasks.request import request_of
-from tasks.store import COUNTS, Store
-from tasks.work import Work
+from tasks.contracts.errors import BrokerError
+from tasks.contracts.run_request import request_of
+from tasks.runs.lifecycle import finish, register
+from tasks.runs.work_counters import Work
+from tasks.store.backend import Memory
+from tasks.store.run_store import COUNTS, Store
+from tasks.worker import metrics
+from tasks.worker.metrics import MOST_RUNS, SHOWN_SECONDS, FleetCollector, serve
 from tests.support.fleet import wait_for
 from tests.support.monitoring import get
 from tests.support.servers import free_port

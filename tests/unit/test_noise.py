@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pairing.assembly import AssemblyError, assemble
-from pairing.decidability import undecidable_exchanges
-from pairing.driver import Limits
-from pairing.enumeration import matching_answer
-from pairing.judgement import judged
-from pairing.network import Network
-from pairing.noise import noise_of
-from pairing.pace import Pace
-from pairing.refinement import refine
+from pairing.analysis.judgement import judged
+from pairing.export import AssemblyError, assemble
+from pairing.model.network import Network
+from pairing.model.pace import Pace
+from pairing.search.driver import Limits
+from pairing.search.enumeration import matching_answer
+from pairing.search.identifiability import undecidable_exchanges
+from pairing.search.noise import noise_of
+from pairing.search.refine import refine
 from pairing.solution import solution_of
 from pairing.solving import solve
 from tests.support.puzzles import Planted, altered, plant, twins, with_hash
@@ -168,7 +168,7 @@ def test_the_enumeration_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     planted = plant(3, blocks=9, rows=100)
     alike = altered(planted, out_weight=np.zeros_like(planted.puzzle.out_weight))  # 9! orders are the same
     puzzle = replace(alike.puzzle, target_hash="ab" * 32)
-    monkeypatch.setattr("pairing.enumeration.MOST_HASHES", 2000)
+    monkeypatch.setattr("pairing.search.enumeration.MOST_HASHES", 2000)
     began = time.monotonic()
     network = Network(puzzle, alike.pairs)
     assert matching_answer(network, alike.order, 1.0, Pace(puzzle, float("inf"))) is None

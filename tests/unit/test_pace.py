@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pairing import costs, pace
-from pairing.driver import Hooks, Limits, RefinementPaused
 from pairing.errors import MethodError
-from pairing.network import Network
-from pairing.pace import CAUTION, OutOfTimeError, Pace
-from pairing.refinement import refine
+from pairing.model import costs, pace
+from pairing.model.network import Network
+from pairing.model.pace import CAUTION, OutOfTimeError, Pace
+from pairing.search.driver import Hooks, Limits, RefinementPaused
+from pairing.search.refine import refine
+from pairing.search.state import Search, State
 from pairing.solving import solve
-from pairing.state import Search, State
 from tests.support.puzzles import plant
 from tests.support.refining import allowing, outcome, unreachable
 
@@ -173,7 +173,7 @@ def test_classic_tells_its_best_error_on_the_yardsticks_rows() -> None:
 @pytest.mark.parametrize("errors", [6, 100])
 def test_near_the_deadline_a_refinement_keeps_its_turn(errors: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """On all rows an error is dear, and with others' turns between there would be no time for it."""
-    monkeypatch.setattr("pairing.driver.POLL_SECONDS", 0.0)
+    monkeypatch.setattr("pairing.search.driver.POLL_SECONDS", 0.0)
     planted = unreachable(1, 5, 300)
     limits = Limits(seconds=1.0, deadline=errors * costs.forward(planted.puzzle, 300) / RATE * CAUTION)
     hooks = Hooks(should_stop=lambda: "turn_over")

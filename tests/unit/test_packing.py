@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
-from pairing.loading import load_puzzle
-from pairing.packing import pack_puzzle, unpack_puzzle
-from pairing.puzzle import Puzzle
+from pairing.io.load import load_puzzle
+from pairing.io.packed import pack_puzzle, unpack_puzzle
+from pairing.model.puzzle import Puzzle
 from tests.support.puzzle_files import assert_refused, assert_same
 from tests.support.puzzles import plant
 

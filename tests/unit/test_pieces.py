@@ -14,10 +14,11 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from pairing import load_puzzle, pth
+from pairing import load_puzzle
 from pairing.errors import PuzzleError
-from pairing.packing import pack_puzzle, unpack_puzzle
-from pairing.puzzle import Puzzle
+from pairing.io import pth
+from pairing.io.packed import pack_puzzle, unpack_puzzle
+from pairing.model.puzzle import Puzzle
 from pairing.solution import solution_of
 from tests.support.puzzle_files import assert_same
 from tests.support.puzzles import pieces_of, plant, write_data

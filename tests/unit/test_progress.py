@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from tasks import display
-from tasks.display import Display
-from tasks.progress import Part, live_table, overview, progress_of
-from tasks.request import request_of
+from tasks.commands import terminal
+from tasks.commands.terminal import Display
+from tasks.contracts.run_request import request_of
+from tasks.runs.progress import Part, live_table, overview, progress_of
 
 WAITING = Part("svd")
 ASSIGNED = Part("cosine", "assigned")
@@ -95,7 +95,7 @@ def test_without_a_terminal_a_line_a_second_when_something_changed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = itertools.count(100.0, 0.25)  # a look every quarter of a second
-    monkeypatch.setattr(display.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(clock))
     request = request_of({"run": "r", "puzzle": f"sha256:{'0' * 64}", "methods": ["trace", "svd"]})
     records = Records()
     with Display(request) as shown:

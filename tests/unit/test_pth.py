@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from pairing.errors import PuzzleError
-from pairing.floats import BYTES, as_float32
-from pairing.loading import load_puzzle
-from pairing.pth import read_pth
+from pairing.io.floats import BYTES, as_float32
+from pairing.io.load import load_puzzle
+from pairing.io.pth import read_pth
 from tests.support.puzzle_files import write_pth_puzzle
 from tests.support.puzzles import plant
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pairing.puzzle import Puzzle
+from pairing.model.puzzle import Puzzle
 from tests.support.puzzles import plant
 
 

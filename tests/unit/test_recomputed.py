@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pairing.network import Network
-from tasks import recomputed
-from tasks.pool import PoolRow
-from tasks.recomputed import Recomputed
+from pairing.model.network import Network
+from tasks.pool import best as pool_best
+from tasks.pool.best import Recomputed
+from tasks.pool.repository import PoolRow
 from tests.support.puzzles import plant
 
 PLANTED = plant(3, blocks=4, rows=50)
@@ -34,7 +34,7 @@ def test_only_so_many_are_looked_at_as_there_is_time_for(
         return 1.0 / len(taken)
 
     monkeypatch.setattr(Network, "full_mse", slow)
-    monkeypatch.setattr(recomputed.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(pool_best.time, "monotonic", lambda: clock[0])
     rng = np.random.default_rng(0)
     rows = [row(number, rng.permutation(4).tolist()) for number in range(5)]
     best = Recomputed(PLANTED.puzzle).best(rows, seconds)

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pairing.annealing import ANNEALERS
-from pairing.driver import Hooks, Limits, Progress, RefinementPaused
 from pairing.errors import InputError
-from pairing.network import Network
-from pairing.ordering import STARTS, start_order
-from pairing.puzzle import Puzzle
-from pairing.refinement import refine
+from pairing.model.network import Network
+from pairing.model.puzzle import Puzzle
+from pairing.search.driver import Hooks, Limits, Progress, RefinementPaused
+from pairing.search.initial_orders import STARTS, start_order
+from pairing.search.policy import ANNEALERS
+from pairing.search.refine import refine
 from tests.support.puzzles import Planted, plain_mse, plant, reshuffled
 from tests.support.refining import FOREVER, allowing, checkpoints_of, outcome, unreachable
 
@@ -130,7 +130,7 @@ def test_the_allowance_is_used_and_never_exceeded(evaluations: int, annealer: st
 
 @pytest.mark.parametrize("annealer", ANNEALERS)
 def test_without_an_allowance_the_search_ends_when_it_has_converged(annealer: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr("pairing.annealing.CLASSIC_STEPS", 200)
+    monkeypatch.setattr("pairing.search.policy.CLASSIC_STEPS", 200)
     planted = unreachable(2, 3)
     found = refine(planted.puzzle, planted.pairs, annealer=annealer, limits=Limits(seconds=FOREVER))
     assert found.stopped == "converged"

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pairing.candidates import candidate_residuals
-from pairing.network import Network
-from pairing.relocation import relocations
-from pairing.surrogate import Surrogate, linearise, trajectory
+from pairing.model.network import Network
+from pairing.search.batch_error import candidate_residuals
+from pairing.search.moves.relocate import relocations
+from pairing.search.surrogate import Surrogate, linearise, trajectory
 from tests.support.puzzles import Planted, plant
 
 Order = NDArray[np.int64]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from pairing.arrays import Indices
-from pairing.network import Network, pairs_of
-from pairing.refinement import Refinement, refine
-from pairing.repair import repair_step
-from pairing.state import Search, State
+from pairing.model.network import Network, pairs_of
+from pairing.search.moves.repair import repair_step
+from pairing.search.refine import Refinement, refine
+from pairing.search.state import Search, State
 from tests.support.puzzles import Planted, plain_mse, plant, reshuffled
 from tests.support.refining import allowing, checkpoints_of, outcome, unreachable
 

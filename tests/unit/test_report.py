@@ -15,10 +15,10 @@ import pytest
 from PIL import Image
 
 from pairing.errors import InputError
-from tasks import pictures
-from tasks.findings import Course, Findings, findings, read_folder
-from tasks.pictures import ink_on
-from tasks.report import draw, render, write_report
+from tasks.report import charts
+from tasks.report.charts import ink_on
+from tasks.report.html import draw, render, write_report
+from tasks.report.run_data import Course, Findings, findings, read_folder
 from tests.support.reports import (
     HOSTILE,
     archive_of,
@@ -237,11 +237,11 @@ def test_notes_are_listed() -> None:
 
 @pytest.mark.parametrize("stages", [2, 12])
 def test_the_numbers_of_a_way_are_whole_and_apart(monkeypatch: pytest.MonkeyPatch, stages: int) -> None:
-    blocks, seen = pictures.NAMED_ROWS, []
-    monkeypatch.setattr(pictures, "_drawn", lambda name, title, figure: seen.append(figure))
+    blocks, seen = charts.NAMED_ROWS, []
+    monkeypatch.setattr(charts, "_drawn", lambda name, title, figure: seen.append(figure))
     orders = [list(range(blocks)) for _ in range(stages)]
-    with pictures.drawing():
-        pictures.way("way", "a way", Course(seconds=1.0, evaluations=1, points=[], orders=orders))
+    with charts.drawing():
+        charts.way("way", "a way", Course(seconds=1.0, evaluations=1, points=[], orders=orders))
         (figure,) = seen
         texts = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
         numbers = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text().isdigit()]

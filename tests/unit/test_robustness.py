@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pairing.annealing import ANNEALERS
-from pairing.descent import descend
-from pairing.driver import Hooks
-from pairing.ordering import STARTS
-from pairing.refinement import refine
-from pairing.signals import similarity
-from pairing.surrogate import surrogate_of
+from pairing.search.driver import Hooks
+from pairing.search.initial_orders import STARTS
+from pairing.search.local_search import descend
+from pairing.search.policy import ANNEALERS
+from pairing.search.refine import refine
+from pairing.search.surrogate import surrogate_of
+from pairing.signals.registry import similarity
 from tests.support.puzzles import Planted, plant
 from tests.support.refining import allowing, checkpoints_of, outcome, unreachable
 
@@ -42,7 +42,7 @@ def test_networks_that_overflow_are_refined_quietly(size: float, annealer: str, 
     saved: list[str] = []
     hooks = Hooks(checkpoint=lambda record: saved.append(json.dumps(record)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pairing.driver.CHECKPOINT_SECONDS", 0.0)
+        patch.setattr("pairing.search.driver.CHECKPOINT_SECONDS", 0.0)
         found = refine(puzzle, planted.pairs, annealer=annealer, start=start, limits=allowing(20), hooks=hooks)
     assert not found.solution.solved
 
@@ -66,7 +66,7 @@ def test_a_stopped_refinement_leaves_a_checkpoint(calls: int) -> None:
 
 
 def test_the_first_step_is_saved_however_soon_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pairing.driver.CHECKPOINT_SECONDS", 1000.0)
+    monkeypatch.setattr("pairing.search.driver.CHECKPOINT_SECONDS", 1000.0)
     planted: Planted = unreachable(5, 9)
     found, saved = checkpoints_of(planted.puzzle, planted.pairs, start="random", limits=allowing(500))
     assert len(saved) == 1

@@ -19,8 +19,8 @@ from config.complaints import UNKNOWN, SettingsError, of_names
 from config.injected import is_injected
 from config.settings import Settings, settings, variables
 from pairing.errors import InputError
-from tasks.environment import checked_settings
-from tasks.worker import worker_environment
+from tasks.client.environment import checked_settings
+from tasks.worker.command import worker_environment
 
 ROOT = Path(__file__).parents[2]
 POOL = {"PAIRING_POOL_HOST": "db.example", "PAIRING_POOL_NAME": "pool", "PAIRING_POOL_USER": "user"}

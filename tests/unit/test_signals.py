@@ -14,8 +14,9 @@ import pytest
 from pairing.arrays import Array64
 from pairing.assignment import assign
 from pairing.errors import InputError, MethodError
-from pairing.puzzle import Puzzle
-from pairing.signals import choose_methods, consensus, methods, similarity
+from pairing.model.puzzle import Puzzle
+from pairing.signals import consensus
+from pairing.signals.registry import choose_methods, methods, similarity
 from tests.support.puzzles import PLAIN_ACTIVATIONS, plant
 
 Floats = np.ndarray
@@ -177,8 +178,8 @@ def test_rows_of_a_long_table_are_drawn_from_all_of_it(method: str, monkeypatch:
     order = np.argsort(whole.rows_in[:, 0], kind="stable")
     by_kind = replace(whole, rows_in=whole.rows_in[order], targets={"pred": whole.target_values[order]})
     expected = similarity(by_kind, method)
-    monkeypatch.setattr("pairing.costs.SIGNAL_COST", 0)
-    monkeypatch.setattr("pairing.costs.RIDGE_COST", 0)
+    monkeypatch.setattr("pairing.model.costs.SIGNAL_COST", 0)
+    monkeypatch.setattr("pairing.model.costs.RIDGE_COST", 0)
     found = similarity(by_kind, method)
     assert (found != expected).any()
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.9
@@ -434,7 +435,7 @@ def test_what_is_equal_but_for_rounding_is_correlated_with_nothing(method: str) 
 def test_a_method_that_would_take_longer_than_there_is_time_is_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     puzzle = plant(4, blocks=6).puzzle
     assert similarity(puzzle, "asymmetry", seconds=0.0).shape == (6, 6)  # it takes no time worth speaking of
-    monkeypatch.setattr("pairing.pace._rate", lambda *_: 100.0)
+    monkeypatch.setattr("pairing.model.pace._rate", lambda *_: 100.0)
     with pytest.raises(MethodError, match=r"method 'asymmetry' takes about [\d,]+ s .* 3 s are left; give more time"):
         similarity(puzzle, "asymmetry", seconds=3.0)
 

@@ -15,8 +15,8 @@ from pairing import Puzzle, Solution, load_puzzle, solve, solving
 from pairing.arrays import Array64
 from pairing.assignment import assign
 from pairing.errors import InputError, MethodError
-from pairing.network import pairs_of
-from pairing.signals import similarity
+from pairing.model.network import pairs_of
+from pairing.signals.registry import similarity
 from tests.support.puzzles import plain_mse, plant, with_answer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from pairing.network import Network
-from pairing.state import ARRAYS, EvaluationsSpent, Search, State
+from pairing.model.network import Network
+from pairing.search.state import ARRAYS, EvaluationsSpent, Search, State
 from tests.support.puzzles import plain_mse, plant
 
 

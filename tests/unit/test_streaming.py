@@ -11,15 +11,15 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from pairing import inflating, streaming
 from pairing.errors import PuzzleError
-from pairing.streaming import joined, table_parts
+from pairing.io import inflating, table
+from pairing.io.table import joined, table_parts
 
 
 @pytest.fixture(autouse=True)
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "PART_BYTES", 40)
-    monkeypatch.setattr(streaming, "PART_ROWS", 7)
+    monkeypatch.setattr(table, "PART_BYTES", 40)
+    monkeypatch.setattr(table, "PART_ROWS", 7)
 
 
 def write(folder: Path, suffix: str, table: pd.DataFrame) -> Path:

@@ -18,7 +18,7 @@ import torch
 from torch.nn import functional
 
 from pairing.errors import InputError
-from pairing.synthesis import ACTIVATION_NAMES, TABLE_NAMES, SyntheticPuzzle, make_puzzle
+from pairing.synthetic.make import ACTIVATION_NAMES, TABLE_NAMES, SyntheticPuzzle, make_puzzle
 
 TINY: dict[str, Any] = {"blocks": 3, "width": 4, "rows": 40, "epochs": 2}
 
@@ -261,6 +261,6 @@ def test_torch_is_left_as_it_was(tmp_path: Path) -> None:
 
 
 def test_importing_the_module_does_not_import_torch() -> None:
-    code = "import sys, pairing.synthesis; print('torch' in sys.modules, 'sklearn' in sys.modules)"
+    code = "import sys, pairing.synthetic.make; print('torch' in sys.modules, 'sklearn' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["False", "False"]

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tasks import turns
-from tasks.turns import Turn, TurnOverError, is_sure
+from tasks.runs import time_slicing
+from tasks.runs.time_slicing import Turn, TurnOverError, is_sure
 
 
 def undisturbed_turn(**options: Any) -> Turn:
@@ -22,13 +22,13 @@ def test_a_turn_is_as_long_as_those_before(
     sure: bool, used: float, length: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, crowded = 100.0, False
-    monkeypatch.setattr(turns.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time_slicing.time, "monotonic", lambda: now)
     turn = undisturbed_turn(sure=sure, used=used, crowded=lambda: crowded)
     now = 100.0 + length
     assert turn.should_stop() is None  # nobody waits
     crowded = True
     assert turn.should_stop() is None  # that is not asked again at once
-    now += turns.CROWD_SECONDS
+    now += time_slicing.CROWD_SECONDS
     assert turn.should_stop() == "turn_over"
     assert isinstance(turn.pause, TurnOverError)
 
@@ -38,9 +38,9 @@ def test_who_is_nearly_done_takes_the_rest_at_once(
     used: float, budget: float, whole: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr(turns.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time_slicing.time, "monotonic", lambda: now)
     turn = undisturbed_turn(sure=False, used=used, budget=budget, crowded=lambda: True)
-    now += max(turns.TURN_SECONDS, used)
+    now += max(time_slicing.TURN_SECONDS, used)
     assert turn.should_stop() == (None if whole else "turn_over")
 
 

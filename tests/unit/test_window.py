@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pairing.network import Network
-from pairing.surrogate import pair_index
-from pairing.window import KICKS_AT_ONCE, Window, search, window_at
+from pairing.model.network import Network
+from pairing.search.moves.window import KICKS_AT_ONCE, Window, search, window_at
+from pairing.search.surrogate import pair_index
 from tests.support.puzzles import plant
 from tests.support.refining import finished
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pairing.errors import InputError
-from tasks.worker import _claimed
+from tasks.worker.command import _claimed
 
 NAMES = ["pairing-all", "pairing-all-2"]
 

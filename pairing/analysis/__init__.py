@@ -1,0 +1,1 @@
+"""What a solution is worth: noise, solutions as good, the activation."""

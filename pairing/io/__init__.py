@@ -1,0 +1,1 @@
+"""Reading and writing pieces, tables and packed puzzles; nothing from outside is trusted."""

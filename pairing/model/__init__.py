@@ -1,0 +1,1 @@
+"""A puzzle and the residual network that its pieces make."""

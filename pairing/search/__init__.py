@@ -1,0 +1,1 @@
+"""From a pairing to the block order: surrogate model, moves, policy, driver."""

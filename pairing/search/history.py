@@ -1,0 +1,83 @@
+"""How a refinement came to its result: its best error over time, and a few of the orders on its way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pairing.arrays import Indices
+from pairing.errors import MethodError
+from pairing.search.state import State
+
+POINTS = 200
+"""Improvements that are kept at most."""
+ORDERS = 12
+"""Orders that are kept at most."""
+
+Kept = TypeVar("Kept")
+
+
+@dataclass(kw_only=True)
+class History:
+    """A refinement's improvements. Small and plain: it goes into every checkpoint and into the run's record."""
+
+    points: list[tuple[float, int, float]] = field(default_factory=list)
+    """(seconds, evaluations, error on the yardstick rows) of every new best; where there are many, of some of them."""
+    orders: list[list[int]]
+    """The first order, some of the best ones since, and the last: each N indices of inp pieces."""
+    seconds: float = 0.0
+    """Wall-clock time of all attempts so far."""
+    evaluations: int = 0
+
+    def note(self, seconds: float, state: State) -> None:
+        """Keeps the state's best where it is better than the last; ``seconds`` is the time of all attempts so far.
+
+        What is done again after a resumption is no better than what was kept, and is not kept twice.
+        """
+        self.seconds, self.evaluations = seconds, state.evaluations
+        error = float(f"{state.best_error:.6g}")
+        if error < (self.points[-1][2] if self.points else float("inf")):
+            self.points = _thinned([*self.points, (round(self.seconds, 3), state.evaluations, error)], POINTS)
+            self._pass(state.best)
+
+    def end(self, seconds: float, evaluations: int, order: Indices) -> None:
+        """The refinement's result is ``order``, (N,) int64."""
+        self.seconds, self.evaluations = seconds, evaluations
+        self._pass(order)
+
+    def _pass(self, order: Indices) -> None:
+        if order.tolist() != self.orders[-1]:
+            self.orders = _thinned([*self.orders, order.tolist()], ORDERS)
+
+    def to_json(self) -> dict[str, Any]:
+        """A record that ``from_json`` makes the same history of: plain numbers and lists."""
+        return {
+            "seconds": round(self.seconds, 3),
+            "evaluations": self.evaluations,
+            "points": [list(point) for point in self.points],
+            "orders": self.orders,
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> History:
+        """The history that ``to_json`` recorded, to be gone on with.
+
+        Raises:
+            MethodError: the record is none of that, whoever wrote it.
+        """
+        try:
+            return cls(
+                points=[(float(seconds), int(count), float(error)) for seconds, count, error in record["points"]],
+                orders=[[int(block) for block in order] for order in record["orders"]],
+                seconds=float(record["seconds"]),
+                evaluations=int(record["evaluations"]),
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise MethodError(
+                "the checkpoint's history is none: somebody else has changed it; enqueue the run again"
+            ) from error
+
+
+def _thinned(kept: list[Kept], most: int) -> list[Kept]:
+    """The first, the last and every second of those between, where there are more than ``most``."""
+    return kept if len(kept) <= most else [kept[0], *kept[2:-1:2], kept[-1]]

@@ -1,0 +1,224 @@
+"""The command line. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from pairing.errors import InputError, PairingError
+from pairing.version import __version__
+from tasks.commands.doctor import doctor
+from tasks.commands.fleet import COMMANDS
+from tasks.commands.help import SectionedGroup
+from tasks.commands.options import ACTIVATION_HELP, EXIT_HELP, run_options
+from tasks.commands.pool import pool_commands
+from tasks.commands.service import SERVICE_COMMANDS
+
+
+@click.group(
+    cls=SectionedGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=EXIT_HELP,
+)
+@click.version_option(__version__, prog_name="pairing")
+@click.option(
+    "--env-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="settings, a line NAME=VALUE each; what the environment holds already stays",
+)
+def cli(env_file: Path | None) -> None:
+    """Put a residual network that fell apart into its linear layers together again."""
+    if env_file is not None:
+        from tasks.client.environment import read_environment
+
+        read_environment(env_file)
+
+
+cli.add_command(pool_commands)
+
+
+@cli.command(epilog=EXIT_HELP)
+@click.argument("puzzle", type=click.Path(path_type=Path))
+@run_options
+@click.option("--pool", metavar="URL", help="pool database, without a password  [default: an SQLite file per puzzle]")
+@click.option("--workers", type=click.IntRange(1, 256), help="worker processes  [default: the cores]")
+@click.option("--inline", is_flag=True, help="work in this one process, without a broker")
+@click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="results' folder")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
+@click.option("--report/--no-report", "with_report", default=None, help="draw the report  [default: unless --json]")
+def solve(
+    puzzle: Path,
+    pool: str | None,
+    workers: int | None,
+    inline: bool,
+    out: Path,
+    as_json: bool,
+    with_report: bool | None,
+    **options: Any,
+) -> None:
+    """Solve PUZZLE on this machine: a folder in the published layout, or a packed puzzle.
+
+    Starts a broker and workers of its own, compares the methods, stores winners in the pool, and leaves no process
+    behind.
+    """
+    from tasks.commands.solve import solve_here
+
+    with_report = not as_json if with_report is None else with_report
+    sys.exit(solve_here(puzzle, pool, workers, inline, out, as_json, with_report, options))
+
+
+@cli.command()
+@click.argument("puzzle", type=click.Path(path_type=Path))
+@click.argument("permutation")
+@click.option("--target", default="pred", show_default=True, help="pred, true, or another column of the data")
+@click.option("--target-hash", metavar="HEX", help="hash of the right answer  [default: the puzzle's own]")
+@click.option("--activation", help=ACTIVATION_HELP)
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
+def verify(puzzle: Path, permutation: str, as_json: bool, **options: Any) -> None:
+    """Give error, hash and verdict of a PERMUTATION: piece numbers joined by commas, or a file that holds them.
+
+    A file may be plain text, a JSON list, or a run's summary.json. Ends with 0 if it solves the puzzle, with 6 if it
+    does up to noise in the target, else with 1.
+    """
+    from tasks.client.solution_check import print_verdict, solution_from
+
+    found, solution = solution_from(puzzle, permutation, **options)
+    print_verdict(found, solution, as_json)
+    sys.exit(0 if solution.solved else 1 if solution.noise is None else 6)
+
+
+@cli.command()
+@click.argument("puzzle", type=click.Path(path_type=Path))
+@click.argument("solution")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--activation", help=ACTIVATION_HELP)
+def assemble(puzzle: Path, solution: str, out: Path, activation: str | None) -> None:
+    """Write the network that SOLUTION makes of PUZZLE to OUT (.pt, .pth: torch state dict; or .safetensors).
+
+    SOLUTION is a permutation or a file that holds one, as for verify. The network is checked against the data.
+    """
+    from pairing.export import assemble as write_network
+    from tasks.client.solution_check import solution_from
+
+    found, right = solution_from(puzzle, solution, activation=activation)
+    error = write_network(found, right.inp_sigma, right.out_sigma, out)
+    click.echo(f"{out}: {found.blocks} blocks; its error against '{found.target}' is {error:.3g} over all rows")
+
+
+@cli.command()
+@click.argument("puzzle", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+def pack(puzzle: Path, out: Path) -> None:
+    """Write PUZZLE as one safetensors file, OUT, which every command takes instead of the folder, and reads sooner."""
+    from pairing.io.packed import pack_puzzle
+    from tasks.client.solution_check import read_puzzle
+    from tasks.contracts.files import write_whole
+
+    found = read_puzzle(puzzle)
+    try:
+        write_whole(out, pack_puzzle(found))
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); choose another place") from error
+    click.echo(f"{out}: {found.blocks} blocks, {found.rows:,} rows, {found.digest}")
+
+
+@cli.command()
+def methods() -> None:
+    """List the pairing methods."""
+    from pairing.signals.registry import methods as known
+
+    width = max(map(len, known()))
+    for method in known().values():
+        click.echo(f"{method.name:<{width}}  {method.summary}")
+
+
+@cli.command("make-puzzle")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--blocks", default=8, show_default=True)
+@click.option("--width", type=int, help="inputs  [default: 16, or the table's]")
+@click.option("--hidden", type=int, help="hidden units of a block  [default: twice the width]")
+@click.option("--outputs", default=1, show_default=True)
+@click.option("--activation", default="relu", show_default=True)
+@click.option("--rows", type=int, help="rows of data  [default: 2000, or all of the table's]")
+@click.option("--epochs", default=150, show_default=True)
+@click.option("--lr", default=0.01, show_default=True, help="learning rate of AdamW")
+@click.option("--weight-decay", default=0.1, show_default=True)
+@click.option("--batch-size", default=64, show_default=True, help="rows in a step of the training")
+@click.option("--branch-scale", default=1.0, show_default=True, help="factor on the out layers' initial weights")
+@click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--inputs",
+    type=click.Choice(["normal", "signs"]),
+    default="normal",
+    show_default=True,
+    help="what synthetic inputs are like: standard normal, or +1 and -1 with a little noise",
+)
+@click.option("--table", metavar="NAME", help="train on a table of scikit-learn: digits, diabetes, wine, …")
+def make_puzzle(out: Path, lr: float, **recipe: Any) -> None:
+    """Train a network, drop it, and write the puzzle to the folder OUT; the answer goes into a file beside it."""
+    from pairing.synthetic.make import make_puzzle as make
+
+    made = make(out, learning_rate=lr, **recipe)
+    click.echo(
+        f"{made.folder}: {made.rows} rows, training error {made.training_error:.3g}; answer in {made.answer_path}"
+    )
+
+
+for command in (*COMMANDS, doctor, *SERVICE_COMMANDS):
+    cli.add_command(command)
+
+OBJECTS_BETWEEN_COLLECTIONS = 50_000
+"""Instead of Python's 700: a tenth of a short command's time went into looking for garbage among what it imports."""
+
+
+def run_command() -> NoReturn:
+    """Entry point: ``main`` as a process, which ends after what Python does at its end and before C++ does its part.
+
+    That part aborts about one in fifty processes that pyarrow refused a table in, with a thread of its still at work
+    (apache/arrow#34314), and takes a tenth of a second where torch is loaded.
+    """
+    status: int | str | None = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = end.code
+    except BrokenPipeError:
+        status = 1  # who reads the output has seen enough
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(BrokenPipeError):
+            stream.flush()
+    os._exit(status if isinstance(status, int) else 1)
+
+
+def main() -> None:
+    """The command in this process: errors become one clear message and a documented exit status."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # more threads than one are slower at these sizes
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # tidies up as any other end does
+    try:
+        cli(standalone_mode=False)
+    except click.Abort:
+        _end("interrupted", 130)
+    except KeyboardInterrupt:
+        _end("interrupted", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except PairingError as error:
+        _end(str(error), error.exit_status)
+
+
+def _end(message: str, status: int) -> None:
+    click.echo(f"pairing: {message}", err=True)
+    sys.exit(status)

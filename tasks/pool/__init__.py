@@ -1,0 +1,1 @@
+"""The solution pool: the only room with SQL."""

@@ -1,0 +1,149 @@
+"""Where the pool is, and the one open pool that a process keeps."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from config.settings import Settings
+from tasks.pool.connection_limit import Allowance
+from tasks.pool.engine import checked_url, server
+from tasks.pool.repository import Pool, open_pool
+
+if TYPE_CHECKING:
+    from pairing.model.puzzle import Puzzle
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolAddress:
+    """Where the pool is. Without a URL it is an SQLite file per puzzle digest in ``data_dir``."""
+
+    url: str = ""
+    password: str | None = field(default=None, repr=False)
+    data_dir: Path
+    tls: Mapping[str, str] = field(default_factory=dict)
+    """libpq's options ``sslmode`` and ``sslrootcert``. No part of the URL: files may lie elsewhere on other hosts."""
+    connections_per_minute: int = 20
+    """New connections to a server that all processes on this host may make in a minute."""
+
+    def url_for(self, puzzle: Puzzle) -> str:
+        """The pool's URL for one puzzle, without a password."""
+        name = puzzle.digest.removeprefix("sha256:")[:16]
+        return self.url or f"sqlite:///{self._files / name}.sqlite"
+
+    def urls(self) -> list[str]:
+        """The URLs of all pools that there are here."""
+        return [self.url] if self.url else [f"sqlite:///{file}" for file in sorted(self._files.glob("*.sqlite"))]
+
+    def knows(self, url: str) -> bool:
+        """Whether a pool's URL is this address's own, or that of a puzzle's file in ``data_dir``.
+
+        Raises:
+            InputError: the URL is wrong or holds a password.
+        """
+        asked = checked_url(url)
+        if self.url and asked == checked_url(self.url):
+            return True
+        return asked.get_backend_name() == "sqlite" and Path(asked.database or "").parent == self._files
+
+    @property
+    def spool(self) -> Path:
+        """The folder of winners that the pool could not take yet."""
+        return self.data_dir / "spool"
+
+    @property
+    def allowance(self) -> Allowance:
+        """How often this host may connect to a server."""
+        return Allowance(folder=self.data_dir / "connections", number=self.connections_per_minute)
+
+    @property
+    def _files(self) -> Path:
+        return (self.data_dir / "pools").resolve()
+
+
+def address_of(found: Settings, url: str | None = None) -> PoolAddress:
+    """Where the settings say that the pool is; or the pool at ``url``, with the settings' password and data folder.
+
+    Raises:
+        InputError: the URL is wrong or holds a password.
+    """
+    address = found.pool_address if url is None else url
+    if address or url is not None:
+        checked_url(address)
+    return PoolAddress(
+        url=address,
+        password=None if found.pool_password is None else found.pool_password.get_secret_value(),
+        data_dir=found.data_dir.resolve(),
+        tls=found.pool_tls,
+        connections_per_minute=found.pool_connections_per_minute,
+    )
+
+
+@contextmanager
+def open_run_pool(address: PoolAddress, puzzle: Puzzle) -> Iterator[Pool]:
+    """The open pool of a puzzle; see ``open_known_pool``."""
+    with open_known_pool(address, address.url_for(puzzle)) as pool:
+        yield pool
+
+
+@contextmanager
+def open_to_read(address: PoolAddress, url: str) -> Iterator[Pool]:
+    """The pool at ``url``, open for the block, with nothing in it changed.
+
+    Raises:
+        PoolError: it cannot be reached, or this host may not connect to it again yet.
+    """
+    place = server(checked_url(url))
+    with open_pool(url, address.password, lambda: address.allowance.take(place), address.tls, read_only=True) as pool:
+        yield pool
+
+
+@contextmanager
+def open_known_pool(address: PoolAddress, url: str) -> Iterator[Pool]:
+    """The open pool at ``url``, which the address knows.
+
+    A server's stays open, so that a process connects to it once and not at every use. An SQLite file is opened anew:
+    that costs nothing, and a file that was kept open could have been removed meanwhile with what is written into it.
+
+    Raises:
+        PoolError: it cannot be reached, or this host may not connect to it again yet.
+    """
+    if checked_url(url).get_backend_name() == "sqlite":
+        with open_pool(url) as pool:
+            yield pool
+    else:
+        yield _KEPT.pool(address, url)
+
+
+class _Kept:
+    """This process's open pool of a server; never more than one, so that there is never more than one connection."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._key: tuple[str, PoolAddress] | None = None
+        self._pool: Pool | None = None
+
+    def pool(self, address: PoolAddress, url: str) -> Pool:
+        """The pool at ``url``: the one that is kept, or another in its stead."""
+        with self._lock:
+            if self._pool is None or self._key != (url, address):
+                if self._pool is not None:
+                    self._pool.close()
+                    self._pool = None
+                place = server(checked_url(url))
+                self._pool = open_pool(url, address.password, lambda: address.allowance.take(place), address.tls)
+                self._key = (url, address)
+            return self._pool
+
+    def unlock(self) -> None:
+        """In a forked child: a thread that held the lock in the parent does not exist here."""
+        self._lock = threading.Lock()
+
+
+_KEPT = _Kept()
+os.register_at_fork(after_in_child=_KEPT.unlock)

@@ -1,0 +1,1 @@
+"""Puzzles on their way to workers."""

@@ -1,0 +1,1 @@
+"""What happens in a run; no Celery in here."""

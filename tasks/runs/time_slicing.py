@@ -1,0 +1,81 @@
+"""Turns: a refinement that has worked long enough lets others in, where others wait, and goes on later.
+
+A method that is wrong everywhere looks no worse at its start than one that needs a minute more, so nobody may hold a
+worker for a whole budget while others have not begun. Each turn takes as long as all those before, so that the cost of
+turns stays small. Methods that are sure of their pairs come before the others, with longer turns.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from pairing.search.driver import End, Pause
+from pairing.search.state import SURE
+from tasks.runs.attempts import InterruptedTaskError, SupersededError
+
+TURN_SECONDS = 5.0
+"""The length of the first turn …"""
+SURE_TURN_SECONDS = 20.0
+"""… where the method is sure of its pairs."""
+SHORT = 1.5
+"""Who has less left than so many lengths of a turn takes it all at once."""
+CROWD_SECONDS = 1.0
+"""How often it is asked whether others wait, once the turn is over."""
+
+
+class TurnOverError(Exception):
+    """Others wait for the worker; the task goes on later."""
+
+
+def is_sure(confidence: Sequence[float]) -> bool:
+    """Whether a method that says so of each of its pairs (N,) expects all of them to be right."""
+    return sum(1 - value for value in confidence) < SURE
+
+
+@dataclass
+class Turn:
+    """One turn of a refinement that has worked ``used`` seconds before, and what may end it."""
+
+    sure: bool
+    used: float
+    owned: Callable[[], bool]
+    """Whether nobody else has taken the refinement over."""
+    announced: Callable[[], str | None]
+    """Why the run's refinements end, if they do."""
+    interrupted: Callable[[], bool]
+    """Whether this process is about to end."""
+    crowded: Callable[[], bool]
+    """Whether other tasks wait for it."""
+    budget: float = math.inf
+    """Seconds that it may take in all."""
+    pause: Exception | None = field(default=None, init=False)
+    """Why the refinement was told to pause."""
+
+    def __post_init__(self) -> None:
+        """The turn begins."""
+        first = SURE_TURN_SECONDS if self.sure else TURN_SECONDS
+        length = max(first, self.used)
+        nearly_done = self.budget - self.used < SHORT * length  # the rest is not worth another delivery
+        self._ends = math.inf if nearly_done else time.monotonic() + length
+
+    def should_stop(self) -> End | Pause | None:
+        """For :class:`pairing.search.driver.Hooks`."""
+        if not self.owned():
+            self.pause = SupersededError()
+            return "interrupted"
+        if self.interrupted():
+            self.pause = InterruptedTaskError()
+            return "interrupted"
+        if announced := self.announced():
+            return cast(End, announced)
+        if time.monotonic() < self._ends:
+            return None
+        if not self.crowded():
+            self._ends = time.monotonic() + CROWD_SECONDS
+            return None
+        self.pause = TurnOverError()
+        return "turn_over"

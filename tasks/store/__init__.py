@@ -1,0 +1,1 @@
+"""Run state in Redis, by key."""

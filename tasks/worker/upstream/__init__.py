@@ -1,0 +1,1 @@
+"""Everything that hooks into Celery's and kombu's private parts."""

@@ -1,0 +1,179 @@
+"""kombu's Redis transport, but for what costs it tasks or workers.
+
+- Work of a lost worker waits for the visibility timeout there: here messages have leases (``tasks.runs.leases``).
+- A message that was handed out again keeps its delivery tag there. When the worker that had it first finds itself
+  superseded and acknowledges it, the note of who has it now goes, and if that worker is lost then, the task is lost.
+- Messages that cannot be put back while a connection is being closed raise there, which ends the worker.
+- What stands in a queue and is no message ends the worker that takes it.
+- Answers to whoever asks all workers and is gone before they come stay for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+from queue import Empty
+from typing import Any
+
+from celery.worker import state
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
+from kombu.utils.json import dumps, loads
+
+from tasks.runs.leases import Leases, held
+from tasks.store import redis_unready
+
+logger = logging.getLogger(__name__)
+
+
+ANSWERS = ".reply.celery.pidbox"
+"""How the names of queues end that answers to questions wait in …"""
+ANSWER_SECONDS = 60
+"""… and for how long."""
+
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+
+class QoS(redis.QoS):
+    """What a channel has taken and not acknowledged, each with a lease."""
+
+    channel: Channel
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Notes a message that was taken."""
+        at = message.delivery_info
+        entry: str = dumps([message._raw, at["exchange"], at["routing_key"]])  # type: ignore[no-untyped-call]
+        self.channel.leases().hold(delivery_tag, entry)
+        virtual.QoS.append(self, message, delivery_tag)  # type: ignore[no-untyped-call]
+        held.add(delivery_tag)
+
+    def ack(self, delivery_tag: str) -> None:
+        """Removes a message that is done; not where its connection was lost, since it has been put back by then."""
+        if not self.channel.closed:
+            self.channel.leases().release(delivery_tag)
+            self._settled(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Removes a message, or puts it back as the last of its queue; not where its connection was lost."""
+        if not requeue:
+            self.ack(delivery_tag)
+        elif not self.channel.closed:
+            self.restore_by_tag(delivery_tag, leftmost=True)
+            self._settled(delivery_tag)
+
+    def _settled(self, delivery_tag: str) -> None:
+        virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
+        held.discard(delivery_tag)
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Puts back all that is held, where the worker ends. Where its connection is lost, the next one does it."""
+        tags = list(self._delivered)
+        self._delivered.clear()
+        if state.should_stop is None and state.should_terminate is None:
+            return
+        try:
+            for tag in tags:
+                self.restore_by_tag(tag, client)
+        except Exception as error:  # whatever a connection that is being closed raises; leases expire
+            logger.debug("messages could not be put back: %s", type(error).__name__)
+
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
+        """Puts a message back as the first of its queue, or (``leftmost``) the last."""
+        with self.channel.conn_or_acquire(client) as found:
+            entry = found.hget(self.unacked_key, tag)
+        if entry is not None:
+            self._hand_out(tag, entry, first=not leftmost)
+        held.discard(tag)
+
+    def task_id(self, tag: str) -> str:
+        """The id of the task that is held at a tag; empty where there is none (any more)."""
+        with self.channel.conn_or_acquire() as client:
+            entry = client.hget(self.unacked_key, tag)
+        try:
+            return str(loads((entry or b"").decode())[0]["headers"]["id"])  # type: ignore[no-untyped-call]
+        except _UNREADABLE:
+            return ""
+
+    def restore_visible(self, *_: Any, **__: Any) -> None:
+        """Hands out again whatever nobody is at work on any more."""
+        try:
+            for tag, entry in self.channel.leases().expired(self.visibility_timeout):
+                if self._hand_out(tag, entry):
+                    logger.warning("a message was handed out again, since nobody renewed its lease: %s", tag)
+        except self.channel.ResponseError as error:  # somebody else has changed what is there
+            logger.warning("leases could not be looked at: %s", error)
+
+    def _hand_out(self, tag: str, entry: bytes, first: bool = True) -> bool:
+        try:
+            copies = self.channel.copies(loads(entry.decode()))  # type: ignore[no-untyped-call]
+        except _UNREADABLE as error:
+            logger.error("what is held and is no message was removed: %s", type(error).__name__)
+            self.channel.leases().release(tag)
+            return False
+        return self.channel.leases().hand_out(tag, entry, copies, first)
+
+
+class Channel(redis.Channel):
+    """A channel with leases and a new tag for every delivery, which leaves out what it cannot read."""
+
+    QoS = QoS
+
+    def leases(self) -> Leases:
+        """The leases of all messages that were taken from the server of this channel."""
+        client = self._create_client()  # type: ignore[no-untyped-call]
+        return Leases(client, self.global_keyprefix, self.unacked_key, self.unacked_index_key)
+
+    def copies(self, entry: Any) -> list[tuple[str, str]]:
+        """A message that is put back, as ``(queue's key without prefix, message)``, from its entry in ``unacked``."""
+        message, exchange, routing_key = entry
+        message["headers"]["redelivered"] = True
+        message["properties"]["delivery_info"]["redelivered"] = True
+        message["properties"]["delivery_tag"] = self._next_delivery_tag()  # type: ignore[no-untyped-call]
+        priority = self._get_message_priority(message, reverse=False)  # type: ignore[no-untyped-call]
+        queues = self._lookup(exchange, routing_key)  # type: ignore[no-untyped-call]
+        return [(self._q_for_pri(queue, priority), dumps(message)) for queue in queues]  # type: ignore[no-untyped-call]
+
+    def _put(self, queue: str, message: Any, **options: Any) -> None:
+        """Puts a message into a queue; an answer to whoever asks all workers expires, since he may be gone by now."""
+        answer = queue.endswith(ANSWERS) and queue not in self._expires
+        if answer:
+            self._expires[queue] = 1000 * ANSWER_SECONDS
+        try:
+            super()._put(queue, message, **options)  # type: ignore[no-untyped-call]
+        except redis_unready.UnreadyError as error:
+            if not answer:
+                raise
+            logger.warning("a question was not answered, since Redis takes nothing at the moment: %s", error)
+        finally:
+            if answer:
+                self._expires.pop(queue, None)
+
+    def _brpop_read(self, **options: Any) -> bool:
+        try:
+            return bool(super()._brpop_read(**options))  # type: ignore[no-untyped-call]
+        except _UNREADABLE as error:
+            # It has been taken off the queue by now.
+            logger.error("something in a queue is no message, and was removed: %s", type(error).__name__)
+            raise Empty from None
+
+
+class Transport(redis.Transport):
+    """The transport of such channels."""
+
+    Channel = Channel
+
+
+class SentinelChannel(Channel, redis.SentinelChannel):
+    """One to whichever server the sentinels name."""
+
+
+class SentinelTransport(redis.SentinelTransport):
+    """The transport of such channels."""
+
+    Channel = SentinelChannel
+
+
+def use() -> None:
+    """Has this process use it wherever kombu is given a Redis URL, and wait for a server that cannot work."""
+    redis_unready.recognize()
+    for scheme in ("redis", "rediss"):
+        TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
+    TRANSPORT_ALIASES["sentinel"] = f"{__name__}:SentinelTransport"
