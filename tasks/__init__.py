@@ -24,7 +24,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # only workers sh
 
 def __getattr__(name: str) -> Any:
     if name == "celery":
-        from tasks.worker.app import app
+        from tasks.worker.bootstrap import app
 
         return app
     if name == "enqueue":

@@ -16,9 +16,26 @@ def sweep() -> None:
 
     Workers that read pairing.pool do this every few seconds. Ends with 1 if winners wait on.
     """
-    from tasks.worker.sweeping import sweep_here
+    from tasks.client.environment import checked_settings
+    from tasks.client.submit import caller_store
+    from tasks.pool.location import address_of
+    from tasks.pool.spool_flush import flush_all
+    from tasks.runs.spooled_winners import note_stored
+    from tasks.worker.maintenance import sweep_runs
 
-    sys.exit(sweep_here())
+    found = checked_settings()
+    flushed = flush_all(address_of(found))
+    waiting = [winner for winner in flushed if winner.inserted is None]
+    for winner in waiting:
+        click.echo(f"{winner.path.name}: waits on: {winner.error}")
+    store = caller_store(found)
+    note_stored(store, flushed)
+    swept = sweep_runs(store, found)
+    for run in swept:
+        click.echo(f"{run}: is past its deadline")
+    stored = len(flushed) - len(waiting)
+    click.echo(f"{len(swept)} runs seen to, {stored} winners stored, {len(waiting)} wait on")
+    sys.exit(1 if waiting else 0)
 
 
 @click.group()

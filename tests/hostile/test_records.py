@@ -30,7 +30,7 @@ from tasks.puzzles.resolver import Puzzles
 from tasks.runs.lifecycle import overview, sweep
 from tasks.store.backend import Memory, Redis
 from tasks.store.run_store import RUNS, Store
-from tasks.worker import app, canvas
+from tasks.worker import canvas, celery_tasks
 from tests.hostile.damages import CASES, SEED, generator
 from tests.hostile.traps import Trap
 from tests.support.puzzles import plant
@@ -47,12 +47,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     puzzle = plant(3, blocks=4, rows=50, known=False).puzzle
     bundle = ship(backend, {PACKED: pack_puzzle(puzzle)}, "test")
     puzzles = Puzzles(cache_dir=tmp_path / "cache", cache_bytes=2**30)
-    monkeypatch.setattr(app, "store", lambda: store)
-    monkeypatch.setattr(app, "puzzles", lambda: puzzles)
-    monkeypatch.setattr(app, "pool_address", lambda: PoolAddress(data_dir=tmp_path / "data"))
-    monkeypatch.setattr(app, "HAND_BACK_SECONDS", 0.0)
+    monkeypatch.setattr(celery_tasks, "store", lambda: store)
+    monkeypatch.setattr(celery_tasks, "puzzles", lambda: puzzles)
+    monkeypatch.setattr(celery_tasks, "pool_address", lambda: PoolAddress(data_dir=tmp_path / "data"))
+    monkeypatch.setattr(celery_tasks, "HAND_BACK_SECONDS", 0.0)
     monkeypatch.setattr(canvas, "publish", lambda *_: None)
-    monkeypatch.setattr(app, "crowded", lambda: False)  # it asks the broker, which there is none of
+    monkeypatch.setattr(celery_tasks, "crowded", lambda: False)  # it asks the broker, which there is none of
     for name in ("CHECKPOINT_SECONDS", "PROGRESS_SECONDS", "POLL_SECONDS"):
         monkeypatch.setattr(driver, name, 0.0)
     yield Run(store, backend, bundle, puzzle)
@@ -67,10 +67,10 @@ class Run:
 
     def tasks(self) -> list[Callable[..., object]]:
         asked = {"puzzle": self.bundle, "methods": [METHOD, "trace"], "evaluations": 10, "compare": True}
-        stages = (app.similarity, app.assignment, app.refinement)
+        stages = (celery_tasks.similarity, celery_tasks.assignment, celery_tasks.refinement)
         parts = [partial(stage.apply, args=["run1", method, 0]) for method in (METHOD, "trace") for stage in stages]
-        first = partial(app.run.apply, kwargs=asked, task_id="run1")
-        return [first, *parts, partial(app.comparison.apply, args=["run1"])]
+        first = partial(celery_tasks.run.apply, kwargs=asked, task_id="run1")
+        return [first, *parts, partial(celery_tasks.comparison.apply, args=["run1"])]
 
     def go(self, harm: Callable[[], object] = lambda: None, before: int = -1) -> None:
         """Does all tasks; ``harm`` comes before one of them. An error has to be one for people."""
@@ -251,7 +251,7 @@ def test_a_checkpoint_of_another_refinement_fails_the_method(run: Run) -> None:
 )
 def test_a_part_with_wrong_arguments_is_refused(arguments: list[Any], run: Run) -> None:
     with pytest.raises((InputError, TypeError)):
-        app.refinement.apply(args=arguments, throw=True)
+        celery_tasks.refinement.apply(args=arguments, throw=True)
     assert run.backend.fields("pairing.run.run1.failure") == {}
 
 
@@ -266,7 +266,7 @@ def test_a_forged_protocol_holds_no_task_for_ever(run: Run) -> None:
     assert run.store.record("run1", "end") is None
     sweep(run.store, lambda _: None, 1e5, now=2e9)
     assert run.ended()["end"] == "timed_out"
-    assert app.similarity.apply(args=["run1", METHOD, 0]).state == "IGNORED"
+    assert celery_tasks.similarity.apply(args=["run1", METHOD, 0]).state == "IGNORED"
 
 
 def test_only_json_is_taken_from_the_wire() -> None:

@@ -22,7 +22,7 @@ from tasks.store.redis_clients import redis_client
 from tests.support.fleet import Fleet, clean_environment, running_fleet, variant, wait_for
 from tests.support.servers import run_redis
 
-ASK = "from tasks.worker.app import app; app.control.inspect(timeout=60).ping()"
+ASK = "from tasks.worker.bootstrap import app; app.control.inspect(timeout=60).ping()"
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kombu import Queue
 
 from tasks.runs.leases import Leases, held
-from tasks.worker.app import app
+from tasks.worker.bootstrap import app
 from tests.support.servers import made_redis
 
 LONG = 3600.0

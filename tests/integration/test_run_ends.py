@@ -124,7 +124,7 @@ def test_a_comparison_behind_a_busy_queue_still_stores_its_winners(host: Host) -
 _POISON = """\
 import os, signal
 import tasks.runs.comparison, tasks.runs.planning, tasks.runs.stages
-from tasks.worker.app import store
+from tasks.worker.resources import store
 
 plan, compare = tasks.runs.planning.plan, tasks.runs.comparison.compare
 

@@ -17,8 +17,8 @@ from tasks.contracts.queues import ROLES
 from tasks.contracts.run_request import request_of
 from tasks.runs.lifecycle import GIVE_UP_SECONDS, PLANNING, RESCUE_SECONDS, finish, register, state_of, sweep
 from tasks.runs.protocol_version import PROTOCOL
-from tasks.worker.app import app
-from tasks.worker.chores import Chore, do_chores
+from tasks.worker.bootstrap import app
+from tasks.worker.maintenance import Chore, do_chores
 from tests.support.fleet import wait_for
 from tests.support.host import Host, open_host
 from tests.support.pools import PostgresPoolDatabase

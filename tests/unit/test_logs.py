@@ -17,8 +17,8 @@ from celery.platforms import check_privileges
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.worker.app import app
-from tasks.worker.log_format import PRIORITIES, EventFormatter, Format, OutageFilter, log_early_events, subject
+from tasks.worker.bootstrap import app
+from tasks.worker.upstream.log_format import PRIORITIES, EventFormatter, Format, OutageFilter, log_early_events, subject
 
 KINDS: tuple[Format, ...] = ("text", "json")
 
@@ -138,7 +138,7 @@ def test_the_journal_is_told_the_priority(level: int, priority: int, kind: Forma
 def test_the_journal_is_known_by_its_stream(stream: str | None, journal: bool, tmp_path: Path) -> None:
     log, other = tmp_path / "log", tmp_path / "other"
     other.touch()
-    setting_up = "from tasks.worker.log_format import set_up; set_up(20, None, 'text')"
+    setting_up = "from tasks.worker.upstream.log_format import set_up; set_up(20, None, 'text')"
     program = f"import logging; {setting_up}; logging.warning('two\\nlines')"
     environment = {name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"}
     with log.open("wb") as errors:
@@ -177,7 +177,7 @@ def test_only_root_is_warned_of_superuser_privileges(user: int, warned: bool, mo
     for name in ("getuid", "geteuid", "getgid", "getegid"):
         monkeypatch.setattr(os, name, lambda: user)
     monkeypatch.setattr("celery.platforms.grp.getgrgid", {}.__getitem__)  # no group has a name
-    monkeypatch.setattr("tasks.worker.log_format.set_up", lambda *_: None)
+    monkeypatch.setattr("tasks.worker.upstream.log_format.set_up", lambda *_: None)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         log_early_events()

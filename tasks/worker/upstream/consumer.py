@@ -1,4 +1,7 @@
-"""What a worker says of messages that it refuses: one line each, with nothing in it but what they call themselves."""
+"""What a worker says of messages that it refuses: one line each, with nothing in it but what they call themselves.
+
+Celery logs such a message whole (``Consumer.on_decode_error``), whatever secrets are in it.
+"""
 
 from __future__ import annotations
 

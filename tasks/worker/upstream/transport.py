@@ -1,11 +1,13 @@
 """kombu's Redis transport, but for what costs it tasks or workers.
 
-- Work of a lost worker waits for the visibility timeout there: here messages have leases (``tasks.runs.leases``).
+- Work of a lost worker waits for the visibility timeout there (celery#4984, celery#5935): here messages have leases
+  (``tasks.runs.leases``).
 - A message that was handed out again keeps its delivery tag there. When the worker that had it first finds itself
   superseded and acknowledges it, the note of who has it now goes, and if that worker is lost then, the task is lost.
-- Messages that cannot be put back while a connection is being closed raise there, which ends the worker.
-- What stands in a queue and is no message ends the worker that takes it.
-- Answers to whoever asks all workers and is gone before they come stay for ever.
+- Messages that cannot be put back while a connection is being closed raise there, which ends the worker (kombu#970);
+  after several lost connections it consumes no more (celery#8030, celery#10205).
+- What stands in a queue and is no message ends the worker that takes it (celery#1113).
+- Answers to whoever asks all workers and is gone before they come stay for ever (kombu#294, celery#6089).
 """
 
 from __future__ import annotations

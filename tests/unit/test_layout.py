@@ -1,0 +1,50 @@
+"""The packages on the disk, those that are installed, and that each module can be imported first."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("pairing", "tasks", "config")
+FILES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def test_every_folder_is_a_package_that_is_installed() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    folders = {".".join(path.parent.parts) for path in FILES}
+    assert set(project["tool"]["setuptools"]["packages"]) == folders
+    assert all((ROOT.joinpath(*folder.split(".")) / "__init__.py").exists() for folder in folders)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_module_can_be_the_first_that_is_imported(package: str) -> None:
+    """Import contracts do not see strings and imports inside functions: a circle shows in a fresh process alone."""
+    names = [
+        ".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in FILES if path.parts[0] == package
+    ]
+    # One process imports what is heavy and forks for each module, which takes none of ours with it.
+    code = f"""
+import os, sys, traceback
+import celery, kombu, numpy, pydantic, redis, sqlalchemy
+for name in {names!r}:
+    child = os.fork()
+    if child == 0:
+        try:
+            __import__(name)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        sys.exit(name)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=dict(os.environ), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
