@@ -1,8 +1,8 @@
 """What Redis answers while it cannot work: trouble of the connection for every client of this process, and of no call.
 
 redis-py takes these answers for errors of whoever asked, and Celery with it (celery#7946, celery#10119, redis-py#3443):
-tasks would fail, and workers end, because a replica was promoted, memory or a disk was full, or a server was loading. As
-errors of the connection they are waited for.
+tasks would fail, and workers end, because a replica was promoted, memory or a disk was full, or a server was loading.
+As errors of the connection they are waited for.
 """
 
 from __future__ import annotations

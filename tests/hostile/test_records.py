@@ -270,8 +270,8 @@ def test_a_forged_protocol_holds_no_task_for_ever(run: Run) -> None:
 
 
 def test_only_json_is_taken_from_the_wire() -> None:
-    assert app.app.conf.accept_content == ["json"]
-    assert app.app.conf.result_accept_content == ["json"]
+    assert celery_tasks.app.conf.accept_content == ["json"]
+    assert celery_tasks.app.conf.result_accept_content == ["json"]
 
 
 @pytest.mark.parametrize("kind", [*KEYS, *HASHES, "entry"])
