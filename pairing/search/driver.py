@@ -15,11 +15,12 @@ from pairing.errors import MethodError
 from pairing.model import costs
 from pairing.model.network import Network
 from pairing.model.pace import OutOfTimeError, Pace
-from pairing.search.climbing import Descent, indistinct_mse
+from pairing.search.acceptance import indistinct_mse
 from pairing.search.enumeration import matching_answer
 from pairing.search.history import History
 from pairing.search.identifiability import NOISE_BOUND
 from pairing.search.initial_orders import GREEDY_ROWS, start_order
+from pairing.search.local_search import Descent
 from pairing.search.noise import noise_of
 from pairing.search.policy import ANNEALERS
 from pairing.search.state import EvaluationsSpent, RowsCost, Search, State
@@ -231,12 +232,12 @@ class Driver:
         if puzzle.noise_floor <= indistinct_mse(puzzle) or self.pace.left < self._verification():
             return
         network = self._best()
-        way = Descent(search, network, state.best, search.fresh_sample(POLISH_ROWS))
+        descent = Descent(search, network, state.best, search.fresh_sample(POLISH_ROWS))
         with suppress(EvaluationsSpent, OutOfTimeError):
-            for _ in way.steps():
+            for _ in descent.steps():
                 pass
-        if self._full_mse(network, way.order) < self._full_mse(network, state.best):
-            state.best = way.order
+        if self._full_mse(network, descent.order) < self._full_mse(network, state.best):
+            state.best = descent.order
 
     def verified(self, begin: Indices) -> tuple[Network, Indices, float, float]:
         """The better of the best order and the start on all rows: (its network, it, its error, the start's error).

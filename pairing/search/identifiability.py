@@ -19,8 +19,8 @@ from pairing.model.activations import activation_of
 from pairing.model.network import Network, pairs_of
 from pairing.model.pace import OutOfTimeError, Pace
 from pairing.model.puzzle import FEW_VALUES, Puzzle
+from pairing.search.acceptance import indistinct_mse
 from pairing.search.batch_error import candidate_residuals
-from pairing.search.climbing import indistinct_mse
 from pairing.solution import Solution
 
 FEWEST_ROWS = 1

@@ -1,14 +1,77 @@
-"""Steepest descent on the surrogate over insertions: one block taken out and put in elsewhere."""
+"""Steepest descent over insertions: one block taken out and put in elsewhere, as exact errors confirm."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from pairing.arrays import Array32, Array64, Indices
-from pairing.search.compiled import njit
+from pairing.model.network import Network
+from pairing.search.acceptance import rounding_of
+from pairing.search.kernels import best_insertions
+from pairing.search.state import Search
 from pairing.search.surrogate import Surrogate, pair_index
+
+LINEARISATIONS = 16
+LEAST_ROWS = 256
+MANY_ROWS = 512
+LEAST_FALL = 0.02
+"""The part of the error by which it has to fall for a descent of a large network to go on: its steps are dear."""
+LARGE = 64
+"""Blocks of a large network."""
+
+
+def descent_rows(blocks: int, rng: np.random.Generator) -> int:
+    """Rows for a linearisation: a third of the N(N−1)/2 bits, since far fewer of them are ever turned.
+
+    256 at least. Large networks get 512 to 1,024, now more and now fewer: few rows make quick steps from afar, many
+    sure ones near the end.
+    """
+    return int(min(max(blocks * (blocks - 1) // 6, LEAST_ROWS), MANY_ROWS * 2 ** rng.random()))
+
+
+class Descent:
+    """A descent from one order on one sample of rows, over several linearisations."""
+
+    def __init__(self, search: Search, network: Network, order: Indices, rows: Indices) -> None:
+        """Stands at ``order``, (N,) int64, whose error on ``rows`` is not known yet."""
+        self._search, self.network, self.order, self.rows = search, network, order, rows
+        self.error = np.inf
+        """The order's exact error on the rows."""
+
+    def steps(self, linearisations: int = LINEARISATIONS) -> Iterator[None]:
+        """One linearisation after the other until the exact error falls no more (of a large network: hardly)."""
+        rounding = rounding_of(self._search)
+        least_fall = LEAST_FALL if len(self.order) > LARGE else 0.0
+        for _ in range(linearisations):
+            model = self._search.linearise(self.network, self.order, self.rows)
+            self.error = model.error
+            if not np.isfinite(model.shared_block_gram).all():
+                return
+            least = 1e-6 * max(model.error, rounding)
+            path = descend(model, 2 * len(self.order), least, lambda: self._search.pace.left <= 0)
+            yield
+            if not self._follow(path) or self.error <= rounding or self.error > (1 - least_fall) * model.error:
+                return
+
+    def _follow(self, path: Indices) -> bool:
+        """Goes as far along the path as makes the exact error fall: all of it, else half, else a quarter …"""
+        moves = len(path) - 1
+        while moves >= 1:
+            candidate = self.order[path[moves]]
+            error = self._search.error(self.network, candidate, self.rows)
+            if error < self.error:
+                self.order, self.error = candidate, error
+                return True
+            moves //= 2
+        return False
+
+    def judged(self) -> float:
+        """The end's error on samples that it was not fitted to; at rounding no other samples tell more."""
+        if self.error <= rounding_of(self._search):
+            return self.error
+        return self._search.error(self.network, self.order, self._search.yardstick)
 
 
 def descend(
@@ -20,7 +83,7 @@ def descend(
     those that keep half their gain. The descent ends where the best gains less than ``least_gain`` (an error), or when
     time has ``expired``.
     """
-    count = len(surrogate.crossings)
+    count = len(surrogate.shared_block_gram)
     index = pair_index(count)
     first, second = np.triu_indices(count, 1)
     slopes = np.zeros((count, count), np.float32)  # mean residual·D_ab at [a, b], where D_ba = −D_ab
@@ -30,7 +93,7 @@ def descend(
     path = [order]
     while len(path) <= moves and not expired():
         slopes[first, second], slopes[second, first] = products, -products
-        gains, puts = _best_insertions(order, slopes, surrogate.crossings)
+        gains, puts = best_insertions(order, slopes, surrogate.shared_block_gram)
         best = gains.max()
         if best <= 0.0 or best < least_gain:
             break
@@ -71,29 +134,3 @@ def _inserted(order: Indices, taken: int, put: int, index: Indices) -> tuple[Ind
     moved = order.copy()
     moved[min(taken, put) : max(taken, put) + 1] = [*passed, block] if put > taken else [block, *passed]
     return moved, index[block, passed], signs
-
-
-@njit(fastmath=True)
-def _best_insertions(order, slopes, crossings):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """For each position the best insertion of the block there: (gains (N,), positions put at (N,))."""
-    count = order.shape[0]
-    gains, puts = np.zeros(count), np.arange(count)
-    passed = np.empty(count, np.int64)
-    for taken in range(count):
-        block = order[taken]
-        for direction in (1, -1):
-            change = 0.0
-            length = 0
-            put = taken + direction
-            while 0 <= put < count:
-                other = order[put]
-                cross = 0.0
-                for k in range(length):
-                    cross += crossings[block, other, passed[k]]
-                change += 2 * (cross - direction * slopes[block, other]) + crossings[block, other, other]
-                passed[length] = other
-                length += 1
-                if -change > gains[taken]:
-                    gains[taken], puts[taken] = -change, put
-                put += direction
-    return gains, puts

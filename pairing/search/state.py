@@ -18,8 +18,8 @@ from pairing.model.network import Network
 from pairing.model.pace import OutOfTimeError, Pace
 from pairing.model.puzzle import Puzzle
 from pairing.search.moves.exchange import KEPT, SCREENING, Prices, price_exchanges
-from pairing.search.moves.window import Window, pairs_within, window_at
-from pairing.search.surrogate import Surrogate, linearise
+from pairing.search.schedule import Schedule
+from pairing.search.surrogate import Surrogate, Window, linearise, pairs_within, window_at
 from pairing.signals.posterior import marginals
 
 YARDSTICK_ROWS = 1024
@@ -140,18 +140,21 @@ class Search:
         step_seconds: float = float("inf"),
         repair: bool = False,
         evidence: Array64 | None = None,
+        schedule: Schedule = Schedule(),
     ) -> None:
         """A search that begins with the pairs of ``network`` in the order ``begin``.
 
         ``limit`` is the allowance of evaluations; ``samples`` draws the fixed samples of rows. With ``repair`` the
         pairs may be changed; ``evidence`` (N, N) float64 are what the weights say of every pair, log-odds in nats.
         ``pace`` knows the time that is left; samples are no larger than lets a step end in ``step_seconds``.
+        ``schedule`` holds the policy's numbers.
         """
         self.network = network
         self.begin = begin
         self.repair = repair and len(begin) > 1
         self.sure = evidence is not None and _wrong(network.pairs, evidence) < SURE
         self.evidence = evidence
+        self.schedule = schedule
         self.state = state
         self._limit = limit
         self.limited = limit is not None

@@ -7,6 +7,10 @@ order that inverts a set Z of pairs has the error ``mean (r − Σ_{Z} D_ab)²``
 
 The form's matrix would have N⁴/4 entries. An insertion moves one block past others, so its price needs only the inner
 products among changes that share a block: N matrices of N×N, and a vector for every pair.
+
+Near an order a ``Window`` has the whole matrix: there pairs of positions more than ``reach`` apart stay as they are, so
+that about N·reach pairs are left, P, the matrix has P² entries, and turning a pair round costs one of its rows. With
+fewer unknowns, fewer samples tell them apart.
 """
 
 from __future__ import annotations
@@ -19,21 +23,25 @@ import numpy as np
 from pairing.arrays import Array32, Indices
 from pairing.model.activations import activation_of
 from pairing.model.network import Network
-from pairing.search.compiled import njit
+from pairing.search.kernels import antisymmetric
 
 CHUNK_ROWS = 16
 """Rows whose N×N inner products are held at once: few enough for a core's cache, and a cache line of every pair."""
+REACH = 16
+"""Places that a window looks to either side of a block."""
+MOST_PAIRS = 2**13
+"""Pairs in a window at most, whose square is its size in memory: in very large networks it looks less far."""
 
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """A network's way over some rows, forward and backward. N positions, S rows, o outputs."""
+    """What samples do in a network, forward and backward. N positions, S rows, o outputs."""
 
-    hidden: Array32
+    preactivations: Array32
     """(N, S, h): hidden units before the activation."""
     branches: Array32
     """(N, S, d): f_p."""
-    through: Array32
+    branch_vjp: Array32
     """(N, o·S, d): u_p, the outputs one after the other."""
     residual: Array32
     """(o·S,): target − output."""
@@ -55,7 +63,7 @@ class Surrogate:
     """(n,) float32, for n = o·S values."""
     changes: Array32
     """(P, n) float32: D of each of the P = N(N−1)/2 pairs."""
-    crossings: Array32
+    shared_block_gram: Array32
     """(N, N, N) float32: mean D_ab·D_ac at [a, b, c], where D_ba = −D_ab."""
 
     @property
@@ -66,26 +74,26 @@ class Surrogate:
 
 def linearise(network: Network, order: Indices, rows: Indices) -> Surrogate:
     """The surrogate at ``order``, from the data rows ``rows`` (S,)."""
-    way = trajectory(network, order, rows)
-    return surrogate_of(way.residual, commutators(way))
+    path = trajectory(network, order, rows)
+    return surrogate_of(path.residual, commutators(path))
 
 
 def surrogate_of(residual: Array32, changes: Array32) -> Surrogate:
     """The surrogate of a residual (n,) and the changes (P, n) of all pairs of positions."""
     count = (1 + math.isqrt(1 + 8 * len(changes))) // 2
     index = pair_index(count)
-    crossings = np.zeros((count, count, count), np.float32)
+    shared_block_gram = np.zeros((count, count, count), np.float32)
     for block in range(count if len(changes) else 0):
         mine = changes[index[block]]
         mine[:block] *= -1
         mine[block] = 0
-        np.matmul(mine, mine.T, out=crossings[block])
-    crossings /= np.float32(len(residual))
-    return Surrogate(residual, changes, crossings)
+        np.matmul(mine, mine.T, out=shared_block_gram[block])
+    shared_block_gram /= np.float32(len(residual))
+    return Surrogate(residual, changes, shared_block_gram)
 
 
 def trajectory(network: Network, order: Indices, rows: Indices) -> Trajectory:
-    """The way of the data rows ``rows`` (S,) through the blocks in ``order``, and the gradient's way back."""
+    """The data rows ``rows`` (S,) through the blocks in ``order``, and the gradients back."""
     puzzle = network.puzzle
     act = activation_of(puzzle.activation).apply
     states = puzzle.rows_in[rows]
@@ -100,8 +108,8 @@ def trajectory(network: Network, order: Indices, rows: Indices) -> Trajectory:
         branches[position] += network.out_bias[block]
         states += branches[position]
     residual = (puzzle.target_values[rows] - puzzle.last_bias - network.outputs(states)).astype(np.float32)
-    through = _backward(network, order, before)
-    return Trajectory(before, branches, through, np.ascontiguousarray(residual.T).reshape(-1))
+    branch_vjp = _backward(network, order, before)
+    return Trajectory(before, branches, branch_vjp, np.ascontiguousarray(residual.T).reshape(-1))
 
 
 def _backward(network: Network, order: Indices, before: Array32) -> Array32:
@@ -110,40 +118,28 @@ def _backward(network: Network, order: Indices, before: Array32) -> Array32:
     slope = activation_of(puzzle.activation).slope
     count, samples = before.shape[:2]
     gradient = np.repeat(puzzle.last_weight[:, None, :], samples, axis=1)  # (o, S, d)
-    through = np.empty((count, *gradient.shape), np.float32)
+    branch_vjp = np.empty((count, *gradient.shape), np.float32)
     for position in range(count - 1, -1, -1):
         block = order[position]
         inner = gradient @ network.out_weight[block]
         inner *= slope(before[position])
-        np.matmul(inner, puzzle.inp_weight[block], out=through[position])
-        gradient += through[position]
-    return through.reshape(count, -1, puzzle.width)
+        np.matmul(inner, puzzle.inp_weight[block], out=branch_vjp[position])
+        gradient += branch_vjp[position]
+    return branch_vjp.reshape(count, -1, puzzle.width)
 
 
-def commutators(way: Trajectory, reach: int | None = None) -> Array32:
+def commutators(path: Trajectory, reach: int | None = None) -> Array32:
     """(P, o·S) float32: D of every pair of positions for every row; of those at most ``reach`` apart, if given."""
-    count, samples, _ = way.branches.shape
+    count, samples, _ = path.branches.shape
     reach = count - 1 if reach is None else min(reach, count - 1)
-    changes = np.empty((reach * count - reach * (reach + 1) // 2, way.through.shape[1]), np.float32)
+    changes = np.empty((reach * count - reach * (reach + 1) // 2, path.branch_vjp.shape[1]), np.float32)
     for start in range(0, samples, CHUNK_ROWS):
         end = min(samples, start + CHUNK_ROWS)
-        branches = way.branches[:, start:end].transpose(1, 2, 0)  # (s, d, N)
-        for offset in range(0, way.through.shape[1], samples):  # the outputs
-            through = way.through[:, offset + start : offset + end].transpose(1, 0, 2)  # (s, N, d)
-            _antisymmetric(np.matmul(through, branches), changes[:, offset + start : offset + end], reach)
+        branches = path.branches[:, start:end].transpose(1, 2, 0)  # (s, d, N)
+        for offset in range(0, path.branch_vjp.shape[1], samples):  # the outputs
+            branch_vjp = path.branch_vjp[:, offset + start : offset + end].transpose(1, 0, 2)  # (s, N, d)
+            antisymmetric(np.matmul(branch_vjp, branches), changes[:, offset + start : offset + end], reach)
     return changes
-
-
-@njit()
-def _antisymmetric(products, changes, reach):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Writes products[s, a, b] − products[s, b, a], u_a · f_b − u_b · f_a, to changes[pair, s]."""
-    samples, count, _ = products.shape
-    pair = 0
-    for first in range(count):
-        for second in range(first + 1, min(first + reach + 1, count)):
-            for s in range(samples):
-                changes[pair, s] = products[s, first, second] - products[s, second, first]
-            pair += 1
 
 
 def pair_index(count: int, reach: int | None = None) -> Indices:
@@ -155,3 +151,47 @@ def pair_index(count: int, reach: int | None = None) -> Indices:
         first, second = first[near], second[near]
     index[first, second] = index[second, first] = np.arange(len(first))
     return index
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """The surrogate's form over the P pairs of positions at most ``reach`` apart: ``error − 2·slopes·z + zᵀ·matrix·z``.
+
+    z is 1 for a pair that is inverted, 0 for any other.
+    """
+
+    error: float
+    """The exact error of the linearised order on the window's rows."""
+    slopes: Array32
+    """(P,) float32: mean residual·D."""
+    matrix: Array32
+    """(P, P) float32: mean D·Dᵀ."""
+    index: Indices
+    """(N, N) int64: the index of the pair of two positions, either way round; 0 on the diagonal and out of reach."""
+    reach: int
+
+    @property
+    def finite(self) -> bool:
+        """Whether it can be searched."""
+        return bool(np.isfinite(self.slopes).all() and np.isfinite(self.matrix).all())
+
+
+def window_at(network: Network, order: Indices, rows: Indices, reach: int = REACH) -> Window:
+    """The form at ``order`` (N,), from the data rows ``rows`` (S,)."""
+    reach = _reach(len(order), reach)
+    path = trajectory(network, order, rows)
+    changes = commutators(path, reach)
+    values = np.float32(len(path.residual))
+    matrix = changes @ changes.T
+    matrix /= values
+    return Window(path.error, changes @ path.residual / values, matrix, pair_index(len(order), reach), reach)
+
+
+def pairs_within(blocks: int, reach: int = REACH) -> int:
+    """P, how many pairs of positions a window looks at."""
+    reach = _reach(blocks, reach)
+    return reach * blocks - reach * (reach + 1) // 2
+
+
+def _reach(blocks: int, reach: int) -> int:
+    return max(1, min(reach, blocks - 1, MOST_PAIRS // blocks))

@@ -11,9 +11,8 @@ import numpy as np
 
 from pairing.assignment import assign
 from pairing.model.network import Network
-from pairing.search.climbing import descent_rows
 from pairing.search.driver import Limits
-from pairing.search.local_search import descend
+from pairing.search.local_search import descend, descent_rows
 from pairing.search.refine import refine
 from pairing.search.surrogate import linearise
 from pairing.signals.posterior import log_odds

@@ -16,8 +16,8 @@ import numpy as np
 from pairing.io.load import load_puzzle
 from pairing.io.packed import pack_puzzle
 from pairing.model.network import Network
-from pairing.search.climbing import LEAST_ROWS, MANY_ROWS
 from pairing.search.driver import Limits
+from pairing.search.local_search import LEAST_ROWS, MANY_ROWS
 from pairing.search.refine import refine
 from pairing.search.surrogate import linearise
 from pairing.signals.posterior import log_odds

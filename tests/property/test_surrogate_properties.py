@@ -119,7 +119,7 @@ def test_crossings_are_inner_products_of_the_changes_of_one_block(shape: int, ac
     both[np.triu_indices(count, 1)] = model.changes
     both -= both.transpose(1, 0, 2)
     expected = np.einsum("abn,acn->abc", both, both) / values
-    np.testing.assert_allclose(model.crossings, expected, rtol=1e-4, atol=1e-5 * max(1e-6, expected.max()))
+    np.testing.assert_allclose(model.shared_block_gram, expected, rtol=1e-4, atol=1e-5 * max(1e-6, expected.max()))
 
 
 def test_linearising_a_single_block_leaves_nothing_to_order() -> None:

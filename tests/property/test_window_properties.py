@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pairing.model.network import Network
-from pairing.search.moves.window import Window, search, window_at
-from pairing.search.surrogate import linearise
+from pairing.search.moves.window import search_window
+from pairing.search.surrogate import Window, linearise, window_at
 from tests.support.puzzles import plant
 from tests.support.refining import finished
 
@@ -69,8 +69,8 @@ def test_no_kick_makes_it_worse_and_no_pair_out_of_reach_is_inverted(
     blocks: int, reach: int, kicks: int, seed: int
 ) -> None:
     window, _, _ = window_of(blocks, seed, reach)
-    best, descended = finished(search(window, kicks, np.random.default_rng(seed)))
-    again, _ = finished(search(window, kicks, np.random.default_rng(seed)))
+    best, descended = finished(search_window(window, kicks, np.random.default_rng(seed)))
+    again, _ = finished(search_window(window, kicks, np.random.default_rng(seed)))
     assert np.array_equal(best, again)
     size = 1e-5 * float(np.abs(window.matrix).sum() + np.abs(window.slopes).sum() + window.error)
     for order in (best, descended):
@@ -85,6 +85,6 @@ def test_no_kick_makes_it_worse_and_no_pair_out_of_reach_is_inverted(
 def test_a_small_form_is_searched_to_its_least(blocks: int, seed: int) -> None:
     window, _, _ = window_of(blocks, seed, blocks)
     least = min(form(window, np.array(order)) for order in permutations(range(blocks)))
-    best, _ = finished(search(window, 300, np.random.default_rng(seed)))
+    best, _ = finished(search_window(window, 300, np.random.default_rng(seed)))
     size = 1e-5 * float(np.abs(window.matrix).sum() + np.abs(window.slopes).sum() + window.error)
     assert form(window, best) <= least + 2e-5 * window.error + size

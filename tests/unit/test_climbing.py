@@ -11,8 +11,9 @@ import pytest
 from pairing.arrays import Indices
 from pairing.model.activations import ACTIVATIONS
 from pairing.model.network import Network
-from pairing.search.climbing import Descent, descent_rows, rounding_of
-from pairing.search.policy import KICK_REACH, kicked
+from pairing.search.acceptance import rounding_of
+from pairing.search.local_search import Descent, descent_rows
+from pairing.search.moves.perturb import REACH, perturbed
 from pairing.search.state import EvaluationsSpent, Search, State
 from tests.support.puzzles import Planted, plant
 
@@ -110,7 +111,7 @@ def test_a_kicked_order_is_an_order(blocks: int) -> None:
     rng = np.random.default_rng(blocks)
     order = rng.permutation(blocks)
     was = order.copy()
-    kicks = [kicked(order, rng) for _ in range(200)]
+    kicks = [perturbed(order, rng, 48) for _ in range(200)]
     np.testing.assert_array_equal(order, was)
     for kick in kicks:
         assert kick.dtype == np.int64
@@ -123,7 +124,7 @@ def test_kicks_are_local() -> None:
     """A block goes as far as its segments are moved, or as far as others are moved past it."""
     rng = np.random.default_rng(0)
     for _ in range(200):
-        assert np.abs(kicked(np.arange(48), rng) - np.arange(48)).max() <= 4 * KICK_REACH + 4 * 5
+        assert np.abs(perturbed(np.arange(48), rng, 48) - np.arange(48)).max() <= 4 * REACH + 4 * 5
 
 
 def test_a_descent_takes_more_rows_for_more_blocks_within_bounds() -> None:

@@ -130,7 +130,7 @@ def test_the_allowance_is_used_and_never_exceeded(evaluations: int, annealer: st
 
 @pytest.mark.parametrize("annealer", ANNEALERS)
 def test_without_an_allowance_the_search_ends_when_it_has_converged(annealer: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr("pairing.search.policy.CLASSIC_STEPS", 200)
+    monkeypatch.setattr("pairing.search.classic.STEPS", 200)
     planted = unreachable(2, 3)
     found = refine(planted.puzzle, planted.pairs, annealer=annealer, limits=Limits(seconds=FOREVER))
     assert found.stopped == "converged"

@@ -48,7 +48,7 @@ def test_nothing_is_relocated_where_the_surrogate_is_not_finite_or_nothing_is_le
     model = linearise(network, planted.order, rows)
     rng = np.random.default_rng(0)
     broken = replace(model, changes=np.full_like(model.changes, np.inf))
-    exact = Surrogate(np.zeros_like(model.residual), model.changes, model.crossings)
+    exact = Surrogate(np.zeros_like(model.residual), model.changes, model.shared_block_gram)
     for useless in (broken, exact):
         assert len(relocations(network, planted.order, useless, rows, rng)) == 0
 

@@ -10,7 +10,7 @@ import pytest
 
 from pairing.arrays import Indices
 from pairing.model.network import Network, pairs_of
-from pairing.search.moves.repair import repair_step
+from pairing.search.moves.repair import repair
 from pairing.search.refine import Refinement, refine
 from pairing.search.state import Search, State
 from tests.support.puzzles import Planted, plain_mse, plant, reshuffled
@@ -162,5 +162,5 @@ def test_exchanges_that_promise_much_are_made_together(demo: Planted) -> None:
     )
     search = Search(Network(demo.puzzle, wrong), demo.order, state, np.random.default_rng(2), 10**6, repair=True)
     state.error = search.error(search.present, state.order, search.yardstick)
-    assert all(step is False for step in repair_step(search))
+    assert all(step is False for step in repair(search))
     assert (state.pairs == demo.pairs).all()

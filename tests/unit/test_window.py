@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pairing.model.network import Network
-from pairing.search.moves.window import KICKS_AT_ONCE, Window, search, window_at
-from pairing.search.surrogate import pair_index
+from pairing.search.moves.window import AT_ONCE, search_window
+from pairing.search.surrogate import Window, pair_index, window_at
 from tests.support.puzzles import plant
 from tests.support.refining import finished
 
@@ -22,7 +22,7 @@ def test_an_order_shuffled_within_reach_is_put_right_in_a_few_windows(seed: int)
     assert not np.array_equal(order, planted.order)
     for _ in range(8):
         window = window_at(network, order, np.arange(planted.puzzle.rows), 12)
-        best, _ = finished(search(window, 400, rng))
+        best, _ = finished(search_window(window, 400, rng))
         order = order[best]
     assert np.array_equal(order, planted.order)
 
@@ -43,7 +43,7 @@ def test_rounding_alone_is_no_gain() -> None:
         changes = rng.normal(size=(66, 1)).astype(np.float32)
         matrix = changes @ changes.T
         window = Window(0.0, np.zeros(66, np.float32), matrix, pair_index(12, 11), 11)
-        best, _ = finished(search(window, 120, rng))
+        best, _ = finished(search_window(window, 120, rng))
         z = np.triu(np.argsort(best)[:, None] > np.argsort(best)[None, :], 1)[np.triu_indices(12, 1)]
         assert (z @ changes.astype(float)).item() ** 2 <= 1e-6 * float(matrix.max())
 
@@ -51,4 +51,4 @@ def test_rounding_alone_is_no_gain() -> None:
 def test_a_search_looks_at_the_clock_all_the_while() -> None:
     planted = plant(1, blocks=9)
     window = window_at(Network(planted.puzzle, planted.pairs), planted.order, np.arange(planted.puzzle.rows))
-    assert sum(1 for _ in search(window, 160, np.random.default_rng(0))) == 1 + 160 // KICKS_AT_ONCE
+    assert sum(1 for _ in search_window(window, 160, np.random.default_rng(0))) == 1 + 160 // AT_ONCE

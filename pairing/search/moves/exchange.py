@@ -85,17 +85,17 @@ def price_exchanges(network: Network, order: Indices, rows: Indices, evidence: A
     first, second = np.triu_indices(len(order), 1)
     exchanges = [Exchange(int(p), int(q), inp) for inp in (False, True) for p, q in zip(first, second, strict=True)]
     some = rows[::SCREENING]
-    way = _Way(network, order, some, trajectory(network, order, some))
-    model = _model(way.along)
-    effects = np.concatenate(way.all_effects())
-    gains = None if model is None else _gains(model, way.along, effects)
+    path = LinearizedPath(network, order, some, trajectory(network, order, some))
+    model = _model(path.along)
+    effects = np.concatenate(path.all_effects())
+    gains = None if model is None else _gains(model, path.along, effects)
     if gains is None:
         return None
     kept = np.argsort(-(gains + prior), kind="stable")[:KEPT]
-    way = _Way(network, order, rows, trajectory(network, order, rows))
-    model = _model(way.along)
-    effects = np.array([way.effect(exchanges[k]) for k in kept])
-    gains = None if model is None else _gains(model, way.along, effects)
+    path = LinearizedPath(network, order, rows, trajectory(network, order, rows))
+    model = _model(path.along)
+    effects = np.array([path.effect(exchanges[k]) for k in kept])
+    gains = None if model is None else _gains(model, path.along, effects)
     if model is None or gains is None:
         return None
     gains += prior[kept]
@@ -114,22 +114,23 @@ def _prior(network: Network, order: Indices, evidence: Array64 | None) -> Array6
     return np.tile(known[first, second] + known[second, first] - alone[first] - alone[second], 2)
 
 
-def _model(way: Trajectory) -> Whitening | None:
+def _model(along: Trajectory) -> Whitening | None:
     """What small changes of the order along a trajectory can explain; ``None`` where anything overflows."""
-    changes = commutators(way)
-    return Whitening(changes, way.error) if np.isfinite(changes).all() and 0 < way.error < np.inf else None
+    changes = commutators(along)
+    return Whitening(changes, along.error) if np.isfinite(changes).all() and 0 < along.error < np.inf else None
 
 
-def _gains(model: Whitening, way: Trajectory, effects: Array32) -> Array64 | None:
+def _gains(model: Whitening, along: Trajectory, effects: Array32) -> Array64 | None:
     """(m,): the log-likelihood ratios of exchanges with effects (m, n); ``None`` where anything overflows."""
-    gains = model.inner(effects.T, way.residual[:, None])[:, 0] - model.squares(effects.T) / 2
+    gains = model.inner(effects.T, along.residual[:, None])[:, 0] - model.squares(effects.T) / 2
     return gains if np.isfinite(gains).all() else None
 
 
-class _Way:
+class LinearizedPath:
     """A trajectory with its states and gradients, and what exchanges change along it."""
 
     def __init__(self, network: Network, order: Indices, rows: Indices, along: Trajectory) -> None:
+        """``along`` is the trajectory of the data rows ``rows`` (S,) through the network in ``order``."""
         puzzle = network.puzzle
         self.along, self.puzzle = along, puzzle
         self.inp_weight, self.inp_bias = puzzle.inp_weight[order], puzzle.inp_bias[order]
@@ -137,9 +138,9 @@ class _Way:
         self.act = activation_of(puzzle.activation).apply
         self.states = np.cumsum(along.branches, axis=0)  # (N, S, d), before each block
         self.states += puzzle.rows_in[rows] - along.branches
-        through = along.through.reshape(len(order), puzzle.outputs, len(rows), puzzle.width)
-        after = np.cumsum(through[::-1], axis=0)[::-1]
-        self.gradients = after - through + puzzle.last_weight[:, None, :]  # (N, o, S, d): g_{p+1}
+        vjp = along.branch_vjp.reshape(len(order), puzzle.outputs, len(rows), puzzle.width)
+        after = np.cumsum(vjp[::-1], axis=0)[::-1]
+        self.gradients = after - vjp + puzzle.last_weight[:, None, :]  # (N, o, S, d): g_{p+1}
 
     def effect(self, exchange: Exchange) -> Array32:
         """(o·S,): E of one exchange."""
@@ -148,7 +149,7 @@ class _Way:
 
     def _replaced(self, position: int, other: int, inp: bool) -> Array32:
         """(o·S,): the first-order change where the block at ``position`` takes a piece of the one at ``other``."""
-        before, out = self.along.hidden[position], other
+        before, out = self.along.preactivations[position], other
         if inp:
             before, out = self.states[position] @ self.inp_weight[other].T + self.inp_bias[other], position
         hidden = np.empty_like(before)
@@ -169,8 +170,8 @@ class _Way:
             gradient = self.gradients[position, output, rows]
             biases = gradient @ self.out_bias.T
             present = np.einsum("sd,sd->s", gradient, self.along.branches[position, rows])[:, None]
-            hidden = np.empty_like(self.along.hidden[position, rows])
-            self.act(self.along.hidden[position, rows], hidden)
+            hidden = np.empty_like(self.along.preactivations[position, rows])
+            self.act(self.along.preactivations[position, rows], hidden)
             pulled = (gradient @ out_side).reshape(len(gradient), count, -1)
             effects[0, position, :, output, rows] = (_dots(pulled, hidden) + biases - present).T
             others = self.states[position, rows] @ inp_side

@@ -8,12 +8,20 @@ exact residual that is compared which small changes of the order could not expla
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import numpy as np
 
 from pairing.arrays import Indices
+from pairing.model import costs
+from pairing.model.costs import Cost
 from pairing.model.network import Network
+from pairing.model.puzzle import Puzzle
+from pairing.search.acceptance import accept
 from pairing.search.batch_error import candidate_residuals
 from pairing.search.gls import Whitening
+from pairing.search.local_search import Descent, descent_rows
+from pairing.search.state import Search
 from pairing.search.surrogate import Surrogate
 
 PLACES = 8
@@ -22,6 +30,34 @@ NEAR = 12
 """A block's neighbourhood, which a descent searches: N over so many places to either side, but two at least."""
 CANDIDATES = 400
 """About the most that are tried: in large networks those of a random part of the blocks."""
+
+
+def relocate(search: Search) -> Generator[bool, None, bool]:
+    """Descends from the most promising relocations of a block, and accepts the best; whether there was any."""
+    state, network = search.state, search.present
+    puzzle = search.network.puzzle
+    rows = search.fresh_sample(max(1, search.schedule.relocation_values // puzzle.outputs), _relocation_cost)
+    if not search.affords(_relocation_cost(puzzle, len(rows))):
+        return False
+    model = search.linearise(network, state.order, rows)
+    orders = relocations(network, state.order, model, rows, state.rng)[: search.schedule.relocation_trials]
+    yield False
+    best, best_error = None, np.inf
+    for order in orders:
+        descent = Descent(search, network, order, search.fresh_sample(descent_rows(len(order), state.rng)))
+        for _ in descent.steps():
+            yield False
+        if (error := descent.judged()) < best_error:
+            best, best_error = descent, error
+        if best_error < state.error:
+            break
+    if best is not None:
+        accept(search, best.order, best_error)
+    return best is not None
+
+
+def _relocation_cost(puzzle: Puzzle, rows: int) -> Cost:
+    return costs.linearization(puzzle, rows) + costs.relocations(puzzle, rows, CANDIDATES)
 
 
 def relocations(network: Network, order: Indices, model: Surrogate, rows: Indices, rng: np.random.Generator) -> Indices:

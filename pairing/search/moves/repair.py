@@ -13,7 +13,8 @@ import numpy as np
 
 from pairing.model import costs
 from pairing.model.network import Network
-from pairing.search.climbing import Descent, rounding_of
+from pairing.search.acceptance import rounding_of
+from pairing.search.local_search import Descent
 from pairing.search.moves.exchange import Exchange, Prices
 from pairing.search.state import Search, exchanges_cost
 
@@ -27,14 +28,10 @@ TOGETHER = 0.4
 """Exchanges are made together with the best one where they gain this part of what it gains …"""
 LEAST_GAIN = 5.0
 """… and at least so much, in nats."""
-CLEAR = 0.9
-"""An error this part of the present one, or less, ends the trials."""
 TEMPERATURE = 0.1
-RELUCTANCE = 0.6
-"""How often nothing is tried where no exchange is likely: then it is the order that is wrong."""
 
 
-def repair_step(search: Search) -> Generator[bool, None, bool]:
+def repair(search: Search) -> Generator[bool, None, bool]:
     """Changes the state's pairs and order where an exchange leads to a better error, or one about as good.
 
     Gives whether it did.
@@ -46,7 +43,7 @@ def repair_step(search: Search) -> Generator[bool, None, bool]:
         return False
     prices = search.price_exchanges(rows)
     yield False
-    if prices is None or (prices.gains[0] < 0 and state.rng.random() < RELUCTANCE):
+    if prices is None or (prices.gains[0] < 0 and state.rng.random() < search.schedule.repair_reluctance):
         return False
     rows, judged = search.fresh_sample(DESCENT_ROWS), search.fresh_sample(JUDGED_ROWS, costs.forward)
     before = search.error(search.present, state.order, judged)
@@ -55,13 +52,13 @@ def repair_step(search: Search) -> Generator[bool, None, bool]:
         pairs, order = state.pairs, state.order
         for exchange in trial:
             pairs, order = exchange.applied(pairs, order)
-        way = Descent(search, Network(puzzle, pairs), order, rows)
-        for _ in way.steps(DESCENT_LINEARISATIONS):
+        descent = Descent(search, Network(puzzle, pairs), order, rows)
+        for _ in descent.steps(DESCENT_LINEARISATIONS):
             yield False
-        error = search.error(way.network, way.order, judged)
+        error = search.error(descent.network, descent.order, judged)
         if error < best_error:
-            best, best_error = way, error
-        if best_error <= max(CLEAR * before, rounding):
+            best, best_error = descent, error
+        if best_error <= max(search.schedule.repair_clear * before, rounding):
             break
     chance = TEMPERATURE * state.rng.exponential()
     if best is None or np.log(max(best_error, rounding)) >= np.log(max(before, rounding)) + chance:

@@ -1,0 +1,45 @@
+"""When the search does what: its numbers, each with the reason for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """The numbers of the policy. What they were measured on is in ``docs/research/engine.md``."""
+
+    temperature: float = 0.03
+    """Metropolis's, in units of the logarithm of the MSE: about how much fresh samples change it."""
+    order_patience: int = 40
+    """Steps without a new best after which the search for the order alone has stalled …"""
+    doubtful_patience: int = 12
+    """… where the pairs are in doubt: an order that is fitted to wrong pairs for long is bent to make up for them."""
+    repair_patience: int = 20
+    """Steps without a new best after which the repair of pairs has stalled …"""
+    best_patience: int = 30
+    """… and after it the search for the order of the best pairs."""
+    usual_blocks: int = 48
+    """Networks of more blocks get more patience in proportion, and longer perturbations."""
+    relocation_interval: int = 4
+    """A block is relocated every so many steps without a new best: it costs as much as several of them."""
+    relocation_values: int = 128
+    """Samples, times outputs, that relocations are priced on: enough to rank them."""
+    relocation_trials: int = 5
+    """Of the most promising relocations so many are tried: the price ranks the right one among the first."""
+    window_rows: int = 13
+    """Samples per block for a search near an order: about as many as pairs that it may turn round …"""
+    most_window_rows: int = 2048
+    """… but in large networks no more, which would take too long."""
+    window_perturbations: int = 10
+    """Perturbations per block without re-linearizing: more find nothing better there."""
+    trusted_restarts: int = 2
+    """Restarts from a random order before pairs that the weights are sure of may be repaired."""
+    least_restarts: int = 2
+    """Restarts after which the search has converged …"""
+    restarts_times_blocks: int = 100
+    """… or so many divided by the number of blocks: they are cheap where blocks are few."""
+    repair_reluctance: float = 0.6
+    """How often no exchange is tried where none is likely: then it is the order that is wrong."""
+    repair_clear: float = 0.9
+    """An MSE this part of the present one, or less, ends the trials of a repair: the next ones can wait."""
