@@ -18,25 +18,26 @@ from pathlib import Path
 
 import click
 
-ROOT = Path(__file__).parents[1]
+from tests.support.paths import ROOT
+
 SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 RUNNING = "{}.{}".format(*sys.version_info)
 TESTS = (
     "tests/unit",
-    "tests/integration/test_real_puzzle.py::test_the_command_solves_it_in_one_process",
-    "tests/integration/test_real_puzzle.py::test_the_fleet_solves_it_and_stores_it_once",
-    "tests/integration/test_without_torch.py",
-    "tests/integration/test_worker_logs.py",
+    "tests/integration/project/test_real_puzzle.py::test_the_command_solves_it_in_one_process",
+    "tests/integration/project/test_real_puzzle.py::test_the_fleet_solves_it_and_stores_it_once",
+    "tests/integration/project/test_without_torch.py",
+    "tests/integration/worker/test_worker_logs.py",
 )
 SMOKE = (
-    "tests/unit/test_bundles.py",
-    "tests/unit/test_description.py",
-    "tests/unit/test_logs.py",
-    "tests/unit/test_packing.py",
+    "tests/unit/puzzles/test_bundles.py",
+    "tests/unit/model/test_description.py",
+    "tests/unit/worker/test_log_format.py",
+    "tests/unit/io/test_packed.py",
     "tests/unit/test_settings.py",
-    "tests/integration/test_real_puzzle.py::test_the_command_solves_it_in_one_process",
-    "tests/integration/test_without_torch.py::test_a_worker_and_a_caller",
-    "tests/integration/test_worker_logs.py::test_a_process_is_replaced_without_a_warning",
+    "tests/integration/project/test_real_puzzle.py::test_the_command_solves_it_in_one_process",
+    "tests/integration/project/test_without_torch.py::test_a_worker_and_a_caller",
+    "tests/integration/worker/test_worker_logs.py::test_a_process_is_replaced_without_a_warning",
 )
 """Of these, quick ones: what is a Python's own, the real puzzle, and a worker."""
 SMOKE_PACKAGES = ("hypothesis", "psutil", "pytest", "pytest-timeout")

@@ -83,14 +83,14 @@ def write_table(results: Path, networks: Path) -> None:
         click.UsageError: there is no full run.
     """
     from tests.benchmarks.cases import CASES
-    from tests.benchmarks.machine import PROJECT
+    from tests.benchmarks.machine import ROOT
     from tests.benchmarks.record import markdown_table, put_between_marks
     from tests.benchmarks.runs import last_run
 
     run = last_run(results, networks)
     if run is None:
         raise click.UsageError(f"there is no full run in {results}; make one with --full")
-    put_between_marks(PROJECT / "docs" / "benchmarks.md", f"{run.about(CASES)}\n\n{markdown_table(run.figures(CASES))}")
+    put_between_marks(ROOT / "docs" / "benchmarks.md", f"{run.about(CASES)}\n\n{markdown_table(run.figures(CASES))}")
     click.echo(f"docs/benchmarks.md: {run.folder}")
 
 

@@ -23,11 +23,12 @@ from pairing.search.surrogate import linearise
 from pairing.signals.posterior import log_odds
 from pairing.signals.registry import similarity
 from tests.benchmarks.case import Case, Sample, Values, finite
-from tests.benchmarks.machine import PROJECT, peak_memory
+from tests.benchmarks.machine import peak_memory
 from tests.benchmarks.networks import trained
 from tests.benchmarks.puzzles import is_answer
 from tests.benchmarks.recipes import GROWTH, fresh_seeds
 from tests.benchmarks.record import Figure
+from tests.support.paths import ROOT
 from tests.support.puzzles import Planted
 
 SECONDS = 300.0
@@ -63,7 +64,7 @@ def _linearised_in_a_process(planted: Planted) -> Values:
         packed.write_bytes(pack_puzzle(planted.puzzle))
         np.save(pairs, planted.pairs)
         command = [sys.executable, "-m", "tests.benchmarks.growth", str(packed), str(pairs)]
-        ended = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, check=True)
+        ended = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
     values: Values = json.loads(ended.stdout)
     return values
 

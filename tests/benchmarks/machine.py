@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from pairing.version import __version__
+from tests.support.paths import ROOT
 
-PROJECT = Path(__file__).parents[2]
 MEASURED = ("pairing", "tasks", "config", "tests/benchmarks", "tests/support")
 """The folders whose code decides what is measured."""
 
@@ -51,7 +51,7 @@ def peak_memory() -> int:
 
 
 @cache
-def code_digest(project: Path = PROJECT) -> str:
+def code_digest(project: Path = ROOT) -> str:
     """Twelve hexadecimal digits that change whenever the code that is measured, or that measures, does."""
     state = hashlib.sha256()
     for folder in MEASURED:
@@ -66,9 +66,9 @@ def commit() -> str:
     """The commit that is checked out, ``+`` behind it where files differ from it; empty outside a repository."""
     try:
         head = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=True
+            ["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
         ).stdout.strip()
-        changed = subprocess.run(["git", "status", "--porcelain"], cwd=PROJECT, capture_output=True, check=True).stdout
+        changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return ""
     return head + ("+" if changed else "")

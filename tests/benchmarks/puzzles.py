@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 
@@ -13,9 +12,8 @@ from pairing.io.load import load_puzzle
 from pairing.search.refine import refine
 from pairing.signals.registry import similarity
 from pairing.solution import Solution
+from tests.support.paths import PUBLISHED_PUZZLE
 from tests.support.puzzles import Planted, reshuffled
-
-PUBLISHED_PUZZLE = Path(__file__).parents[3] / "shared" / "puzzle"
 
 
 @cache

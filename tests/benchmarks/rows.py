@@ -15,7 +15,7 @@ from pairing.io.load import load_puzzle
 from pairing.io.packed import pack_puzzle
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.command import INLINE, run
-from tests.benchmarks.machine import PROJECT
+from tests.benchmarks.machine import ROOT
 from tests.benchmarks.puzzles import PUBLISHED_PUZZLE
 from tests.benchmarks.record import Figure
 
@@ -40,7 +40,7 @@ def _solved(written: Callable[[Path], Path], _: Sample) -> Values:
     with tempfile.TemporaryDirectory() as name:
         peak = Path(name) / "peak"
         arguments = ["solve", str(written(Path(name))), *INLINE]
-        _, spent, found = run(arguments, Path(name), MEASURED.format(file=str(peak), project=str(PROJECT)))
+        _, spent, found = run(arguments, Path(name), MEASURED.format(file=str(peak), project=str(ROOT)))
         return {"solved": found["solved"], "peak": int(peak.read_text()), "cpu": spent}
 
 

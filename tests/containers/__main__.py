@@ -20,11 +20,12 @@ from tests.containers.packages import NotHere, install_compose, install_programs
 from tests.containers.scenario import Scenario, Site
 from tests.containers.scenarios import SCENARIOS
 from tests.containers.table import as_row, put_row
+from tests.support.paths import DOCS
 
 LONGEST_SECONDS = 900
 """That all of it may take on a machine that does nothing else, downloads included."""
 
-PAGE = Path(__file__).parents[2] / "docs" / "services.md"
+PAGE = DOCS / "services.md"
 DATA = Path("/var/tmp/pairing-containers")
 
 

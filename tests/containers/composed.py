@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from tests.containers.fleet import CALLER, WORKERS, seen
 from tests.containers.scenario import Scenario, Site
-from tests.support.fleet import DEMO, ROOT
+from tests.support.fleet import DEMO
+from tests.support.paths import ROOT
 
 REAL = ROOT.parent / "shared" / "puzzle"
 LASTING = ("redis", "postgres", "worker", "flower")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.containers.engine import Engine
 from tests.containers.packages import called, mirror
-from tests.support.fleet import ROOT
+from tests.support.paths import ROOT
 
 SUITE = "bookworm"
 ENTRYPOINT = Path(__file__).with_name("postgres-entrypoint")

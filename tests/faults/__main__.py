@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tests.support.paths import DOCS
+
 if TYPE_CHECKING:
     from tests.faults.scenario import Scenario
 
@@ -26,7 +28,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 LONGEST_SECONDS = 2400
 """That all scenarios may take on a machine that does nothing else."""
 
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+PAGE = DOCS / "reliability.md"
 
 
 @click.command()

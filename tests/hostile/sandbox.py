@@ -24,6 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests.support.paths import ROOT
+
 if TYPE_CHECKING:
     from tests.support.fleet import Command
 
@@ -31,7 +33,6 @@ CPU_SECONDS = 5
 ADDRESS_BYTES = 16 << 30
 """More than a case may take, so that one that does is seen; and less than would harm the machine."""
 PATIENCE_SECONDS = 120
-ROOT = Path(__file__).parents[2]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND

@@ -21,11 +21,12 @@ from tests.hosts.root import base_root, check_machine, remove_roots, wheels
 from tests.hosts.scenario import Scenario
 from tests.hosts.scenarios import SCENARIOS
 from tests.support.hosts import HostsMissing, hosts
+from tests.support.paths import DOCS
 
 LONGEST_SECONDS = 900
 """That all of it may take on a machine that does nothing else, downloads included."""
 
-DOCS = Path(__file__).parents[2] / "docs"
+
 PAGES = {DOCS / "services.md": False, DOCS / "reliability.md": True}
 """Which page has the table, and whether of damage alone."""
 MARKS = ("<!-- hosts -->", "<!-- end of hosts -->")

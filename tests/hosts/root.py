@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.containers.images import SUITE, copy_of_the_project, download
 from tests.containers.packages import NotHere, called, mirror
-from tests.support.fleet import ROOT
+from tests.support.paths import ROOT
 
 PACKAGES = (
     "ca-certificates",

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tests.support.paths import DOCS
+
 if TYPE_CHECKING:
     from tests.soak.stream import Soaked
 
@@ -23,7 +25,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 EVALUATIONS = 4000
 """Of a refinement: four seconds of a core or more, beside others."""
 
-PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
+PAGE = DOCS / "reliability.md"
 MARKS = ("<!-- soak -->", "<!-- end of soak -->")
 
 

@@ -28,8 +28,8 @@ from tasks.contracts.run_request import Request, new_run_id, request_of
 from tasks.puzzles.bundles import PACKED, ship
 from tasks.store.backend import Redis
 from tasks.store.run_store import Store
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "examples" / "demo-puzzle"
 LIMIT = 60.0
 """Seconds in which everything has to be gone, on a busy machine too."""

@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.fleet import ROOT
+from tests.support.paths import ROOT
 
 NOT_APPLIED = {
     "DevicePolicy", "KeyringMode", "PrivateUsers", "ProtectClock", "ProtectKernelLogs", "ProtectKernelModules",

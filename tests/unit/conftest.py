@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from pairing.io.load import load_puzzle
 from pairing.search import driver
+from tests.support.paths import EXAMPLES
 from tests.support.puzzles import Planted, with_answer
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="session")

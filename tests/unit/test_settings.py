@@ -21,8 +21,8 @@ from config.settings import Settings, settings, variables
 from pairing.errors import InputError
 from tasks.client.environment import checked_settings
 from tasks.worker.command import worker_environment
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 POOL = {"PAIRING_POOL_HOST": "db.example", "PAIRING_POOL_NAME": "pool", "PAIRING_POOL_USER": "user"}
 SECRET = "s3cret-word"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +16,8 @@ from pairing.assignment import assign
 from pairing.errors import InputError, MethodError
 from pairing.model.network import pairs_of
 from pairing.signals.registry import similarity
+from tests.support.paths import EXAMPLES
 from tests.support.puzzles import plain_mse, plant, with_answer
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,8 @@ from celery.security.serialization import SecureSerializer
 from tasks.store.backend import Redis
 from tasks.store.run_store import Store
 from tests.support.certificates import Pair, signer
-from tests.support.fleet import DEMO, ROOT, Command, clean_environment, wait_for
+from tests.support.fleet import DEMO, Command, clean_environment, wait_for
+from tests.support.paths import ROOT
 from tests.support.servers import free_port
 
 FORGED = {"puzzle": f"sha256:{'0' * 64}"}

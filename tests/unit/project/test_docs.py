@@ -20,7 +20,8 @@ from tasks.commands.main import cli
 from tasks.commands.options import EXIT_HELP
 from tasks.contracts.run_request import Request
 from tests.support.documents import PAGES, blocks, built, calls, links, words
-from tests.support.fleet import DEMO, ROOT
+from tests.support.fleet import DEMO
+from tests.support.paths import ROOT
 
 REFERENCE = runpy.run_path(str(ROOT / "docs" / "reference.py"))
 NAMES = [page.name for page in PAGES]

@@ -17,8 +17,9 @@ from config.brokers import broker
 from tasks.store.backend import Redis
 from tasks.store.run_store import Store
 from tests.conftest import start
-from tests.support.fleet import DEMO, ROOT, Command, wait_for
+from tests.support.fleet import DEMO, Command, wait_for
 from tests.support.host import Host
+from tests.support.paths import ROOT
 from tests.support.sentinels import run_sentinels
 from tests.support.servers import free_port, made_redis, run_redis
 

@@ -275,7 +275,7 @@ def test_exit_status_and_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     case = counting([])
     missed = replace(case, name="missed", figures=lambda values: [share("hits", [False] * len(values), required=50)])
     monkeypatch.setattr("tests.benchmarks.cases.CASES", (case, missed))
-    monkeypatch.setattr("tests.benchmarks.machine.PROJECT", tmp_path)
+    monkeypatch.setattr("tests.benchmarks.machine.ROOT", tmp_path)
     page = tmp_path / "docs" / "benchmarks.md"
     page.parent.mkdir()
     page.write_text(f"{START_MARK}\n{END_MARK}\n")

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from tests.support.doctor import Site, healthy_site, states
-from tests.support.fleet import ROOT, clean_environment, wait_for
+from tests.support.fleet import clean_environment, wait_for
+from tests.support.paths import ROOT
 from tests.support.servers import Postgres
 
 

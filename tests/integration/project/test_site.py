@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.browser import Browser
 from tests.support.documents import built
-from tests.support.fleet import ROOT
+from tests.support.paths import ROOT
 
 NAMES = sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
 

@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 from tests.support.bare import bare_python
-from tests.support.fleet import ROOT, Command, end_all, wait_for
+from tests.support.fleet import Command, end_all, wait_for
 from tests.support.hosts import Host, HostsMissing, hosts
+from tests.support.paths import ROOT
 from tests.support.pools import PostgresPoolDatabase
 from tests.support.servers import made_postgres, run_redis
 

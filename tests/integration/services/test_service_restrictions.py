@@ -18,7 +18,8 @@ import redis
 from ruamel.yaml import YAML
 
 from config.celeryconfig import worker_soft_shutdown_timeout
-from tests.support.fleet import ROOT, Command, descendants, wait_for
+from tests.support.fleet import Command, descendants, wait_for
+from tests.support.paths import ROOT
 from tests.support.sandbox import APPLIED, NOT_APPLIED, NoSandboxError, Unit, read_unit, sandboxed
 from tests.support.services import PAIRING, install_services, systemd, unit
 

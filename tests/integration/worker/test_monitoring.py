@@ -30,6 +30,7 @@ from tests.support.browser import Browser
 from tests.support.fleet import DEMO, Command, wait_for
 from tests.support.host import Host
 from tests.support.monitoring import SHIPPED, Prometheus, basic, get, run_prometheus, running_flower
+from tests.support.paths import DOCS
 from tests.support.pools import SHARED_TABLE, PoolDatabase
 from tests.support.servers import Postgres, free_port
 
@@ -199,7 +200,7 @@ def test_every_alert_is_tested_raised_and_quiet() -> None:
 
 def test_all_series_of_ours_are_documented_and_used(site: Site) -> None:
     given = set(re.findall(r"^(pairing_\w+)[{ ]", get(site.numbers)[1], re.MULTILINE))
-    page = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text(encoding="utf-8")
+    page = (DOCS / "monitoring.md").read_text(encoding="utf-8")
     documented = set(re.findall(r"^\| `(pairing_\w+)`", page, re.MULTILINE))
     assert given | {"pairing_pool_age_seconds"} == documented == {name for name in SERIES if name.startswith("pairing")}
     assert set(re.findall(r"^\| `(Pairing\w+)`", page, re.MULTILINE)) == set(ALERTS)

@@ -30,7 +30,8 @@ from config.celeryconfig import worker_soft_shutdown_timeout
 from config.settings import variables
 from tests.containers.images import BASES, tag_of
 from tests.containers.scenarios import SCENARIOS
-from tests.support.fleet import ROOT, clean_environment, wait_for
+from tests.support.fleet import clean_environment, wait_for
+from tests.support.paths import ROOT
 from tests.support.servers import Postgres, free_port
 
 COMPOSE = ROOT / "docker-compose.yml"

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fleet import DEMO, ROOT, Command, clean_environment
+from tests.support.fleet import DEMO, Command, clean_environment
+from tests.support.paths import ROOT
 
 CALL = """
 import json, logging

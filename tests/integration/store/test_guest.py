@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from pathlib import Path
 
 import psutil
 import pytest
@@ -20,6 +19,7 @@ from pairing.signals.registry import methods
 from tasks.runs.planning import MOST_MATRIX_BYTES, check_size
 from tasks.store.redis_clients import redis_client
 from tests.support.fleet import Fleet, clean_environment, running_fleet, variant, wait_for
+from tests.support.paths import ROOT
 from tests.support.servers import run_redis
 
 ASK = "from tasks.worker.bootstrap import app; app.control.inspect(timeout=60).ping()"
@@ -38,7 +38,7 @@ def test_answers_to_who_is_gone_expire(fleet: Fleet) -> None:
     with redis.Redis.from_url(fleet.url) as client:
         fleet.worker.send_signal(signal.SIGSTOP)
         try:
-            asking = subprocess.Popen([sys.executable, "-c", ASK], env=environment, cwd=Path(__file__).parents[2])
+            asking = subprocess.Popen([sys.executable, "-c", ASK], env=environment, cwd=ROOT)
             wait_for("the question", lambda: client.keys(f"{fleet.prefix}_kombu.binding.reply*"))
             asking.kill()
             asking.wait()

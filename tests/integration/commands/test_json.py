@@ -13,7 +13,8 @@ from click.testing import CliRunner
 
 from config.settings import settings
 from tasks.commands.main import cli
-from tests.support.fleet import DEMO, ROOT, Fleet, running_fleet
+from tests.support.fleet import DEMO, Fleet, running_fleet
+from tests.support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
 Call = Callable[..., Any]

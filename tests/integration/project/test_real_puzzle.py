@@ -23,7 +23,8 @@ from pairing.search.refine import refine
 from pairing.signals.posterior import confidence
 from pairing.signals.registry import methods, similarity
 from pairing.solution import Solution, permutation_of
-from tests.support.fleet import ROOT, Command
+from tests.support.fleet import Command
+from tests.support.paths import ROOT
 from tests.support.puzzles import write_puzzle
 
 pytestmark = pytest.mark.real_puzzle

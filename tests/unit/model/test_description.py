@@ -13,10 +13,9 @@ from pairing.errors import PuzzleError
 from pairing.io import load
 from pairing.io.load import load_puzzle, parse_hash
 from pairing.model.puzzle import PUBLISHED_DATA_SHA256, PUBLISHED_TARGET_HASH
+from tests.support.paths import PUBLISHED_PUZZLE
 from tests.support.puzzle_files import CSV, assert_refused, write_pth_puzzle
 from tests.support.puzzles import plant
-
-PUBLISHED = Path(__file__).parents[3] / "shared" / "puzzle"
 
 
 @pytest.fixture
@@ -93,10 +92,10 @@ def test_the_published_hash_is_known_only_with_the_published_pieces_and_data(
 
 @pytest.mark.real_puzzle
 def test_the_published_puzzle() -> None:
-    if not PUBLISHED.is_dir():
+    if not PUBLISHED_PUZZLE.is_dir():
         pytest.skip("the published puzzle is not here")
-    assert hashlib.sha256((PUBLISHED / CSV).read_bytes()).hexdigest() == PUBLISHED_DATA_SHA256
-    found = load_puzzle(PUBLISHED)
+    assert hashlib.sha256((PUBLISHED_PUZZLE / CSV).read_bytes()).hexdigest() == PUBLISHED_DATA_SHA256
+    found = load_puzzle(PUBLISHED_PUZZLE)
     assert (found.blocks, found.width, found.hidden, found.outputs, found.rows) == (48, 48, 96, 1, 10_000)
     assert set(found.targets) == {"pred", "true"}
     assert (
