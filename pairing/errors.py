@@ -1,7 +1,6 @@
 """The errors that people get to see.
 
-Every error says what is wrong, where, and what to do next. ``exit_status`` is what the command line
-ends with; ``permanent`` tells a fleet whether trying again can help.
+Every error says what is wrong, where, and what to do next. ``exit_status`` is what the command line ends with.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ class PairingError(Exception):
     """Base of every error that this project raises on purpose."""
 
     exit_status = 1
-    permanent = True
 
 
 class InputError(PairingError):

@@ -29,7 +29,7 @@ Advance = Callable[[Array32, Iterable[tuple[int, int]]], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Layers:
+class AugmentedLayers:
     """A puzzle's layers, those of the blocks with their biases as the last columns of their weights."""
 
     inp: Array32
@@ -66,9 +66,9 @@ class Layers:
         return advance
 
 
-def layers_of(puzzle: Puzzle) -> Layers:
+def augmented_layers(puzzle: Puzzle) -> AugmentedLayers:
     """The puzzle's layers, ready to be applied."""
-    return Layers(
+    return AugmentedLayers(
         inp=np.concatenate([puzzle.inp_weight, puzzle.inp_bias[:, :, None]], axis=2),
         out=np.concatenate([puzzle.out_weight, puzzle.out_bias[:, :, None]], axis=2),
         last=puzzle.last_weight,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairing.arrays import Array32, Array64, Indices
-from pairing.model.forward import Layers, columns_of, layers_of
+from pairing.model.forward import AugmentedLayers, augmented_layers, columns_of
 from pairing.model.puzzle import Puzzle
 
 
@@ -33,9 +33,9 @@ class Network:
         return self.puzzle.out_bias[self.pairs]
 
     @cached_property
-    def layers(self) -> Layers:
+    def layers(self) -> AugmentedLayers:
         """The puzzle's layers, ready to be applied."""
-        return layers_of(self.puzzle)
+        return augmented_layers(self.puzzle)
 
     def advance(self, states: Array32, blocks: Iterable[int]) -> None:
         """Takes ``states`` (S, d) float32 through ``blocks``, in place."""

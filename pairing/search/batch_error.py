@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pairing.arrays import Array32, Array64, Indices
-from pairing.model.forward import columns_of, layers_of
+from pairing.model.forward import augmented_layers, columns_of
 from pairing.model.puzzle import Puzzle
 
 
@@ -36,7 +36,7 @@ def candidate_residuals(puzzle: Puzzle, inp_sigmas: ArrayLike, out_sigmas: Array
     order, shared = _forks(inp * puzzle.blocks + out)
     paths = [list(zip(*sigmas, strict=True)) for sigmas in zip(inp[order].tolist(), out[order].tolist(), strict=True)]
     kept_at = _kept(shared)
-    layers, residuals = layers_of(puzzle), np.empty((len(inp), puzzle.outputs, len(rows)), np.float32)
+    layers, residuals = augmented_layers(puzzle), np.empty((len(inp), puzzle.outputs, len(rows)), np.float32)
     for chunk in layers.chunks(len(rows)):
         states = columns_of(puzzle.rows_in[rows[chunk]])
         targets = (puzzle.target_values[rows[chunk]] - puzzle.last_bias).T

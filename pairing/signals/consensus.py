@@ -59,9 +59,9 @@ def combine(matrices: list[Array64]) -> Array64:
 
 def _together(scores: Array64, alone: list[Evidence]) -> Evidence:
     """The evidence of all signals, each weighted by how far and how surely it sets its own pairs apart."""
-    surely = np.array([np.square(evidence.probabilities).sum() for evidence in alone])
-    apart = np.array([_mean(evidence.probabilities, score) for evidence, score in zip(alone, scores, strict=True)])
-    return weigh(null_units(np.tensordot(apart * surely, scores, 1)))
+    certainty = np.array([np.square(evidence.probabilities).sum() for evidence in alone])
+    separation = np.array([_mean(evidence.probabilities, score) for evidence, score in zip(alone, scores, strict=True)])
+    return weigh(null_units(np.tensordot(separation * certainty, scores, 1)))
 
 
 def _search(scores: Array64, evidence: Evidence) -> tuple[Array64, Evidence]:
@@ -84,12 +84,12 @@ def _weights(scores: Array64, probabilities: Array64) -> Array64:
 
     wrong = 1 - probabilities
     level = np.array([_mean(wrong, score) for score in scores])
-    apart = np.array([_mean(probabilities, score) for score in scores]) - level
+    separation = np.array([_mean(probabilities, score) for score in scores]) - level
     centred = (scores - level[:, None, None]).reshape(len(scores), -1)
     covariance = (centred * wrong.ravel()) @ centred.T / max(float(wrong.sum()), 1e-9)
     variance = np.diag(np.diag(covariance) + 1e-9)
     root = np.linalg.cholesky((1 - _SHRINKAGE) * covariance + _SHRINKAGE * variance)
-    return np.asarray(nnls(root.T, np.linalg.solve(root, apart))[0])
+    return np.asarray(nnls(root.T, np.linalg.solve(root, separation))[0])
 
 
 def _mean(probabilities: Array64, score: Array64) -> float:

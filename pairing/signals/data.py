@@ -58,7 +58,7 @@ def joint_ridge(puzzle: Puzzle) -> Array64:
     rows = _drawn(puzzle, costs.ridge_rows(puzzle))
     hidden = np.concatenate(_hidden(puzzle, puzzle.rows_in[rows]), axis=1)  # (S, N·h)
     hidden -= hidden.mean(axis=0)
-    return _read_cosines(puzzle, _ridge(hidden, _nonlinear_part(puzzle, rows)))
+    return _readout_cosines(puzzle, _ridge(hidden, _nonlinear_part(puzzle, rows)))
 
 
 def _ridge(features: Array32, error: Array64) -> Array64:
@@ -105,20 +105,20 @@ def _alignment(puzzle: Puzzle, rows: Indices, error: Array64) -> Array64:
     Gradient descent on an error e adds a multiple of W_lastᵀ Σ e hᵀ to W_out in its first step.
     """
     centred = (error - error.mean(axis=0)).astype(np.float32)
-    told = np.zeros((puzzle.blocks, puzzle.outputs, puzzle.hidden))
+    covariance = np.zeros((puzzle.blocks, puzzle.outputs, puzzle.hidden))
     for part in _parts(len(rows)):
-        told += centred[part].T @ _hidden(puzzle, puzzle.rows_in[rows[part]])
-    return _read_cosines(puzzle, told.transpose(1, 0, 2))
+        covariance += centred[part].T @ _hidden(puzzle, puzzle.rows_in[rows[part]])
+    return _readout_cosines(puzzle, covariance.transpose(1, 0, 2))
 
 
-def _read_cosines(puzzle: Puzzle, told: Array64) -> Array64:
-    """(N, N) float64: cosines of what is told of every inp piece's hidden units and W_last W_out of every out piece.
+def _readout_cosines(puzzle: Puzzle, covariance: Array64) -> Array64:
+    """(N, N) float64: cosines of every inp piece's covariance with the target and W_last W_out of every out piece.
 
-    ``told`` has o·N·h values in that order.
+    ``covariance`` has o·N·h values in that order.
     """
-    blocks, read = puzzle.blocks, puzzle.last_weight @ puzzle.out_weight  # (N, o, h)
-    each = told.reshape(puzzle.outputs, blocks, -1).transpose(1, 0, 2)
-    return cosines(each.reshape(blocks, -1), read.reshape(blocks, -1))
+    blocks, readout = puzzle.blocks, puzzle.last_weight @ puzzle.out_weight  # (N, o, h)
+    each = covariance.reshape(puzzle.outputs, blocks, -1).transpose(1, 0, 2)
+    return cosines(each.reshape(blocks, -1), readout.reshape(blocks, -1))
 
 
 def _parts(count: int) -> list[slice]:

@@ -17,7 +17,7 @@ from pairing.io.write import appearing_whole, checked_folder, write_data, write_
 from pairing.model.activations import ACTIVATIONS
 from pairing.solution import permutation_hash
 from pairing.synthetic.datasets import INPUT_NAMES, TABLE_NAMES, synthetic_rows, table_rows
-from pairing.synthetic.training import new_layers, private_torch, train
+from pairing.synthetic.training import make_linear_layers, private_torch, train
 from pairing.torch_missing import require_torch
 
 __all__ = ["ACTIVATION_NAMES", "INPUT_NAMES", "TABLE_NAMES", "SyntheticPuzzle", "make_puzzle"]
@@ -126,7 +126,7 @@ def make_puzzle(
         rows, width = x.shape
         hidden = 2 * width if hidden is None else hidden
         _check_shapes(width=width, hidden=hidden, outputs=outputs)
-        layers = new_layers(blocks, width, hidden, outputs, branch_scale)
+        layers = make_linear_layers(blocks, width, hidden, outputs, branch_scale)
         pred = train(
             layers,
             x,

@@ -29,7 +29,9 @@ def private_torch(seed: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def new_layers(blocks: int, width: int, hidden: int, outputs: int, branch_scale: float = 1.0) -> list[torch.nn.Linear]:
+def make_linear_layers(
+    blocks: int, width: int, hidden: int, outputs: int, branch_scale: float = 1.0
+) -> list[torch.nn.Linear]:
     """Untrained layers, in torch's default initialisation; weights and biases of out layers times ``branch_scale``."""
     import torch
     from torch import nn

@@ -17,7 +17,7 @@ from tasks.contracts.errors import RecordError, RunTimeoutError
 from tasks.contracts.run_request import Request, request_of
 from tasks.puzzles.bundles import DIGEST, remove, shipped
 from tasks.report.result_files import history_record, prepare_folder
-from tasks.runs.lifecycle import finish, is_deserted, overview, state_of
+from tasks.runs.lifecycle import finish, is_deserted, run_entries_of, state_of
 from tasks.runs.outcome import notes
 from tasks.runs.spooled_winners import as_stored
 from tasks.store.run_store import Store
@@ -32,7 +32,7 @@ def wait(run: str) -> tuple[dict[str, Any], bytes]:
         PairingError: there is no such run; or it ended without being compared, and why.
         RunTimeoutError: its deadline is long over, and no worker brings it to an end.
     """
-    store = known(run)
+    store = store_of(run)
     while store.record(run, "end") is None:
         check_time(store, run)
         time.sleep(POLL_SECONDS)
@@ -52,7 +52,7 @@ def report(run: str, out: Path) -> Path:
     folder = Path(run)
     if (folder / "summary.json").exists():
         return write_report(read_folder(folder), folder)
-    store = known(run)
+    store = store_of(run)
     summary, outcome, _ = compared(store, run)
     history = history_record(store, run, notes(summary, outcome))
     found = findings(summary, history, store.matrices(run) or b"", f"the run {run}")
@@ -83,7 +83,7 @@ def status(run: str) -> dict[str, Any]:
     Raises:
         InputError: there is no such run.
     """
-    store = known(run)
+    store = store_of(run)
     ended, summary = store.record(run, "end") or {}, store.record(run, "summary")
     kinds = ("assignment", "progress", "refinement", "failure", "attempt")
     parts = {kind: store.parts(run, kind) for kind in kinds}
@@ -116,13 +116,13 @@ def status(run: str) -> dict[str, Any]:
 
 def runs(most: int) -> list[dict[str, Any]]:
     """An entry for each run that the store knows, the newest first, of so many at most."""
-    return overview(_store(), most)
+    return run_entries_of(_store(), most)
 
 
 def failed_runs(most: int) -> list[dict[str, Any]]:
     """Of the runs, those that failed or timed out, or in which something did; each with what, in ``failed``."""
     store = _store()
-    entries = overview(store, most)
+    entries = run_entries_of(store, most)
     failures = given_up(store, [entry["run"] for entry in entries])
     found = [{**entry, "failed": failed} for entry, failed in zip(entries, failures, strict=True)]
     return [entry for entry in found if entry["failed"] or entry["state"] in ("failed", "timed_out")]
@@ -130,12 +130,12 @@ def failed_runs(most: int) -> list[dict[str, Any]]:
 
 def retry(run: str, methods: Sequence[str], changes: dict[str, Any]) -> list[str]:
     """Begins an ended run again; see :func:`tasks.client.retrying.retry`."""
-    return retrying.retry(known(run), checked_settings(), run, methods, changes)
+    return retrying.retry(store_of(run), checked_settings(), run, methods, changes)
 
 
 def drop(run: str) -> None:
     """Removes all that is kept of an ended run."""
-    retrying.drop(known(run), run)
+    retrying.drop(store_of(run), run)
 
 
 def cancel(run: str) -> str:
@@ -146,7 +146,7 @@ def cancel(run: str) -> str:
     Raises:
         InputError: there is no such run.
     """
-    store = known(run)
+    store = store_of(run)
     if store.record(run, "end") is None:
         store.announce(run, "cancelled")
         if store.record(run, "plan") is None:
@@ -206,7 +206,7 @@ def prune(older_than: float) -> tuple[int, int]:
     return gone, len(unused)
 
 
-def known(run: str) -> Store:
+def store_of(run: str) -> Store:
     """The store, which knows the run.
 
     Raises:

@@ -14,7 +14,7 @@ from tasks.contracts.message_signing import serializer_of
 from tasks.contracts.run_request import Request, new_run_id, request_of
 from tasks.puzzles.bundles import DIGEST, bundle_digest, puzzle_files, ship
 from tasks.runs.lifecycle import check_arguments, register
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tasks.store.redis_clients import refuse_cluster
 from tasks.store.run_store import Store
 

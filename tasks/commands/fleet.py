@@ -171,10 +171,10 @@ def cancel(run: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="the summary as one JSON object on standard output")
 def results(run: str, out: Path, as_json: bool) -> None:
     """Fetch RUN's summary and matrices from the store to OUT/RUN; the exit status is that of solve."""
-    from tasks.client.runs_api import known
+    from tasks.client.runs_api import store_of
     from tasks.commands.watch import show_results
 
-    sys.exit(show_results(known(run), run, as_json, out))
+    sys.exit(show_results(store_of(run), run, as_json, out))
 
 
 @click.command()
@@ -252,30 +252,28 @@ def _when(seconds: float) -> str:
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option(
-    "--role", type=click.Choice(["plan", "numbers", "refine", "pool", "all"]), default="all", show_default=True
-)
-@click.option("--concurrency", type=click.IntRange(1, 1024), help="processes  [default: the cores; plan, pool: 1]")
+@click.option("--role", type=click.Choice(["plan", "numbers", "refine", "all"]), default="all", show_default=True)
+@click.option("--concurrency", type=click.IntRange(1, 1024), help="processes  [default: the cores; plan: 1]")
 @click.option("--name", help="the worker's name on this host  [default: pairing-<role>, or pairing-<role>-2, …]")
 @click.argument("celery_arguments", nargs=-1, type=click.UNPROCESSED)
 def worker(role: str, concurrency: int | None, name: str | None, celery_arguments: tuple[str, ...]) -> None:
     """Start a worker of the fleet (PAIRING_BROKER_URL) in the foreground; further arguments go to celery worker.
 
-    plan and pool read the queue pairing.pool (planning, comparison, the pool; only these need the database), numbers
+    plan reads the queue pairing.pool (planning, comparison, the pool; only it needs the database), numbers
     pairing.numbers (similarity, assignment), refine pairing.refine.
     """
-    from tasks.worker.command import become_worker
+    from tasks.worker.command import exec_worker
 
-    become_worker(role, concurrency, name, celery_arguments)
+    exec_worker(role, concurrency, name, celery_arguments)
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("flower_arguments", nargs=-1, type=click.UNPROCESSED)
 def flower(flower_arguments: tuple[str, ...]) -> None:
     """Start Flower for the fleet in the foreground, behind PAIRING_FLOWER_AUTH; further arguments are its own."""
-    from tasks.worker.flower import become_flower
+    from tasks.worker.flower import exec_flower
 
-    become_flower(flower_arguments)
+    exec_flower(flower_arguments)
 
 
 COMMANDS = (worker, flower, enqueue, watch, status, runs, cancel, retry, drop, results, report, puzzle, prune)

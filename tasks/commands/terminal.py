@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.contracts.run_request import Request
 from tasks.runs.outcome import stopped_early, way_of_ending
-from tasks.runs.progress import live_table, overview, progress_of
+from tasks.runs.progress import live_table, progress_line, progress_of
 from tasks.store.run_store import Store
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Display:
             return
         self._last = now
         parts = progress_of(store, self._request)
-        line = overview(parts)
+        line = progress_line(parts)
         seconds = f"{now - self._began:.0f} s"
         if self._live is not None:
             self._live.update(live_table(parts, f"{seconds}: {line}", self._live.console.height))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tasks.client.runs_api import POLL_SECONDS, accepted, check_time, compared, known
+from tasks.client.runs_api import POLL_SECONDS, accepted, check_time, compared, store_of
 from tasks.client.submit import enqueue
 from tasks.commands.terminal import Display, print_result
 from tasks.contracts.run_request import Request
@@ -39,7 +39,7 @@ def watch(run: str, as_json: bool, out: Path | None = None) -> int:
         PairingError: there is no such run; or it ended without being compared, and why.
         RunTimeoutError: its deadline is long over, and no worker brings it to an end.
     """
-    store = known(run)
+    store = store_of(run)
     request: Request | None = None
     while request is None and store.record(run, "end") is None:
         request = accepted(store, run)

@@ -9,14 +9,12 @@ class BrokerError(PairingError):
     """The broker cannot be reached, or the embedded one did not start."""
 
     exit_status = 3
-    permanent = False
 
 
 class PoolError(PairingError):
     """The pool database cannot be reached or refused a statement."""
 
     exit_status = 3
-    permanent = False
 
 
 class RunTimeoutError(PairingError):

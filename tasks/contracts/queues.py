@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 ROLES: Mapping[str, tuple[str, ...]] = {
     "plan": ("pairing.pool", "celery"),
-    "pool": ("pairing.pool", "celery"),
     "numbers": ("pairing.numbers",),
     "refine": ("pairing.refine",),
     "all": ("pairing.pool", "celery", "pairing.numbers", "pairing.refine"),
@@ -20,7 +19,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 """Role → the queues that it reads. ``celery`` is where callers by name send ``pairing.run``."""
 
 
-def waiting(app: Celery, queues: Iterable[str]) -> dict[str, int]:
+def queue_lengths(app: Celery, queues: Iterable[str]) -> dict[str, int]:
     """How many messages wait in each of the queues.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tasks.doctor.probes import Facts
+from tasks.doctor.probes import ProbeResults
 from tasks.doctor.server_checks import (
     Line,
     State,
@@ -23,7 +23,7 @@ from tasks.doctor.server_checks import (
 )
 from tasks.doctor.worker_checks import disk, queue_lengths, stop_files, threads, versions
 
-CHECKS: Sequence[Callable[[Facts], list[Line]]] = (
+CHECKS: Sequence[Callable[[ProbeResults], list[Line]]] = (
     *(broker, backend, append_only_file, eviction_policy, database, rights_on_the_pool),
     *(clock, threads, versions, queue_lengths, stop_files, disk),
 )
@@ -39,13 +39,13 @@ class Finding:
     advice: str = ""
 
 
-def examine(facts: Facts) -> list[Finding]:
+def examine(results: ProbeResults) -> list[Finding]:
     """What all checks find; one that fails itself is wrong, and stops no other."""
     findings = []
     for check in CHECKS:
         name = check.__name__.replace("_", " ")
         try:
-            findings += [Finding(name, *line) for line in check(facts)]
+            findings += [Finding(name, *line) for line in check(results)]
         except Exception as error:  # a server may say anything
             findings.append(Finding(name, "wrong", f"could not be looked at ({type(error).__name__})"))
     return findings

@@ -26,7 +26,7 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
-class Unknown:
+class ProbeFailure:
     """Something that could not be found out, and why."""
 
     why: str
@@ -64,21 +64,21 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Facts:
+class ProbeResults:
     """All that was found."""
 
     settings: Settings
     results: Path
     """the results' folder"""
-    broker: Broker | Unknown
-    workers: Mapping[str, Answer] | Unknown
+    broker: Broker | ProbeFailure
+    workers: Mapping[str, Answer] | ProbeFailure
     """by their names; those that answered"""
-    pool: PoolState | Unknown | None
+    pool: PoolState | ProbeFailure | None
     """``None``: none is set"""
     now: float = field(default_factory=time.time)
 
 
-def ask(found: Settings, results: Path) -> Facts:
+def ask(found: Settings, results: Path) -> ProbeResults:
     """Asks all of them, at the same time where that is possible, for at most ten seconds."""
     from tasks.contracts.message_signing import serializer_of
     from tasks.pool.location import address_of
@@ -87,31 +87,31 @@ def ask(found: Settings, results: Path) -> Facts:
     ends = time.monotonic() + PATIENCE_SECONDS
     pool = _begun(lambda: pool_state(address_of(found), CONNECT_SECONDS), "the pool")
     broker = _begun(lambda: ask_broker(url, prefix), "the broker")(ends)
-    if isinstance(broker, Unknown):
-        workers: Mapping[str, Answer] | Unknown = Unknown("the broker is away")
+    if isinstance(broker, ProbeFailure):
+        workers: Mapping[str, Answer] | ProbeFailure = ProbeFailure("the broker is away")
     else:
         workers = _begun(lambda: ask_workers(url, prefix, serializer_of(found)), "the workers")(ends)
-    return Facts(settings=found, results=results, broker=broker, workers=workers, pool=pool(ends))
+    return ProbeResults(settings=found, results=results, broker=broker, workers=workers, pool=pool(ends))
 
 
-def _begun(work: Callable[[], Found], who: str) -> Callable[[float], Found | Unknown]:
+def _begun(work: Callable[[], Found], who: str) -> Callable[[float], Found | ProbeFailure]:
     """Begins ``work`` in a thread; what gives its result, or why there is none, by a time of the monotonic clock."""
-    found: list[Found | Unknown] = []
+    found: list[Found | ProbeFailure] = []
 
     def run() -> None:
         try:
             found.append(work())
         except PairingError as error:
-            found.append(Unknown(str(error)))
+            found.append(ProbeFailure(str(error)))
         except Exception as error:  # whatever it is, the other checks go on; its text may hold anything
-            found.append(Unknown(f"{who} could not be asked ({type(error).__name__})"))
+            found.append(ProbeFailure(f"{who} could not be asked ({type(error).__name__})"))
 
     thread = threading.Thread(target=run, daemon=True)  # one that hangs in a system call ends with the process
     thread.start()
 
-    def result(ends: float) -> Found | Unknown:
+    def result(ends: float) -> Found | ProbeFailure:
         thread.join(max(0.0, ends - time.monotonic()))
-        return found[0] if found else Unknown(f"{who} gave no answer within {PATIENCE_SECONDS:.0f} s")
+        return found[0] if found else ProbeFailure(f"{who} gave no answer within {PATIENCE_SECONDS:.0f} s")
 
     return result
 
@@ -119,7 +119,7 @@ def _begun(work: Callable[[], Found], who: str) -> Callable[[float], Found | Unk
 # --- the broker
 
 
-def ask_broker(url: str, prefix: str) -> Broker | Unknown:
+def ask_broker(url: str, prefix: str) -> Broker | ProbeFailure:
     """What the broker at ``url`` says of itself; nothing is written."""
     import redis
     from redis.backoff import NoBackoff
@@ -135,7 +135,7 @@ def ask_broker(url: str, prefix: str) -> Broker | Unknown:
         with client:
             client.ping()
             if is_cluster(client):
-                return Unknown(f"{where} {CLUSTER}", refused=True)
+                return ProbeFailure(f"{where} {CLUSTER}", refused=True)
             asked = time.time()
             seconds, micros = client.time()
             answered = time.time()
@@ -150,11 +150,13 @@ def ask_broker(url: str, prefix: str) -> Broker | Unknown:
                 refuses=_refusal(client, prefix),
             )
     except redis.AuthenticationError:
-        return Unknown(f"{where} refuses the password; set PAIRING_BROKER_URL to the right one", refused=True)
+        return ProbeFailure(f"{where} refuses the password; set PAIRING_BROKER_URL to the right one", refused=True)
     except (redis.ConnectionError, redis.TimeoutError, OSError):
-        return Unknown(f"{where} cannot be reached; check that it runs, and PAIRING_BROKER_URL")
+        return ProbeFailure(f"{where} cannot be reached; check that it runs, and PAIRING_BROKER_URL")
     except redis.RedisError as error:
-        return Unknown(f"{where} refuses ({shown(error)}); check the database's number and this user's rights", True)
+        return ProbeFailure(
+            f"{where} refuses ({shown(error)}); check the database's number and this user's rights", True
+        )
 
 
 def _info(client: Any) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Literal
 
-from tasks.doctor.probes import Broker, Facts, Unknown
+from tasks.doctor.probes import Broker, ProbeFailure, ProbeResults
 from tasks.pool.health import PoolState
 
 State = Literal["ok", "warning", "wrong", "not asked"]
@@ -26,23 +26,23 @@ OLDEST_REDIS = 6
 BROKER_AWAY: list[Line] = [("not asked", "the broker is away")]
 
 
-def _of_broker(check: Callable[[Broker], list[Line]]) -> Callable[[Facts], list[Line]]:
+def _of_broker(check: Callable[[Broker], list[Line]]) -> Callable[[ProbeResults], list[Line]]:
     """A check that needs the broker, and what it says of itself."""
 
     @functools.wraps(check)
-    def asked(facts: Facts) -> list[Line]:
-        if isinstance(facts.broker, Unknown):
+    def asked(results: ProbeResults) -> list[Line]:
+        if isinstance(results.broker, ProbeFailure):
             return BROKER_AWAY
-        if not facts.broker.info:
+        if not results.broker.info:
             return [("warning", "this user may not ask for INFO", "grant it +info, or look by hand")]
-        return check(facts.broker)
+        return check(results.broker)
 
     return asked
 
 
-def broker(facts: Facts) -> list[Line]:
+def broker(results: ProbeResults) -> list[Line]:
     """Is it there, and new enough?"""
-    return [("wrong", facts.broker.why)] if isinstance(facts.broker, Unknown) else _version(facts)
+    return [("wrong", results.broker.why)] if isinstance(results.broker, ProbeFailure) else _version(results)
 
 
 @_of_broker
@@ -94,34 +94,34 @@ def eviction_policy(found: Broker) -> list[Line]:
     return [("ok", said)]
 
 
-def database(facts: Facts) -> list[Line]:
+def database(results: ProbeResults) -> list[Line]:
     """Is the pool there?"""
-    if isinstance(facts.pool, Unknown):
-        return [("wrong", facts.pool.why)]
-    if facts.pool is None:
+    if isinstance(results.pool, ProbeFailure):
+        return [("wrong", results.pool.why)]
+    if results.pool is None:
         advice = "set PAIRING_POOL_URL where several hosts shall share a pool"
         return [("warning", "none is set: each puzzle has an SQLite file on the host that compares", advice)]
-    said = f"{facts.pool.kind}: {facts.pool.where}"
-    if not facts.pool.supported:
+    said = f"{results.pool.kind}: {results.pool.where}"
+    if not results.pool.supported:
         return [("wrong", said, "install PostgreSQL 13 or later")]
-    if facts.pool.read_only:
+    if results.pool.read_only:
         return [("wrong", f"{said} is read-only", "name the primary in PAIRING_POOL_URL")]
-    if not facts.pool.there:
+    if not results.pool.there:
         return [
             ("wrong", f"{said} has no js_puzzle_pool", "check its name; in a new one: pairing pool init --shared-table")
         ]
     return [("ok", said)]
 
 
-def rights_on_the_pool(facts: Facts) -> list[Line]:
+def rights_on_the_pool(results: ProbeResults) -> list[Line]:
     """May we read and insert, and no more?"""
-    if facts.pool is None:
+    if results.pool is None:
         return [("ok", "no server's")]
-    if isinstance(facts.pool, Unknown):
+    if isinstance(results.pool, ProbeFailure):
         return [("not asked", "the database is away")]
-    if not facts.pool.there:
+    if not results.pool.there:
         return [("not asked", "the table is not there")]
-    return _rights(facts.pool)
+    return _rights(results.pool)
 
 
 def _rights(pool: PoolState) -> list[Line]:
@@ -143,9 +143,9 @@ def _rights(pool: PoolState) -> list[Line]:
     return found or [("ok", f"{pool.role} has SELECT, INSERT and USAGE on the sequence, and no more")]
 
 
-def clock(facts: Facts) -> list[Line]:
+def clock(results: ProbeResults) -> list[Line]:
     """Do all clocks agree? Deadlines are times."""
-    offsets = dict(_offsets(facts))
+    offsets = dict(_offsets(results))
     if not offsets:
         return [("not asked", "there is nothing to compare it with")]
     said = ", ".join(f"{who} {offset:+.3f} s" for who, offset in offsets.items())
@@ -156,15 +156,15 @@ def clock(facts: Facts) -> list[Line]:
     return [("ok", f"against this host's: {said}")]
 
 
-def _offsets(facts: Facts) -> list[tuple[str, float]]:
+def _offsets(results: ProbeResults) -> list[tuple[str, float]]:
     found = []
-    if not isinstance(facts.broker, Unknown):
-        found.append(("broker", facts.broker.clock_offset))
-    if isinstance(facts.pool, PoolState) and facts.pool.clock_offset is not None:
-        found.append(("database", facts.pool.clock_offset))
-    if not isinstance(facts.workers, Unknown):
+    if not isinstance(results.broker, ProbeFailure):
+        found.append(("broker", results.broker.clock_offset))
+    if isinstance(results.pool, PoolState) and results.pool.clock_offset is not None:
+        found.append(("database", results.pool.clock_offset))
+    if not isinstance(results.workers, ProbeFailure):
         found += [
-            (name, said.clock_offset) for name, said in sorted(facts.workers.items()) if said.clock_offset is not None
+            (name, said.clock_offset) for name, said in sorted(results.workers.items()) if said.clock_offset is not None
         ]
     return found
 

@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from pairing.version import __version__
 from tasks.contracts.build import LOADED
 from tasks.contracts.queues import ROLES
-from tasks.doctor.probes import Facts, Unknown
+from tasks.doctor.probes import ProbeFailure, ProbeResults
 from tasks.doctor.server_checks import BROKER_AWAY, Line, State, shown_size
 from tasks.runs.protocol_version import PROTOCOL
-from tasks.worker.remote_control import About, spaces, waiting
+from tasks.worker.remote_control import About, spaces, spooled_winners
 
 FREE_WARNING_BYTES = 2**30
 FREE_WRONG_BYTES = 100 * 2**20
 
 
-def threads(facts: Facts) -> list[Line]:
+def threads(results: ProbeResults) -> list[Line]:
     """One thread a process, and no more processes than cores?"""
     found: list[Line] = []
-    for name, about in _answers(facts):
+    for name, about in _answers(results):
         many = [f"{variable}={value or '(unset)'}" for variable, value in about.threads.items() if value != "1"]
         if many:
             advice = "set them to 1 and restart it (pairing worker does): more threads are slower"
@@ -30,15 +30,15 @@ def threads(facts: Facts) -> list[Line]:
             found.append(("warning", said, "restart it with a smaller --concurrency"))
     if found:
         return found
-    each = ", ".join(f"{name} {about.processes} on {about.cores} cores" for name, about in _answers(facts))
-    return [("ok", f"one a process; processes: {each}")] if each else _nobody(facts)
+    each = ", ".join(f"{name} {about.processes} on {about.cores} cores" for name, about in _answers(results))
+    return [("ok", f"one a process; processes: {each}")] if each else _nobody(results)
 
 
-def versions(facts: Facts) -> list[Line]:
+def versions(results: ProbeResults) -> list[Line]:
     """Does every worker run this code, and the code that is on its disk?"""
-    if isinstance(facts.workers, Unknown) or not facts.workers:
-        return _nobody(facts)
-    return [_version(name, said.about) for name, said in sorted(facts.workers.items())]
+    if isinstance(results.workers, ProbeFailure) or not results.workers:
+        return _nobody(results)
+    return [_version(name, said.about) for name, said in sorted(results.workers.items())]
 
 
 def _version(name: str, about: About | None) -> Line:
@@ -56,15 +56,15 @@ def _version(name: str, about: About | None) -> Line:
     return "ok", said
 
 
-def queue_lengths(facts: Facts) -> list[Line]:
+def queue_lengths(results: ProbeResults) -> list[Line]:
     """What waits, and is there somebody who takes it?"""
-    if isinstance(facts.broker, Unknown):
+    if isinstance(results.broker, ProbeFailure):
         return BROKER_AWAY
-    waiting = facts.broker.waiting
-    said = ", ".join(f"{queue} {number}" for queue, number in waiting.items()) + f"; {facts.broker.begun} begun"
-    if isinstance(facts.workers, Unknown):
-        return [("warning", f"{said}; who reads them is not known ({facts.workers.why})", "ask again")]
-    read = {queue for _, about in _answers(facts) for queue in about.queues}
+    waiting = results.broker.waiting
+    said = ", ".join(f"{queue} {number}" for queue, number in waiting.items()) + f"; {results.broker.begun} begun"
+    if isinstance(results.workers, ProbeFailure):
+        return [("warning", f"{said}; who reads them is not known ({results.workers.why})", "ask again")]
+    read = {queue for _, about in _answers(results) for queue in about.queues}
     unread = [queue for queue in waiting if queue not in read]
     stuck = [queue for queue in unread if waiting[queue]]
     if stuck:
@@ -79,22 +79,22 @@ def _starting(queues: Sequence[str]) -> str:
     return f"start {' and '.join(f'pairing worker --role {role}' for role in roles)}, or remove the stop file"
 
 
-def stop_files(facts: Facts) -> list[Line]:
+def stop_files(results: ProbeResults) -> list[Line]:
     """Is work stopped on purpose?"""
-    here = [path for path in facts.settings.stop_files.split(os.pathsep) if path and os.path.exists(path)]
+    here = [path for path in results.settings.stop_files.split(os.pathsep) if path and os.path.exists(path)]
     found = [("here", path) for path in here]
-    found += [(name, path) for name, about in _answers(facts) for path in about.stop_files]
+    found += [(name, path) for name, about in _answers(results) for path in about.stop_files]
     lines: list[Line] = [("warning", f"{who}: {path} exists; no new task is taken", "remove it") for who, path in found]
-    return lines or [("ok", "none exists" if facts.settings.stop_files else "none exists; none is set here")]
+    return lines or [("ok", "none exists" if results.settings.stop_files else "none exists; none is set here")]
 
 
-def disk(facts: Facts) -> list[Line]:
+def disk(results: ProbeResults) -> list[Line]:
     """Is there room, and may it be used?"""
-    found = facts.settings
-    folders = {"data": found.data_dir, "cache": found.cache_dir, "results": facts.results}
+    found = results.settings
+    folders = {"data": found.data_dir, "cache": found.cache_dir, "results": results.results}
     folders["spool"] = found.data_dir / "spool"
-    hosts = {"here": (spaces(folders), waiting(found))}
-    hosts |= {name: (about.spaces, about.waiting) for name, about in _answers(facts)}
+    hosts = {"here": (spaces(folders), spooled_winners(found))}
+    hosts |= {name: (about.spaces, about.waiting) for name, about in _answers(results)}
     lines: list[Line] = []
     for who, (places, spooled) in hosts.items():
         for name, place in places.items():
@@ -114,17 +114,17 @@ def disk(facts: Facts) -> list[Line]:
     return lines or [("ok", f"free here: {each}; enough with every worker that answers")]
 
 
-def _answers(facts: Facts) -> list[tuple[str, About]]:
+def _answers(results: ProbeResults) -> list[tuple[str, About]]:
     """The workers that understood the question, by name."""
-    if isinstance(facts.workers, Unknown):
+    if isinstance(results.workers, ProbeFailure):
         return []
-    return [(name, said.about) for name, said in sorted(facts.workers.items()) if said.about is not None]
+    return [(name, said.about) for name, said in sorted(results.workers.items()) if said.about is not None]
 
 
-def _nobody(facts: Facts) -> list[Line]:
-    if isinstance(facts.workers, Unknown):
-        return [("not asked", facts.workers.why)]
-    if facts.workers:
+def _nobody(results: ProbeResults) -> list[Line]:
+    if isinstance(results.workers, ProbeFailure):
+        return [("not asked", results.workers.why)]
+    if results.workers:
         return [("not asked", "no worker understands the question")]
     return [
         ("wrong", "no worker answers", "start one (pairing worker), or see whether broker, database and prefix are its")

@@ -20,7 +20,8 @@ from tasks.contracts.run_request import Request
 from tasks.pool.location import PoolAddress
 from tasks.puzzles.bundles import PACKED, ship
 from tasks.runs.lifecycle import COMPARISON, register
-from tasks.store.backend import Memory, Redis
+from tasks.store.memory import Memory
+from tasks.store.redis import Redis
 from tasks.store.run_store import Store
 
 logger = logging.getLogger(__name__)
@@ -61,11 +62,11 @@ def run_inline(puzzle: Puzzle, request: Request, address: PoolAddress, observer:
         for method in request.methods:
             _attempted(stages.similarity, store, puzzles, run, method, request.first_seed)
             _attempted(stages.assignment, store, puzzles, run, method, request.first_seed)
-        waiting = deque(sorted(request.parts, key=lambda part: not stages.sure(store, run, part[0])))
+        waiting = deque(sorted(request.parts, key=lambda part: not stages.is_confident(store, run, part[0])))
         while waiting:
             part = waiting.popleft()
             try:
-                _attempted(stages.refinement, store, puzzles, run, *part, crowded=lambda: bool(waiting))
+                _attempted(stages.refinement, store, puzzles, run, *part, has_backlog=lambda: bool(waiting))
             except TurnOverError:
                 waiting.append(part)
         compare(store, puzzles, address, run)

@@ -39,7 +39,7 @@ class Allowance:
     """How long after its turn an attempt may reach the server; it counts for so much longer."""
     patience: float = PATIENCE_SECONDS
 
-    def take(self, server: str) -> None:
+    def acquire(self, server: str) -> None:
         """Waits for this process's turn to connect to ``server``, and counts the attempt.
 
         An attempt counts whether or not the server answers: a firewall that rations them sees it all the same.

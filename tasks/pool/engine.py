@@ -16,11 +16,11 @@ from tasks.contracts.errors import PoolError
 CONNECT_SECONDS = 5
 """How long an attempt to connect may take."""
 
-# What to do about an SQLSTATE of PostgreSQL, and whether trying again is of no use.
+# What to do about an SQLSTATE of PostgreSQL.
 _ADVICE = {
-    "42P01": ("Check the database's name; in a new one, `pairing pool init --shared-table` makes the tables.", True),
-    "42501": ("Grant SELECT and INSERT on js_puzzle_pool and USAGE on its sequence to this user.", True),
-    "55P03": ("Another session holds the pool's lock: look at pg_stat_activity, then try again.", False),
+    "42P01": "Check the database's name; in a new one, `pairing pool init --shared-table` makes the tables.",
+    "42501": "Grant SELECT and INSERT on js_puzzle_pool and USAGE on its sequence to this user.",
+    "55P03": "Another session holds the pool's lock: look at pg_stat_activity, then try again.",
 }
 
 # What libpq says where it gives no code, because it would not go on or was not let in.
@@ -35,8 +35,6 @@ _NO_TRUST = (
 
 class RowError(PoolError):
     """The database can be reached but refuses this very row; other rows are not affected."""
-
-    permanent = True
 
 
 def checked_url(url: str) -> URL:
@@ -188,22 +186,14 @@ def explained(doing: str, url: URL, error: SQLAlchemyError) -> PoolError:
     state = sqlstate(error)
     # psycopg2 gives no code for an error while connecting.
     if state == "28P01" or "password authentication failed" in reason or "no password supplied" in reason:
-        shown = PoolError(
+        return PoolError(
             f"{doing} failed: {place(url)} wants another password for {url.username}. If it was changed, "
             "set PAIRING_POOL_PASSWORD (or CHEROKEE_DB_PASS) to the new one and start again."
         )
-        shown.permanent = True
-        return shown
     if state is None and any(sign in reason for sign in _NO_TRUST):
-        shown = PoolError(
+        return PoolError(
             f"{doing} failed in {place(url)}: {reason} Its certificate or its TLS is not what this host expects: check "
             "PAIRING_POOL_CA_FILE, PAIRING_POOL_SSLMODE and the host's name in the certificate, then start again."
         )
-        shown.permanent = True
-        return shown
-    advice, permanent = _ADVICE.get(
-        state or "", ("Check that it is up, reachable and writable from here, then try again.", False)
-    )
-    shown = PoolError(f"{doing} failed in {place(url)}: {reason} {advice}")
-    shown.permanent = permanent
-    return shown
+    advice = _ADVICE.get(state or "", "Check that it is up, reachable and writable from here, then try again.")
+    return PoolError(f"{doing} failed in {place(url)}: {reason} {advice}")

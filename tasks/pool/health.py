@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tasks.contracts.errors import PoolError
 from tasks.pool.engine import checked_url, explained, place, postgres_engine
 from tasks.pool.location import PoolAddress
-from tasks.pool.schema import MIGRATION, OWN_TABLES, POOL, RESULT, RUN, SOLUTION
+from tasks.pool.tables import MIGRATION, OWN_TABLES, POOL, RESULT, RUN, SOLUTION
 
 NEEDED = ("SELECT", "INSERT")
 """Rights on the shared table that the pool needs, beside USAGE on its sequence."""

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-from tasks.pool.schema import POOL, RESULT, SOLUTION, is_permutation, solution_digest
+from tasks.pool.models import is_permutation, solution_digest
+from tasks.pool.tables import POOL, RESULT, SOLUTION
 
 BATCH = 5000
 """Rows that are taken up in one transaction."""

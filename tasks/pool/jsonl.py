@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pairing.errors import InputError
 from tasks.contracts.files import write_whole
+from tasks.pool.models import Provenance, Winner
 from tasks.pool.queries import is_sound, pages, records
 from tasks.pool.repository import Pool
-from tasks.pool.schema import Provenance, Winner
 
 Model = TypeVar("Model", bound=BaseModel)
 

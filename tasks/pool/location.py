@@ -99,7 +99,9 @@ def open_to_read(address: PoolAddress, url: str) -> Iterator[Pool]:
         PoolError: it cannot be reached, or this host may not connect to it again yet.
     """
     place = server(checked_url(url))
-    with open_pool(url, address.password, lambda: address.allowance.take(place), address.tls, read_only=True) as pool:
+    with open_pool(
+        url, address.password, lambda: address.allowance.acquire(place), address.tls, read_only=True
+    ) as pool:
         yield pool
 
 
@@ -117,10 +119,10 @@ def open_known_pool(address: PoolAddress, url: str) -> Iterator[Pool]:
         with open_pool(url) as pool:
             yield pool
     else:
-        yield _KEPT.pool(address, url)
+        yield _PROCESS_POOL.pool(address, url)
 
 
-class _Kept:
+class _ProcessPool:
     """This process's open pool of a server; never more than one, so that there is never more than one connection."""
 
     def __init__(self) -> None:
@@ -136,7 +138,7 @@ class _Kept:
                     self._pool.close()
                     self._pool = None
                 place = server(checked_url(url))
-                self._pool = open_pool(url, address.password, lambda: address.allowance.take(place), address.tls)
+                self._pool = open_pool(url, address.password, lambda: address.allowance.acquire(place), address.tls)
                 self._key = (url, address)
             return self._pool
 
@@ -145,5 +147,5 @@ class _Kept:
         self._lock = threading.Lock()
 
 
-_KEPT = _Kept()
-os.register_at_fork(after_in_child=_KEPT.unlock)
+_PROCESS_POOL = _ProcessPool()
+os.register_at_fork(after_in_child=_PROCESS_POOL.unlock)

@@ -1,6 +1,6 @@
 """The tables of our own, made by numbered steps; the table ``pairing_migration`` says which are done.
 
-A step is never changed once it was released; what the tables are to be is in ``tasks.pool.schema``. The statements are
+A step is never changed once it was released; what the tables are to be is in ``tasks.pool.tables``. The statements are
 the same for PostgreSQL and SQLite.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from tasks.pool.schema import MIGRATION
+from tasks.pool.tables import MIGRATION
 
 _RUN = """
 CREATE TABLE IF NOT EXISTS pairing_run (

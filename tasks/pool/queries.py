@@ -16,8 +16,9 @@ from sqlalchemy.engine import Connection
 
 from pairing.errors import InputError
 from tasks.pool.index import unlisted
+from tasks.pool.models import is_permutation
 from tasks.pool.repository import Pool, PoolRow
-from tasks.pool.schema import POOL, RESULT, SOLUTION, is_permutation
+from tasks.pool.tables import POOL, RESULT, SOLUTION
 
 if TYPE_CHECKING:
     from pairing.model.puzzle import Puzzle

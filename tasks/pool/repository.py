@@ -25,18 +25,8 @@ from tasks.contracts.errors import PoolError
 from tasks.pool.engine import NO_FILE, RowError, checked_url, explained, place, postgres_engine, sqlite_engine, sqlstate
 from tasks.pool.index import enter, solution_row, take_up, unlisted
 from tasks.pool.migrations import migrate, pending
-from tasks.pool.schema import (
-    OWN_TABLES,
-    POOL,
-    RESULT,
-    RUN,
-    SOLUTION,
-    Inserted,
-    PoolRow,
-    Provenance,
-    Winner,
-    is_permutation,
-)
+from tasks.pool.models import Inserted, PoolRow, Provenance, Winner, is_permutation
+from tasks.pool.tables import OWN_TABLES, POOL, RESULT, RUN, SOLUTION
 
 __all__ = [
     "Inserted",

@@ -63,7 +63,7 @@ class Best(_Record):
     hash_match: bool | None
 
 
-class Stored(_Record):
+class StoredWinner(_Record):
     """A winner; without ``id`` it waits for the pool."""
 
     id: int | None = None
@@ -76,8 +76,8 @@ class Pool(_Record):
 
     best_before: Finite | None
     best_after: Finite | None
-    inserted: list[Stored]
-    stored_later: list[Stored]
+    inserted: list[StoredWinner]
+    stored_later: list[StoredWinner]
 
 
 class Summary(_Record):

@@ -161,7 +161,7 @@ def is_deserted(store: Store, run: str, now: float) -> bool:
     return bool(now > max(entry["deadline_at"], 0 if rescue is None else _due_again(rescue)) + 2 * GIVE_UP_SECONDS)
 
 
-def overview(store: Store, most: int) -> list[dict[str, Any]]:
+def run_entries_of(store: Store, most: int) -> list[dict[str, Any]]:
     """An entry for each of the runs that the store knows, the newest first, with its ``state`` and perhaps ``error``.
 
     One that has ended says when, ``ended_at`` (Unix time). It takes four round trips, however many runs there are.
@@ -170,7 +170,7 @@ def overview(store: Store, most: int) -> list[dict[str, Any]]:
 
 
 def with_states(store: Store, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Runs' entries with what ``overview`` adds to them."""
+    """Runs' entries with what ``run_entries_of`` adds to them."""
     runs = [entry["run"] for entry in entries]
     ends = dict(zip(runs, store.records_of_all(runs, "end"), strict=True))
     open_runs = [run for run in runs if ends[run] is None]

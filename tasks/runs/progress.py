@@ -55,7 +55,7 @@ def progress_of(store: Store, request: Request) -> list[Part]:
     return parts
 
 
-def overview(parts: list[Part]) -> str:
+def progress_line(parts: list[Part]) -> str:
     """One line about all parts: how many are where, the best error and whose it is, and the time left."""
     ways = Counter(part.stage for part in parts if part.ended)
     stages = Counter(part.stage for part in parts if not part.ended)

@@ -16,8 +16,6 @@ PROTOCOL = 1
 class OtherProtocolError(PairingError):
     """A run was planned by a worker of another version."""
 
-    permanent = False
-
 
 def check_protocol(store: Store, run: str) -> None:
     """Raises unless the run's records are of this version, or are not there.

@@ -46,7 +46,7 @@ def load(store: Store, puzzles: Puzzles, run: str) -> tuple[Request, Puzzle]:
     return request, puzzles.fetched(store.backend, request.puzzle)
 
 
-def done(
+def run_stage(
     store: Store,
     run: str,
     stage: str,
@@ -103,13 +103,13 @@ def is_end_of_process(error: BaseException | None) -> bool:
     return error is not None and (isinstance(error, SystemExit) or is_end_of_process(error.__cause__))
 
 
-def needless(store: Store, run: str, method: str) -> bool:
+def should_skip(store: Store, run: str, method: str) -> bool:
     """Whether a method has failed already, or its run was cancelled or has ended without it."""
-    failed = known(store, run, "failure", method)
+    failed = has_record(store, run, "failure", method)
     return failed or store.announced(run) == "cancelled" or store.record(run, "end") is not None
 
 
-def known(store: Store, run: str, kind: str, part: str) -> bool:
+def has_record(store: Store, run: str, kind: str, part: str) -> bool:
     """Whether there is such a record. One that somebody else has spoilt is a failure of that part."""
     try:
         return store.part(run, kind, part) is not None

@@ -32,7 +32,7 @@ from pairing.signals.registry import similarity as similarity_of
 from tasks.contracts.run_request import Request
 from tasks.puzzles.resolver import Puzzles
 from tasks.runs.attempts import InterruptedTaskError, SupersededError, owns, take_back_attempt
-from tasks.runs.stage_execution import check_blocks, done, known, load, needless
+from tasks.runs.stage_execution import check_blocks, has_record, load, run_stage, should_skip
 from tasks.runs.time_slicing import Turn, is_sure
 from tasks.runs.work_counters import Work
 from tasks.store.run_store import Store, part_name
@@ -45,9 +45,9 @@ RESERVE_SECONDS = 5.0
 
 def similarity(store: Store, puzzles: Puzzles, run: str, method: str, seed: int) -> None:
     """Computes a method's similarity matrix, unless the store has it already."""
-    if not needless(store, run, method):
+    if not should_skip(store, run, method):
         attempt = part_name(method, seed)
-        done(store, run, "similarity", method, lambda _: _similarity(store, puzzles, run, method), attempt=attempt)
+        run_stage(store, run, "similarity", method, lambda _: _similarity(store, puzzles, run, method), attempt=attempt)
 
 
 def _similarity(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
@@ -62,9 +62,9 @@ def _similarity(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
 
 def assignment(store: Store, puzzles: Puzzles, run: str, method: str, seed: int) -> None:
     """Pairs the pieces by a method's similarities, and says how that looks beside the pool's best."""
-    if not needless(store, run, method) and not known(store, run, "assignment", method):
+    if not should_skip(store, run, method) and not has_record(store, run, "assignment", method):
         attempt = part_name(method, seed)
-        done(store, run, "assignment", method, lambda _: _assignment(store, puzzles, run, method), attempt=attempt)
+        run_stage(store, run, "assignment", method, lambda _: _assignment(store, puzzles, run, method), attempt=attempt)
 
 
 def _assignment(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
@@ -89,7 +89,7 @@ def _assignment(store: Store, puzzles: Puzzles, run: str, method: str) -> None:
     store.put_part(run, "assignment", method, record)
 
 
-def sure(store: Store, run: str, method: str) -> bool:
+def is_confident(store: Store, run: str, method: str) -> bool:
     """Whether a method that has paired the pieces expects all of its pairs to be right."""
     record = store.parts(run, "assignment").get(method)  # one that somebody else has spoilt is its own stage's matter
     return record is not None and is_sure(record["confidence"])
@@ -117,12 +117,12 @@ def refinement(
     method: str,
     seed: int,
     interrupted: Callable[[], bool] = lambda: False,
-    crowded: Callable[[], bool] = lambda: False,
+    has_backlog: Callable[[], bool] = lambda: False,
 ) -> None:
     """Orders the blocks of a method's pairing; the run's other refinements end when this one solves the puzzle.
 
     Resumes from the checkpoint of an earlier attempt. ``interrupted`` says whether this process is about to end,
-    ``crowded`` whether other tasks wait for it.
+    ``has_backlog`` whether other tasks wait for it.
 
     Raises:
         InterruptedTaskError: it is; the checkpoint is saved, and the task is to be handed to another worker.
@@ -131,16 +131,16 @@ def refinement(
         BrokerError: the store cannot be reached.
     """
     part = part_name(method, seed)
-    if needless(store, run, method) or known(store, run, "refinement", part):
+    if should_skip(store, run, method) or has_record(store, run, "refinement", part):
         return
 
     def progress() -> int:
         return int((store.checkpoint(run, part) or {"evaluations": 0})["evaluations"])
 
     def work(owner: str) -> None:
-        _refinement(store, puzzles, run, method, seed, store.checkpoint(run, part), owner, interrupted, crowded)
+        _refinement(store, puzzles, run, method, seed, store.checkpoint(run, part), owner, interrupted, has_backlog)
 
-    done(store, run, "refinement", part, work, progress=progress)
+    run_stage(store, run, "refinement", part, work, progress=progress)
 
 
 def _refinement(
@@ -152,7 +152,7 @@ def _refinement(
     checkpoint: dict[str, Any] | None,
     owner: str,
     interrupted: Callable[[], bool],
-    crowded: Callable[[], bool],
+    has_backlog: Callable[[], bool],
 ) -> None:
     request, puzzle = load(store, puzzles, run)
     part = part_name(method, seed)
@@ -195,7 +195,7 @@ def _refinement(
         owned=lambda: owns(store, run, attempt, owner),
         announced=announced,
         interrupted=interrupted,
-        crowded=crowded,
+        has_backlog=has_backlog,
     )
     try:
         found = refine(

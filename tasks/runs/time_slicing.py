@@ -48,7 +48,7 @@ class Turn:
     """Why the run's refinements end, if they do."""
     interrupted: Callable[[], bool]
     """Whether this process is about to end."""
-    crowded: Callable[[], bool]
+    has_backlog: Callable[[], bool]
     """Whether other tasks wait for it."""
     budget: float = math.inf
     """Seconds that it may take in all."""
@@ -74,7 +74,7 @@ class Turn:
             return cast(End, announced)
         if time.monotonic() < self._ends:
             return None
-        if not self.crowded():
+        if not self.has_backlog():
             self._ends = time.monotonic() + CROWD_SECONDS
             return None
         self.pause = TurnOverError()

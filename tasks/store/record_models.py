@@ -205,7 +205,7 @@ _MODELS: dict[str, type[_Record]] = {
 }
 
 
-def decoded(kind: str, value: bytes, key: str) -> Json:
+def parse_record(kind: str, value: bytes, key: str) -> Json:
     """The record of that kind that stands as ``value`` under ``key`` in the store. A request is checked by its reader.
 
     Raises:

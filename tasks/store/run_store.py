@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.contracts.errors import RecordError
 from tasks.store.backend import Backend
-from tasks.store.record_models import decoded
+from tasks.store.record_models import parse_record
 
 if TYPE_CHECKING:
     from pairing.arrays import Array64
@@ -124,7 +124,7 @@ class Store:
             RecordError: something else is there.
         """
         value = self.backend.get(NEWEST_ROW)
-        return None if value is None else decoded("newest row", value, NEWEST_ROW)
+        return None if value is None else parse_record("newest row", value, NEWEST_ROW)
 
     # --- one run's records, each a JSON object; they are kept for the usual lifetime beyond the run's deadline
 
@@ -156,7 +156,7 @@ class Store:
         """
         key = _key(run, name)
         value = self.backend.get(key)
-        return None if value is None else decoded(name, value, key)
+        return None if value is None else parse_record(name, value, key)
 
     def records_of_all(self, runs: Sequence[str], name: str) -> list[dict[str, Any] | RecordError | None]:
         """A record of each run, ``None`` where there is none, an error where something else is; in one round trip."""
@@ -228,7 +228,7 @@ class Store:
     def run_entry(self, run: str) -> dict[str, Any] | None:
         """A run's entry in the list of all runs, ``None`` where there is none."""
         value = self.backend.field(RUNS, run)
-        return None if value is None else decoded("entry", value, f"{RUNS} {run}")
+        return None if value is None else parse_record("entry", value, f"{RUNS} {run}")
 
     def run_entries(self) -> list[dict[str, Any]]:
         """The entries of all runs; what is none is left out."""
@@ -270,7 +270,7 @@ class Store:
         """
         key = _key(run, kind)
         value = self.backend.field(key, part)
-        return None if value is None else decoded(kind, value, f"{key} {part}")
+        return None if value is None else parse_record(kind, value, f"{key} {part}")
 
     def remove_part(self, run: str, kind: str, part: str) -> None:
         """Removes what one part of a run says, if it says anything."""
@@ -287,7 +287,7 @@ class Store:
         key = _key(run, kind)
         while True:
             value = self.backend.field(key, part)
-            changed = change(None if value is None else decoded(kind, value, f"{key} {part}"))
+            changed = change(None if value is None else parse_record(kind, value, f"{key} {part}"))
             if changed is None or self.backend.swap_field(key, part, value, _encoded(changed), self.lifetime(run)):
                 return
 
@@ -342,7 +342,7 @@ def _is_count(value: bytes) -> bool:
 
 def _decoded_or_error(kind: str, key: str, value: bytes | None) -> dict[str, Any] | RecordError | None:
     try:
-        return None if value is None else decoded(kind, value, key)
+        return None if value is None else parse_record(kind, value, key)
     except RecordError as error:
         return error
 
@@ -351,5 +351,5 @@ def _sound(kind: str, fields: Mapping[str, bytes]) -> dict[str, dict[str, Any]]:
     found = {}
     for name, value in fields.items():
         with suppress(RecordError):
-            found[name] = decoded(kind, value, name)
+            found[name] = parse_record(kind, value, name)
     return found

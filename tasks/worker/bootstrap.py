@@ -10,7 +10,7 @@ from typing import Any
 from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown
 
 from config.settings import settings
-from tasks.contracts.queues import waiting
+from tasks.contracts.queues import queue_lengths
 from tasks.worker import celery_tasks  # noqa: F401 - registers them
 from tasks.worker.app import app
 from tasks.worker.process_limits import limit_memory
@@ -72,7 +72,7 @@ def begin_metrics(**_: Any) -> None:
         from tasks.worker.metrics import FleetCollector, serve
 
         queues = [queue.name for queue in app.conf.task_queues]
-        collector = FleetCollector(caller_store(found), lambda: waiting(app, queues), pool_address().spool)
+        collector = FleetCollector(caller_store(found), lambda: queue_lengths(app, queues), pool_address().spool)
         serve(collector, found.metrics_address, found.metrics_port, _ended)
 
 

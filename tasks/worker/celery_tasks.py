@@ -21,7 +21,7 @@ from tasks.contracts.run_request import SCHEMA_VERSION, Request, check_part
 from tasks.runs.protocol_version import OtherProtocolError, check_protocol
 from tasks.worker.app import app
 from tasks.worker.process_limits import begin_watch, end_watch
-from tasks.worker.resources import crowded, pool_address, puzzles, store
+from tasks.worker.resources import has_backlog, pool_address, puzzles, store
 from tasks.worker.upstream.soft_shutdown import interruption
 
 P = ParamSpec("P")
@@ -185,7 +185,7 @@ def assignment(self: Task, run: str, method: str, seed: int) -> None:
     from tasks.runs import stages
 
     stages.assignment(store(), puzzles(), run, method, seed)
-    if stages.sure(store(), run, method):
+    if stages.is_confident(store(), run, method):
         request = request_of(store().record(run, "request") or {})
         for following in self.request.chain or ():
             following["options"]["priority"] = request.message_priority("surely")
@@ -197,7 +197,7 @@ def refinement(self: Task, run: str, method: str, seed: int) -> None:  # noqa: A
     """Orders the blocks of a method's pairing."""
     from tasks.runs import stages
 
-    stages.refinement(store(), puzzles(), run, method, seed, interrupted, crowded)
+    stages.refinement(store(), puzzles(), run, method, seed, interrupted, has_backlog)
 
 
 @app.task(name="pairing.comparison", bind=True)  # type: ignore[untyped-decorator]

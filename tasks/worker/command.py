@@ -13,7 +13,6 @@ from pathlib import Path
 from pairing.errors import InputError
 from tasks.contracts.queues import ROLES
 
-_ONE_PROCESS = ("plan", "pool")
 # What the `celery` command reads beside its CELERY_*; other programs' environments hold them too.
 _OF_CELERY = ("BROKER_URL", "RESULT_BACKEND", "LOADER", "CONFIG_MODULE")
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -49,7 +48,7 @@ def worker_environment(changes: Mapping[str, str] | None = None) -> dict[str, st
     return {**inherited, **imports, **dict.fromkeys(THREAD_SETTINGS, "1"), **changes}
 
 
-def become_worker(role: str, concurrency: int | None, name: str | None, arguments: Sequence[str]) -> None:
+def exec_worker(role: str, concurrency: int | None, name: str | None, arguments: Sequence[str]) -> None:
     """Replaces this process by a worker, so that signals and exit statuses are the worker's own.
 
     ``concurrency`` is its number of processes: one for each core that this process may use, or one where it plans and
@@ -65,7 +64,7 @@ def become_worker(role: str, concurrency: int | None, name: str | None, argument
     found = checked_settings()
     serializer_of(found)
     refuse_cluster(found.broker_address)
-    processes = concurrency or (1 if role in _ONE_PROCESS else cores())
+    processes = concurrency or (1 if role == "plan" else cores())
     name = _claimed(found.data_dir / "workers", [name] if name else [f"pairing-{role}", *_numbered(f"pairing-{role}")])
     queues = ("-Q", ",".join(ROLES[role]))
     given = ("--without-gossip", "--without-mingle", f"--loglevel={found.log_level}", *arguments)

@@ -39,7 +39,7 @@ def flower_environment(found: Settings) -> dict[str, str]:
     return environment
 
 
-def become_flower(arguments: Sequence[str]) -> None:
+def exec_flower(arguments: Sequence[str]) -> None:
     """Replaces this process by Flower; ``arguments`` are its own.
 
     Raises:

@@ -19,7 +19,7 @@ from config.settings import settings
 from tasks.contracts.errors import BrokerError, RecordError
 from tasks.runs.attempts import take_back_attempt
 from tasks.runs.leases import LEASE_SECONDS, Leases, held
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tasks.store.run_store import Store
 from tasks.worker.canvas import part_of
 

@@ -22,7 +22,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from pairing.errors import PairingError
-from tasks.runs.lifecycle import End, overview, with_states
+from tasks.runs.lifecycle import End, run_entries_of, with_states
 from tasks.store.run_store import Store
 
 logger = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class FleetCollector(Collector):
             found = [part["best_error"] for part in parts.values() if part["best_error"] is not None]
             if found:
                 errors[run] = min(found)
-        newest = overview(self._store, MOST_RUNS)
+        newest = run_entries_of(self._store, MOST_RUNS)
         lately = time.time() - SHOWN_SECONDS
         ended = [entry["run"] for entry in newest if (entry["ended_at"] or 0.0) >= lately]
         for run, summary in zip(ended, self._store.records_of_all(ended, "summary"), strict=True):

@@ -92,7 +92,7 @@ def about(state: Any, **_: Any) -> dict[str, Any]:
         queues=sorted(queue.name for queue in consumer.task_consumer.queues),
         stop_files=[path for path in found.stop_files.split(os.pathsep) if path and os.path.exists(path)],
         spaces=spaces({"data": found.data_dir, "cache": found.cache_dir}),
-        waiting=waiting(found),
+        waiting=spooled_winners(found),
     ).model_dump()
 
 
@@ -114,6 +114,6 @@ def spaces(folders: Mapping[str, Path]) -> dict[str, Space]:
     return found
 
 
-def waiting(found: Settings) -> int:
+def spooled_winners(found: Settings) -> int:
     """How many winners wait in this host's spool."""
     return len(list((found.data_dir / "spool").glob("*.json")))

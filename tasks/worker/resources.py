@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from config.settings import settings
-from tasks.contracts.queues import waiting
+from tasks.contracts.queues import queue_lengths
 from tasks.worker.app import app
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 60.0
 @cache
 def store() -> Store:
     """This process's store."""
-    from tasks.store.backend import Redis
+    from tasks.store.redis import Redis
     from tasks.store.run_store import Store
 
     found = settings()
@@ -45,6 +45,6 @@ def pool_address() -> PoolAddress:
     return address_of(settings())
 
 
-def crowded() -> bool:
+def has_backlog() -> bool:
     """Whether refinements wait for a worker, or anything else that a worker of all roles does before them."""
-    return any(waiting(app, app.amqp.queues.consume_from).values())
+    return any(queue_lengths(app, app.amqp.queues.consume_from).values())

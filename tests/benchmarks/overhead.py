@@ -16,7 +16,7 @@ import numpy as np
 
 from pairing.io.packed import pack_puzzle
 from pairing.signals.registry import methods
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tasks.store.run_store import Store
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.puzzles import disguised

@@ -17,7 +17,7 @@ from tasks.pool.location import PoolAddress
 from tasks.pool.repository import LOCK_KEY
 from tasks.puzzles.resolver import Puzzles
 from tasks.runs.comparison import compare
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tasks.store.run_store import Store
 from tests.faults.processes import start_workers
 from tests.faults.scenario import Found, Scenario, Size

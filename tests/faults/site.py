@@ -25,7 +25,7 @@ from tasks.contracts.run_request import Request, new_run_id, request_of
 from tasks.puzzles.bundles import PACKED, ship
 from tasks.runs.attempts import MOST_ATTEMPTS
 from tasks.runs.lifecycle import register
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tasks.store.run_store import Store
 from tests.support.fleet import clean_environment, is_alive, third_party_methods, variant, wait_for
 from tests.support.servers import RedisMade, made_redis

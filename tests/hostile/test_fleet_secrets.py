@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from config.brokers import verified
 from config.settings import Settings
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tasks.store.run_store import Store
 from tests.conftest import start
 from tests.hostile.test_secrets import assert_nowhere, command_lines

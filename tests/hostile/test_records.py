@@ -27,8 +27,9 @@ from tasks.contracts.errors import BrokerError, RecordError
 from tasks.pool.location import PoolAddress
 from tasks.puzzles.bundles import PACKED, ship
 from tasks.puzzles.resolver import Puzzles
-from tasks.runs.lifecycle import overview, sweep
-from tasks.store.backend import Memory, Redis
+from tasks.runs.lifecycle import run_entries_of, sweep
+from tasks.store.memory import Memory
+from tasks.store.redis import Redis
 from tasks.store.run_store import RUNS, Store
 from tasks.worker import canvas, celery_tasks
 from tests.hostile.damages import CASES, SEED, generator
@@ -52,7 +53,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     monkeypatch.setattr(celery_tasks, "pool_address", lambda: PoolAddress(data_dir=tmp_path / "data"))
     monkeypatch.setattr(celery_tasks, "HAND_BACK_SECONDS", 0.0)
     monkeypatch.setattr(canvas, "publish", lambda *_: None)
-    monkeypatch.setattr(celery_tasks, "crowded", lambda: False)  # it asks the broker, which there is none of
+    monkeypatch.setattr(celery_tasks, "has_backlog", lambda: False)  # it asks the broker, which there is none of
     for name in ("CHECKPOINT_SECONDS", "PROGRESS_SECONDS", "POLL_SECONDS"):
         monkeypatch.setattr(driver, name, 0.0)
     yield Run(store, backend, bundle, puzzle)
@@ -146,7 +147,7 @@ def test_garbage_in_the_store_ends_in_words(kind: str, run: Run, tmp_path: Path)
             run.ended()
         if kind in HASHES and kind != "failure":
             assert run.methods()["trace"]["ok"], "one method has cost another its result"
-        overview(run.store, 10)
+        run_entries_of(run.store, 10)
         sweep(run.store, lambda _: None, 1000.0)
         run.backend.remove(f"pairing.similarity.{run.bundle}.{METHOD}")
         ship(run.backend, {PACKED: pack_puzzle(run.puzzle)}, "test")
@@ -193,7 +194,7 @@ def test_a_record_with_something_wrong_in_it_ends_in_words(kind: str, run: Run) 
         run.store.forget("run1")
         run.go(change, MOMENTS[case % len(MOMENTS)])
         run.ended()
-        overview(run.store, 10)
+        run_entries_of(run.store, 10)
 
 
 @pytest.mark.parametrize(

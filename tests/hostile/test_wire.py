@@ -12,7 +12,7 @@ from pairing.model.puzzle import Puzzle
 from tasks.contracts.run_request import MOST_PARTS, request_of
 from tasks.puzzles.resolver import Puzzles
 from tasks.runs.planning import keep
-from tasks.store.backend import Memory
+from tasks.store.memory import Memory
 from tasks.store.run_store import Store
 from tests.support.puzzles import plant, write_puzzle
 

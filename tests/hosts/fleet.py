@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.contracts.errors import BrokerError
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tasks.store.run_store import Store
 from tests.hosts.machine import Machine
 from tests.support.fleet import DEMO, Found, wait_for

@@ -27,9 +27,9 @@ def installed(fleet: Fleet) -> str:
         machine.run("systemctl", "daemon-reload")
         machine.run("systemctl", "enable", "--now", WORKER)
         ready(machine)
-    fleet.one.run("systemctl", "enable", "--now", "pairing-worker@pool.service", "pairing-flower.service")
+    fleet.one.run("systemctl", "enable", "--now", "pairing-worker@plan.service", "pairing-flower.service")
     fleet.two.run("systemctl", "enable", "--now", "pairing-sweeper.timer")
-    ready(fleet.one, "pairing-worker@pool.service")
+    ready(fleet.one, "pairing-worker@plan.service")
     for machine in fleet.machines:
         machine.run("pairing", "service", "status")
     return f"{time.monotonic() - began:.0f} s"
@@ -77,7 +77,7 @@ def one_exporter(fleet: Fleet) -> str:
         return "pairing_store_up 1.0" in fleet.one.run("python3", "-c", ask, status=None).stdout
 
     wait_for("the fleet's numbers", numbers, 60)
-    units = (WORKER, "pairing-worker@pool.service")
+    units = (WORKER, "pairing-worker@plan.service")
     given = [unit for unit in units if f":{METRICS_PORT}/metrics" in fleet.one.journal(unit)]
     other = [unit for unit in units if "is taken" in fleet.one.journal(unit)]
     assert len(given) == 1, given
@@ -89,7 +89,7 @@ def one_exporter(fleet: Fleet) -> str:
     fleet.one.run("systemctl", "start", given[0])
     ready(fleet.one, given[0])
     assert "Address already in use" not in fleet.one.journal(WORKER)
-    fleet.one.run("systemctl", "disable", "--now", "pairing-worker@pool.service")
+    fleet.one.run("systemctl", "disable", "--now", "pairing-worker@plan.service")
     return f"again after {took:.0f} s"
 
 

@@ -25,9 +25,9 @@ class Comparison(ctypes.Structure):
     _fields_ = (("arg", ctypes.c_uint), ("op", ctypes.c_int), ("a", ctypes.c_uint64), ("b", ctypes.c_uint64))
 
 
-def confine(facts: dict[str, object]) -> None:
+def confine(results: dict[str, object]) -> None:
     """Takes it on; there is no way back."""
-    os.umask(int(str(facts["umask"]), 8))
+    os.umask(int(str(results["umask"]), 8))
     library = ctypes.CDLL("libseccomp.so.2", use_errno=True)
     library.seccomp_init.restype = ctypes.c_void_p
     context = ctypes.c_void_p(library.seccomp_init(REFUSE))
@@ -40,11 +40,11 @@ def confine(facts: dict[str, object]) -> None:
             )
             assert done == 0, (name, done)
 
-    calls = facts["calls"]
+    calls = results["calls"]
     assert isinstance(calls, list)
     for name in calls:
         if name == "socket":  # RestrictAddressFamilies=
-            for family in facts["families"]:  # type: ignore[attr-defined]
+            for family in results["families"]:  # type: ignore[attr-defined]
                 rule(ALLOW, name, Comparison(0, EQUAL, family, 0))
         elif name in ("clone", "unshare"):  # RestrictNamespaces=
             rule(ALLOW, name, Comparison(0, MASKED_EQUAL, NAMESPACES, 0))
@@ -57,7 +57,7 @@ def confine(facts: dict[str, object]) -> None:
         elif name not in ("setns",):
             rule(ALLOW, name)
     libc = ctypes.CDLL(None, use_errno=True)
-    if not facts["execute"]:
+    if not results["execute"]:
         assert libc.prctl(PR_SET_MDWE, 1, 0, 0, 0) == 0, os.strerror(ctypes.get_errno())
     assert library.seccomp_load(context) == 0
 

@@ -16,7 +16,7 @@ from config.settings import Settings
 from tasks.doctor.examination import examine
 from tasks.doctor.probes import ask
 from tasks.pool.repository import open_pool
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tasks.store.run_store import Store
 from tests.support.fleet import Command, Ended
 from tests.support.host import Host

@@ -26,7 +26,7 @@ from pairing.io.packed import pack_puzzle
 from pairing.model.puzzle import Puzzle
 from tasks.contracts.run_request import Request, new_run_id, request_of
 from tasks.puzzles.bundles import PACKED, ship
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tasks.store.run_store import Store
 from tests.support.paths import ROOT
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import redis
 
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tasks.store.run_store import Store
 from tests.support.fleet import DEMO, Command, wait_for
 

@@ -144,7 +144,7 @@ def take_at_once(allowance: Allowance, start: Any) -> bool:
     """Ask for a connection at the same time as everybody else: whether it was allowed."""
     start.wait(60)
     try:
-        allowance.take("server")
+        allowance.acquire("server")
     except PoolError:
         return False
     return True

@@ -70,5 +70,4 @@ def assert_refused(path: Path, naming: str) -> None:
         load_puzzle(path)
     assert isinstance(caught.value, InputError)
     assert caught.value.exit_status == 2
-    assert caught.value.permanent
     assert naming in str(caught.value)

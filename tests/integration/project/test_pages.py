@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from config.settings import settings
 from pairing import load_puzzle, solve
 from pairing.signals.registry import methods
-from pairing.synthetic.training import new_layers, private_torch, train
+from pairing.synthetic.training import make_linear_layers, private_torch, train
 from tasks.commands.main import cli
 from tasks.contracts.errors import PoolError
 from tests.support.documents import calls, examples
@@ -131,7 +131,7 @@ def test_a_network_dropped_as_the_page_says_is_put_together_again(tmp_path: Path
     names: dict[str, Any] = {}
     exec(program, names)
     with private_torch(5):
-        layers = new_layers(5, 8, 16, 2, 1.0)
+        layers = make_linear_layers(5, 8, 16, 2, 1.0)
         x = torch.randn(600, 8)
         y = torch.stack([x[:, 0] * x[:, 1], torch.sin(2 * x[:, 2])], dim=1)
         recipe = {"epochs": 60, "learning_rate": 0.01, "weight_decay": 0.05, "batch_size": 64}

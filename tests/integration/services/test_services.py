@@ -19,7 +19,7 @@ from tasks.runs.lifecycle import GIVE_UP_SECONDS, register
 from tasks.services import units
 from tasks.services.installed_files import compare_files, remove_files, write_files
 from tasks.services.units import Place, check_installation, host_place, running, service_files
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tasks.store.run_store import Store
 from tests.support.fleet import Command
 from tests.support.pools import SqlitePoolDatabase, provenance, winner

@@ -14,7 +14,7 @@ import redis
 from celery import Celery
 
 from config.brokers import broker
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tasks.store.run_store import Store
 from tests.conftest import start
 from tests.support.fleet import DEMO, Command, wait_for

@@ -21,8 +21,10 @@ from tasks.client.retrying import given_up
 from tasks.contracts.errors import BrokerError, RecordError
 from tasks.contracts.run_request import request_of
 from tasks.puzzles.bundles import PACKED, ship
-from tasks.runs.lifecycle import finish, overview, sweep
-from tasks.store.backend import Backend, Memory, Redis
+from tasks.runs.lifecycle import finish, run_entries_of, sweep
+from tasks.store.backend import Backend
+from tasks.store.memory import Memory
+from tasks.store.redis import Redis
 from tasks.store.run_store import COUNTS, KEYS, Store, part_name
 from tasks.worker.metrics import FleetCollector
 
@@ -269,7 +271,7 @@ def test_runs_are_found_by_what_they_need(store: Store) -> None:
     assert [entry["run"] for entry in store.newest_entries(4)] == ["run5", "run4", "run3", "run2"]
     assert [entry["run"] for entry in store.open_entries()] == ["run5", "run3", "run1"]
     assert store.due(1002.0) == ["run0", "run1", "run2"]
-    assert [entry["state"] for entry in overview(store, 3)] == ["queued", "succeeded", "queued"]
+    assert [entry["state"] for entry in run_entries_of(store, 3)] == ["queued", "succeeded", "queued"]
     store.forget("run5")
     assert [entry["run"] for entry in store.open_entries()] == ["run3", "run1"]
     assert [entry["run"] for entry in store.newest_entries(1)] == ["run4"]
@@ -301,8 +303,8 @@ def test_what_is_done_all_the_time_costs_the_same_however_many_runs_are_known(
     monkeypatch.setattr(in_redis, "_do", counted)
     works: dict[str, Callable[[], object]] = {
         "sweep": lambda: sweep(store, lambda _: None, 1000.0, now=0.0),
-        "runs": lambda: overview(store, 100),
-        "failed runs": lambda: given_up(store, [entry["run"] for entry in overview(store, 100)]),
+        "runs": lambda: run_entries_of(store, 100),
+        "failed runs": lambda: given_up(store, [entry["run"] for entry in run_entries_of(store, 100)]),
         "numbers": lambda: list(FleetCollector(store, dict, tmp_path).collect()),
     }
     for count in (5, 60):

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from tasks.contracts.errors import BrokerError, RecordError
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tests.conftest import start
 from tests.faults.proxy import forwarding
 from tests.support.broker_troubles import TROUBLES, Trouble

@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 
 import config
 from tasks.pool.queries import newest_row
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tasks.store.run_store import Store
 from tests.conftest import start
 from tests.support.browser import Browser

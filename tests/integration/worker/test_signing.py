@@ -24,7 +24,7 @@ from celery.security.certificate import Certificate, FSCertStore
 from celery.security.key import PrivateKey
 from celery.security.serialization import SecureSerializer
 
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tasks.store.run_store import Store
 from tests.support.certificates import Pair, signer
 from tests.support.fleet import DEMO, Command, clean_environment, wait_for

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import redis
 
-from tasks.store.backend import Redis
+from tasks.store.redis import Redis
 from tasks.store.run_store import Store
 from tests.support.fleet import Command, clean_environment, third_party_methods, wait_for
 from tests.support.host import Host

@@ -259,19 +259,19 @@ def test_a_chore_that_fails_stops_no_other() -> None:
 
 
 def test_workers_of_one_role_have_names_of_their_own(host: Host) -> None:
-    with host.worker("--role", "pool") as first, host.worker("--role", "pool") as second:
-        taken = host.command("worker", "--role", "pool", "--name", "pairing-pool-2")
+    with host.worker("--role", "plan") as first, host.worker("--role", "plan") as second:
+        taken = host.command("worker", "--role", "plan", "--name", "pairing-plan-2")
         assert taken.status == 2
-        assert "pairing-pool-2" in taken.errors
-    assert "pairing-pool@" in first.read_text()
-    assert "pairing-pool-2@" in second.read_text()
-    with host.worker("--role", "pool") as third:
+        assert "pairing-plan-2" in taken.errors
+    assert "pairing-plan@" in first.read_text()
+    assert "pairing-plan-2@" in second.read_text()
+    with host.worker("--role", "plan") as third:
         pass
-    assert "pairing-pool@" in third.read_text()  # a name is free again when its worker has ended
+    assert "pairing-plan@" in third.read_text()  # a name is free again when its worker has ended
 
 
 @pytest.mark.usefixtures("postgres")  # skipped, or failed, without one
-@pytest.mark.parametrize("way", [("pool", "flush"), ("sweep",)], ids=" ".join)
+@pytest.mark.parametrize("way", [("plan", "flush"), ("sweep",)], ids=" ".join)
 def test_a_run_says_stored_later_until_its_winners_are_read_back(host: Host, way: tuple[str, ...]) -> None:
     with made_postgres() as made:
         pool = {"PAIRING_POOL_URL": made.server.url, "PAIRING_POOL_PASSWORD": made.server.password}

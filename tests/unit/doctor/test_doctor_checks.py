@@ -18,7 +18,7 @@ from tasks.commands.doctor import _line
 from tasks.contracts.build import LOADED, code_digest
 from tasks.contracts.queues import ROLES
 from tasks.doctor.examination import CHECKS, Finding, examine, is_well
-from tasks.doctor.probes import Answer, Broker, Facts, Unknown, _answer
+from tasks.doctor.probes import Answer, Broker, ProbeFailure, ProbeResults, _answer
 from tasks.pool.health import PoolState
 from tasks.runs.protocol_version import PROTOCOL
 from tasks.worker.remote_control import About, Space
@@ -49,7 +49,7 @@ def broker(**changes: Any) -> Broker:
     return Broker(**{**values, **changes})
 
 
-def facts(tmp_path: Path, **changes: Any) -> Facts:
+def results(tmp_path: Path, **changes: Any) -> ProbeResults:
     values: dict[str, Any] = {
         "settings": Settings(broker_url=SecretStr("redis://host:6379/0"), data_dir=tmp_path, cache_dir=tmp_path),
         "results": tmp_path,
@@ -57,15 +57,15 @@ def facts(tmp_path: Path, **changes: Any) -> Facts:
         "workers": {"pairing-all@host": Answer(about(), 0.0)},
         "pool": PoolState(where="pool at host:5432", kind="PostgreSQL 15", role="fleet", clock_offset=0.0),
     }
-    return Facts(**{**values, **changes})
+    return ProbeResults(**{**values, **changes})
 
 
-def lines(found: Facts, name: str) -> list[Finding]:
+def lines(found: ProbeResults, name: str) -> list[Finding]:
     return [finding for finding in examine(found) if finding.name == name]
 
 
 def test_these_are_well(tmp_path: Path) -> None:
-    assert {finding.state for finding in examine(facts(tmp_path))} == {"ok"}
+    assert {finding.state for finding in examine(results(tmp_path))} == {"ok"}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_these_are_well(tmp_path: Path) -> None:
     ids=str,
 )
 def test_what_a_broker_says(tmp_path: Path, name: str, info: dict[str, object], state: str) -> None:
-    findings = examine(facts(tmp_path, broker=broker(info={**INFO, **info})))
+    findings = examine(results(tmp_path, broker=broker(info={**INFO, **info})))
     assert [(finding.name, finding.state) for finding in findings if finding.state != "ok"] == [(name, state)]
     assert all(finding.advice for finding in findings if finding.state != "ok" and "written" not in finding.found)
 
@@ -101,7 +101,7 @@ def test_what_a_broker_says(tmp_path: Path, name: str, info: dict[str, object], 
 )
 def test_what_a_database_says(tmp_path: Path, pool: dict[str, Any], name: str) -> None:
     state = PoolState(**{"where": "pool", "kind": "PostgreSQL", "role": "fleet", **pool})
-    (finding,) = lines(facts(tmp_path, pool=state), name)
+    (finding,) = lines(results(tmp_path, pool=state), name)
     assert finding.state == "wrong"
     assert finding.advice
 
@@ -116,7 +116,7 @@ def test_clocks(tmp_path: Path, who: str, offset: float, state: str) -> None:
         "database": {"pool": PoolState(where="", kind="", role="fleet", clock_offset=offset)},
         "worker": {"workers": {"worker@host": Answer(about(), offset)}},
     }
-    (finding,) = lines(facts(tmp_path, **changes[who]), "clock")
+    (finding,) = lines(results(tmp_path, **changes[who]), "clock")
     assert finding.state == state
     assert f"{who if who != 'worker' else 'worker@host'} {offset:+.3f} s" in finding.found
 
@@ -137,7 +137,7 @@ def test_a_workers_clock_is_off_by_what_its_way_cannot_explain(there: float, bac
 )
 def test_a_workers_disk(tmp_path: Path, free: int, writable: bool, state: str) -> None:
     space = Space(path="/data", free=free, writable=writable)
-    (finding,) = lines(facts(tmp_path, workers={"worker@host": Answer(about(spaces={"data": space}))}), "disk")
+    (finding,) = lines(results(tmp_path, workers={"worker@host": Answer(about(spaces={"data": space}))}), "disk")
     assert finding.state == state
     assert ("worker@host: data (/data)" in finding.found) == (state != "ok")
 
@@ -156,7 +156,7 @@ def test_queues_and_their_readers(
 ) -> None:
     lengths = {**dict.fromkeys(ROLES["all"], 0), **waiting}
     workers = {"worker@host": Answer(about(queues=list(reads)))}
-    (finding,) = lines(facts(tmp_path, broker=broker(waiting=lengths), workers=workers), "queue lengths")
+    (finding,) = lines(results(tmp_path, broker=broker(waiting=lengths), workers=workers), "queue lengths")
     assert finding.state == state
     assert [word for word in finding.advice.replace(",", "").split() if word in ROLES] == roles
 
@@ -169,14 +169,14 @@ def test_a_worker_with_other_code_is_wrong(tmp_path: Path) -> None:
         "d@host": Answer(None),
         "e@host": Answer(about()),
     }
-    found = lines(facts(tmp_path, workers=workers), "versions")
+    found = lines(results(tmp_path, workers=workers), "versions")
     assert [finding.state for finding in found] == ["wrong"] * 4 + ["ok"]
     assert ["STALE" in finding.found for finding in found] == [True, True, False, True, False]
 
 
 def test_what_is_away_costs_only_what_needs_it(tmp_path: Path) -> None:
-    away = Unknown("it is away")
-    found = examine(facts(tmp_path, broker=away, workers=away, pool=away))
+    away = ProbeFailure("it is away")
+    found = examine(results(tmp_path, broker=away, workers=away, pool=away))
     assert {f.name for f in found if f.state == "wrong"} == {"broker", "database"}
     assert {f.name for f in found if f.state == "ok"} == {"stop files", "disk"}
     assert not is_well(found)
@@ -192,7 +192,7 @@ anything = st.recursive(
 def test_whatever_is_answered_is_a_line_each(tmp_path_factory: pytest.TempPathFactory, answer: Any, info: Any) -> None:
     said = {**INFO, **dict.fromkeys(INFO, info)}
     workers = {"worker\n@host": _answer(answer, 0.0, 1.0)}
-    found = examine(facts(tmp_path_factory.getbasetemp(), broker=broker(info=said), workers=workers))
+    found = examine(results(tmp_path_factory.getbasetemp(), broker=broker(info=said), workers=workers))
     assert {finding.name for finding in found} == {check.__name__.replace("_", " ") for check in CHECKS}
     for finding in found:
         assert len(_line(finding).splitlines()) == 1

@@ -19,7 +19,7 @@ from pairing.errors import InputError, PairingError, PuzzleError
 from tasks.puzzles import bundles
 from tasks.puzzles.bundles import PACKED, bundle_digest, fetch, puzzle_files, remove, ship, shipped
 from tasks.puzzles.disk_cache import cached
-from tasks.store.backend import Memory
+from tasks.store.memory import Memory
 from tests.support.fleet import DEMO
 
 MANY = 2**40

@@ -15,7 +15,7 @@ from pairing.errors import MethodError
 from pairing.search import driver
 from tasks.commands.terminal import Display
 from tasks.contracts.errors import BrokerError
-from tasks.contracts.queues import waiting
+from tasks.contracts.queues import queue_lengths
 from tasks.contracts.run_request import request_of
 from tasks.embedded.runner import run_inline
 from tasks.pool.winner_selection import PoolAddress
@@ -32,9 +32,9 @@ from tasks.runs.attempts import (
 from tasks.runs.lifecycle import finish
 from tasks.runs.planning import keep, plan
 from tasks.runs.protocol_version import OtherProtocolError, check_protocol
-from tasks.runs.stage_execution import done
+from tasks.runs.stage_execution import run_stage
 from tasks.runs.time_slicing import TurnOverError
-from tasks.store.backend import Memory
+from tasks.store.memory import Memory
 from tasks.store.run_store import Store
 from tests.support.puzzles import plant
 from tests.support.servers import free_port
@@ -113,9 +113,9 @@ def test_what_takes_too_much_memory_has_three_attempts(times: int) -> None:
 
     for _ in range(MOST_ATTEMPTS - 1):
         with suppress(MemoryError):
-            done(store, "run1", "assignment", "cosine", work)
+            run_stage(store, "run1", "assignment", "cosine", work)
     assert store.part("run1", "failure", "cosine") is None
-    done(store, "run1", "assignment", "cosine", work)
+    run_stage(store, "run1", "assignment", "cosine", work)
     failure = store.part("run1", "failure", "cosine")
     if times < MOST_ATTEMPTS:
         assert (failure, worked) == (None, ["cosine"])
@@ -159,8 +159,8 @@ def begun(tmp_path: Path) -> Store:
     return store
 
 
-def refine(store: Store, interrupted: Callable[[], bool] = lambda: False, *, crowded: bool = False) -> None:
-    stages.refinement(store, PUZZLES, "run1", "cosine", 0, interrupted, lambda: crowded)
+def refine(store: Store, interrupted: Callable[[], bool] = lambda: False, *, has_backlog: bool = False) -> None:
+    stages.refinement(store, PUZZLES, "run1", "cosine", 0, interrupted, lambda: has_backlog)
 
 
 def found(store: Store) -> dict[str, Any]:
@@ -199,8 +199,12 @@ def test_a_broker_that_does_not_say_what_waits_is_nobodys_failure(
     monkeypatch.setattr(time_slicing, "TURN_SECONDS", 0.001)
     with Celery(broker=f"redis://127.0.0.1:{free_port()}/0", set_as_current=False) as app:
         app.conf.broker_connection_timeout = 0.1
+
+        def has_backlog() -> bool:
+            return any(queue_lengths(app, ["celery"]).values())
+
         with pytest.raises(BrokerError, match="the queues cannot be counted"):
-            stages.refinement(begun, PUZZLES, "run1", "cosine", 0, lambda: False, lambda: any(waiting(app, ["celery"])))
+            stages.refinement(begun, PUZZLES, "run1", "cosine", 0, lambda: False, has_backlog)
     assert begun.part("run1", "failure", "cosine.s0") is None
     refine(begun)
     assert found(begun)["solution"]
@@ -216,7 +220,7 @@ def test_a_refinement_takes_turns_with_others_and_ends_the_same(begun: Store, mo
     turns_over = 0
     while begun.part("run1", "refinement", "cosine.s0") is None:
         try:
-            refine(begun, crowded=True)
+            refine(begun, has_backlog=True)
         except TurnOverError:
             turns_over += 1
     assert turns_over > MOST_ATTEMPTS

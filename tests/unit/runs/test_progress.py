@@ -12,7 +12,7 @@ from rich.console import Console
 from tasks.commands import terminal
 from tasks.commands.terminal import Display
 from tasks.contracts.run_request import request_of
-from tasks.runs.progress import Part, live_table, overview, progress_of
+from tasks.runs.progress import Part, live_table, progress_line, progress_of
 
 WAITING = Part("svd")
 ASSIGNED = Part("cosine", "assigned")
@@ -34,18 +34,18 @@ class Records:
 
 def drawn(parts: list[Part], height: int, width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, height=height)
-    console.print(live_table(parts, f"3 s: {overview(parts)}", height))
+    console.print(live_table(parts, f"3 s: {progress_line(parts)}", height))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert isinstance(text, str)
     return text
 
 
 def test_a_line_about_all_parts() -> None:
-    assert overview(PARTS) == (
+    assert progress_line(PARTS) == (
         "2 of 5 ended (1 solved, 1 failed); 1 at similarity, 1 assigned, 1 at refinement; "
         "best MSE 1.12e-14 by trace; 1,255 steps; at most 32 s left"
     )
-    assert overview([WAITING]) == "0 of 1 ended; 1 at similarity"
+    assert progress_line([WAITING]) == "0 of 1 ended; 1 at similarity"
 
 
 def test_a_table_with_a_line_a_part() -> None:

@@ -21,12 +21,12 @@ def undisturbed_turn(**options: Any) -> Turn:
 def test_a_turn_is_as_long_as_those_before(
     sure: bool, used: float, length: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now, crowded = 100.0, False
+    now, has_backlog = 100.0, False
     monkeypatch.setattr(time_slicing.time, "monotonic", lambda: now)
-    turn = undisturbed_turn(sure=sure, used=used, crowded=lambda: crowded)
+    turn = undisturbed_turn(sure=sure, used=used, has_backlog=lambda: has_backlog)
     now = 100.0 + length
     assert turn.should_stop() is None  # nobody waits
-    crowded = True
+    has_backlog = True
     assert turn.should_stop() is None  # that is not asked again at once
     now += time_slicing.CROWD_SECONDS
     assert turn.should_stop() == "turn_over"
@@ -39,7 +39,7 @@ def test_who_is_nearly_done_takes_the_rest_at_once(
 ) -> None:
     now = 100.0
     monkeypatch.setattr(time_slicing.time, "monotonic", lambda: now)
-    turn = undisturbed_turn(sure=False, used=used, budget=budget, crowded=lambda: True)
+    turn = undisturbed_turn(sure=False, used=used, budget=budget, has_backlog=lambda: True)
     now += max(time_slicing.TURN_SECONDS, used)
     assert turn.should_stop() == (None if whole else "turn_over")
 

@@ -22,7 +22,7 @@ from tasks.contracts.errors import BrokerError
 from tasks.contracts.run_request import request_of
 from tasks.runs.lifecycle import finish, register
 from tasks.runs.work_counters import Work
-from tasks.store.backend import Memory
+from tasks.store.memory import Memory
 from tasks.store.run_store import COUNTS, Store
 from tasks.worker import metrics
 from tasks.worker.metrics import MOST_RUNS, SHOWN_SECONDS, FleetCollector, serve
