@@ -107,7 +107,7 @@ def test_a_damaged_record_counts_for_nothing(tmp_path: Path, text: str) -> None:
 def test_a_record_that_cannot_be_written_says_where(tmp_path: Path) -> None:
     (tmp_path / "connections").write_text("a file where the folder should be")
     with pytest.raises(PoolError, match="PAIRING_DATA_DIR"):
-        Allowance(folder=tmp_path / "connections", number=1).take("server")
+        Allowance(folder=tmp_path / "connections", number=1).acquire("server")
 
 
 def test_without_a_writable_folder_a_process_counts_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

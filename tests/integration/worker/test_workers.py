@@ -271,7 +271,7 @@ def test_workers_of_one_role_have_names_of_their_own(host: Host) -> None:
 
 
 @pytest.mark.usefixtures("postgres")  # skipped, or failed, without one
-@pytest.mark.parametrize("way", [("plan", "flush"), ("sweep",)], ids=" ".join)
+@pytest.mark.parametrize("way", [("pool", "flush"), ("sweep",)], ids=" ".join)
 def test_a_run_says_stored_later_until_its_winners_are_read_back(host: Host, way: tuple[str, ...]) -> None:
     with made_postgres() as made:
         pool = {"PAIRING_POOL_URL": made.server.url, "PAIRING_POOL_PASSWORD": made.server.password}
