@@ -62,7 +62,7 @@ def summary_of(methods: Sequence[dict[str, Any]], blocks: int, **changes: Any) -
     }
     return {
         "schema": 1,
-        "version": "0.1.0",
+        "version": "1.0.0",
         "run": "made-up",
         "puzzle": "sha256:" + "cd" * 32,
         "activation": "relu",
