@@ -7,42 +7,23 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from pairing.arrays import Array64, Indices
 from pairing.assignment import agreement
 from pairing.errors import InputError
 from pairing.model.network import pairs_of
+from tasks.contracts.run_summary import MethodSummary, Record, RunSummary
 from tasks.store.run_store import part_name
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class _Record(BaseModel):
-    """A record of which a report needs some values; others are ignored, newer versions may have more."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Method(_Record):
-    """One entry of the summary's ``methods``: a method and a seed."""
-
-    method: str
-    seed: int
-    ok: bool
-    error: str | None
-    pairs: list[int] | None
-    margins: list[Finite | None] | None
-    start: str | None
-    start_mse: Finite | None
-    full_mse: Finite | None
-    evaluations: int | None
-    repaired_pairs: int | None
-    stopped: str | None
-    seconds: Finite | None
+class Method(MethodSummary):
+    """One entry of the summary's ``methods``."""
 
     @property
     def part(self) -> str:
@@ -50,55 +31,10 @@ class Method(_Record):
         return part_name(self.method, self.seed)
 
 
-class Best(_Record):
-    """The summary's ``best``."""
+class Summary(RunSummary):
+    """A run's summary, whose pairings and orders are of its blocks."""
 
-    method: str
-    seed: int
-    full_mse: Finite | None
-    inp_sigma: list[int]
-    out_sigma: list[int]
-    permutation: list[int]
-    hash: str
-    hash_match: bool | None
-
-
-class StoredWinner(_Record):
-    """A winner; without ``id`` it waits for the pool."""
-
-    id: int | None = None
-    method: str
-    full_mse: Finite | None
-
-
-class Pool(_Record):
-    """The summary's ``pool``."""
-
-    best_before: Finite | None
-    best_after: Finite | None
-    inserted: list[StoredWinner]
-    stored_later: list[StoredWinner]
-
-
-class Summary(_Record):
-    """A run's summary."""
-
-    version_of_schema: Literal[1] = Field(alias="schema")
-    version: str
-    run: str
-    puzzle: str
-    activation: str
-    blocks: int = Field(ge=1)
-    width: int
-    hidden: int
-    outputs: int
-    rows: int
-    solved: bool
-    noise: Finite | None = None
-    best: Best | None
-    methods: list[Method]
-    pool: Pool
-    seconds: dict[str, Finite | None]
+    methods: list[Method]  # type: ignore[assignment] # which only adds to them
 
     @model_validator(mode="after")
     def _of_so_many_blocks(self) -> Summary:
@@ -121,7 +57,7 @@ class Summary(_Record):
         return None if self.solution is None or method.pairs is None else common(method.pairs, self.solution)
 
 
-class Course(_Record):
+class Course(Record, strict=False):
     """A refinement's history as :mod:`pairing.search.history` records it."""
 
     seconds: Finite
@@ -190,9 +126,9 @@ def read_folder(folder: Path) -> Findings:
     return findings(summary, history, archive, str(folder))
 
 
-class _History(_Record):
+class _History(Record, strict=False):
     histories: dict[str, Course]
-    notes: list[str] = []
+    notes: list[str] = Field(default=[])
 
 
 def _check_order(order: list[int], blocks: int) -> None:

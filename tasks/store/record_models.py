@@ -5,31 +5,19 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from tasks.contracts.errors import RecordError
 from tasks.contracts.run_request import LAST_TIME
+from tasks.contracts.run_summary import Count, Permutation, PoolBest, Positive, Record, RunSummary, Sigmas
 
 Json = dict[str, Any]
 
 
-def _permutation(numbers: list[int]) -> list[int]:
-    if sorted(numbers) != list(range(len(numbers))):
-        raise ValueError("is no permutation")
-    return numbers
-
-
-_Permutation = Annotated[list[int], AfterValidator(_permutation)]
-_Count = Annotated[int, Field(ge=0, lt=2**62)]
-_Positive = Annotated[float, Field(ge=0)]
 _Time = Annotated[float, Field(ge=0, lt=2 * LAST_TIME)]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
-
-
-class _Entry(_Record):
+class _Entry(Record):
     run: str
     enqueued_at: _Time
     deadline_at: _Time
@@ -38,100 +26,90 @@ class _Entry(_Record):
     note: str = ""
 
 
-class _Sigmas(_Record):
-    inp_sigma: _Permutation
-    out_sigma: _Permutation
-    full_mse: _Positive | None
-
-
-class _PoolBest(_Sigmas):
-    full_mse: _Positive
-
-
-class _Plan(_Record):
-    pool_best: _PoolBest | None = None
+class _Plan(Record):
+    pool_best: PoolBest | None = None
     pool_error: str | None = None
 
 
-class _End(_Record):
+class _End(Record):
     end: Literal["succeeded", "failed", "cancelled", "timed_out"]
     error: str | None
     exit_status: int = Field(ge=0, le=255)
     at: _Time
 
 
-class _Attempt(_Record):
+class _Attempt(Record):
     count: int
     progress: int
     owner: str
 
 
-class _Failure(_Record):
+class _Failure(Record):
     error: str
 
 
-class _Times(_Record):
-    seconds: _Positive
-    cpu: _Positive
+class _Times(Record):
+    seconds: Positive
+    cpu: Positive
 
 
-class _Progress(_Record):
+class _Progress(Record):
     stage: str
     best_error: float | None
-    evaluations: _Count
-    steps: _Count
+    evaluations: Count
+    steps: Count
     seconds_left: float | None
 
 
-class _Assignment(_Record):
-    pairs: _Permutation
+class _Assignment(Record):
+    pairs: Permutation
     margins: list[float | None]
     confidence: list[float]
     total_similarity: float
     mean_similarity: float
     top_pairs: list[list[float]]
-    pairs_matching_pool_best: _Count | None
-    pool_order_mse: _Positive | None
+    pairs_matching_pool_best: Count | None
+    pool_order_mse: Positive | None
 
 
-class _Refinement(_Record):
-    solution: _Sigmas
+class _Refinement(Record):
+    solution: Sigmas
     annealer: str
     start: str
-    start_mse: _Positive | None
-    evaluations: _Count
-    repaired_pairs: _Count
+    start_mse: Positive | None
+    evaluations: Count
+    repaired_pairs: Count
     stopped: str
     cut_by_deadline: bool
-    seconds: _Positive
-    verification_seconds: _Positive
+    seconds: Positive
+    verification_seconds: Positive
     host: str
     uncached: str = ""
 
 
-class _Checkpoint(_Record):
-    evaluations: _Count
-    step: _Count = 0
-    seconds: _Positive = 0.0
+class _Checkpoint(Record):
+    evaluations: Count
+    step: Count = 0
+    seconds: Positive = 0.0
 
 
-class _Rescue(_Record):
+class _Rescue(Record):
     at: _Time
     times: Annotated[int, Field(ge=1, lt=2**31)]
 
 
-class _NewestRow(_Record):
+class _NewestRow(Record):
     at: _Time | None
 
 
-class _Stored(_Record):
-    id: _Count
+class _Stored(Record):
+    id: Count
     method: str
-    full_mse: _Positive
+    full_mse: Positive
     new: bool
 
 
-class _Outcome(_Record):
+class _Outcome(Record):
     timed_out: bool
     cancelled: bool
     pool_error: str | None
@@ -139,54 +117,7 @@ class _Outcome(_Record):
     unrecorded: bool = False
 
 
-class _Method(_Record):
-    method: str
-    seed: int
-    ok: bool
-    error: str | None
-    start: str | None
-    start_mse: _Positive | None
-    full_mse: _Positive | None
-    pairs_matching_pool_best: _Count | None
-    pool_order_mse: _Positive | None
-    evaluations: _Count | None
-    seconds: _Positive | None
-    stopped: str
-
-
-class _Best(_PoolBest):
-    method: str
-    permutation: list[int]
-    names: list[str] = []
-    hash: str
-    hash_match: bool | None
-
-
-class _Pool(_Record):
-    best_before: _Positive | None
-    inserted: list[Json]
-    stored_later: list[Json]
-
-
-class _Seconds(_Record):
-    total: float
-    cpu: float
-
-
-class _Summary(_Record):
-    blocks: _Count
-    rows: _Count
-    activation: str
-    solved: bool
-    best: _Best | None
-    noise: _Positive | None = None
-    undecidable: dict[str, list[tuple[int, int] | list[int]] | int | float] | None
-    methods: list[_Method]
-    pool: _Pool
-    seconds: _Seconds
-
-
-_MODELS: dict[str, type[_Record]] = {
+_MODELS: dict[str, type[Record]] = {
     "entry": _Entry,
     "plan": _Plan,
     "end": _End,
@@ -201,7 +132,7 @@ _MODELS: dict[str, type[_Record]] = {
     "newest row": _NewestRow,
     "rescue": _Rescue,
     "outcome": _Outcome,
-    "summary": _Summary,
+    "summary": RunSummary,
 }
 
 
