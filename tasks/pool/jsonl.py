@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
@@ -24,9 +23,7 @@ PAGE = 1000
 LONGEST_LINE = 4_000_000
 """Characters; a row of 100,000 blocks has fewer."""
 
-_STRICT = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True, allow_inf_nan=False)
-_Text = Field(max_length=10_000)
-_Integers = Field(max_length=300_000)
+_STRICT = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
 
 
 class _Header(BaseModel):
@@ -35,35 +32,10 @@ class _Header(BaseModel):
     version: Literal[1]
 
 
-class _Winner(BaseModel):
-    model_config = _STRICT
-    worker: str = _Text
-    full_mse: float
-    inp_sigma: list[int] = _Integers
-    out_sigma: list[int] = _Integers
-    permutation: list[int] = _Integers
-    hash: str = _Text
-    hash_match: bool
-
-
-class _Record(BaseModel):
-    model_config = _STRICT
-    run: str = _Text
-    puzzle: str = _Text
-    method: str = _Text
-    seed: int
-    rows: int
-    error: float
-    seconds: float
-    versions: dict[str, str] = Field(max_length=100)
-    host: str = _Text
-    note: str = _Text
-
-
 class _Line(BaseModel):
     model_config = _STRICT
-    winner: _Winner
-    records: list[_Record] = Field(max_length=1000)
+    winner: Winner
+    records: list[Provenance] = Field(max_length=1000)
 
 
 def export_pool(pool: Pool, path: Path) -> tuple[int, int]:
@@ -131,11 +103,7 @@ def _rows(path: Path) -> Iterator[tuple[Winner, list[Provenance]]]:
             _checked(_Header, path, 1, file.readline(LONGEST_LINE))
             for number, text in enumerate(iter(lambda: file.readline(LONGEST_LINE), ""), start=2):
                 line = _checked(_Line, path, number, text)
-                try:
-                    winner = Winner(**line.winner.model_dump())
-                    yield winner, [Provenance(**record.model_dump()) for record in line.records]
-                except InputError as error:
-                    raise InputError(f"{path}, line {number}: {error}") from None
+                yield line.winner, line.records
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
@@ -150,6 +118,8 @@ def _checked(model: type[Model], path: Path, number: int, text: str) -> Model:
         refuse("is too long")
     try:
         return model.model_validate_json(text)
+    except InputError as error:
+        refuse(str(error))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         refuse(f"{'.'.join(map(str, first['loc'])) or 'the line'}: {first['msg']}")
@@ -159,7 +129,7 @@ def _winner(row: dict[str, Any]) -> dict[str, Any] | None:
     """The row as it is exported; None where its sigmas or its error are unsound."""
     if not is_sound(row):
         return None
-    values = {field.name: row[field.name] for field in fields(Winner)}
+    values = {name: row[name] for name in Winner.model_fields}
     values |= {"worker": row["worker"] or "", "hash": row["hash"] or "", "permutation": row["permutation"] or []}
     try:
         Winner(**values)
@@ -169,5 +139,5 @@ def _winner(row: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _record(found: dict[str, Any]) -> dict[str, Any]:
-    values = {field.name: found[field.name] for field in fields(Provenance)}
+    values = {name: found[name] for name in Provenance.model_fields}
     return {**values, "versions": json.loads(values["versions"])}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pairing.errors import InputError
 
@@ -33,74 +33,85 @@ def _plain(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
-def _integer(name: str, value: Any, bits: int) -> int:
-    try:
-        number = operator.index(_plain(value))
-    except TypeError:
-        raise InputError(f"{name} must be an integer, not {value!r}.") from None
-    if not -(2 ** (bits - 1)) <= number < 2 ** (bits - 1):
-        raise InputError(f"{name} must fit into {bits} bits, and {number} does not.")
-    return number
+def _plain_all(values: Any) -> Any:
+    return tuple(map(_plain, values)) if isinstance(values, Iterable) and not isinstance(values, str) else values
 
 
-def _integers(name: str, values: Iterable[Any]) -> tuple[int, ...]:
-    return tuple(_integer(name, value, 32) for value in values)
-
-
-def _finite(name: str, value: Any) -> float:
-    number = _plain(value)
-    if not isinstance(number, int | float) or not math.isfinite(number):
-        raise InputError(f"{name} must be a finite number, not {number!r}.")
-    return float(number)
-
-
-def _text(name: str, value: Any) -> str:
+def _storable(text: Any) -> Any:
     """Text as PostgreSQL can store it: a note's odd character must not cost the winner."""
-    if not isinstance(value, str):
-        raise InputError(f"{name} must be text, not {value!r}.")
-    return value.replace("\0", "?").encode("utf-8", "replace").decode("utf-8")
+    return text.replace("\0", "?").encode("utf-8", "replace").decode("utf-8") if isinstance(text, str) else text
 
 
-def _set(record: object, **values: object) -> None:
-    for name, value in values.items():
-        object.__setattr__(record, name, value)  # the records are frozen for everybody else
+_Integer = Annotated[int, Field(ge=-(2**63), lt=2**63), BeforeValidator(_plain)]
+_Integers = Annotated[
+    tuple[Annotated[int, Field(ge=-(2**31), lt=2**31)], ...], Field(max_length=300_000), BeforeValidator(_plain_all)
+]
+_Number = Annotated[float, BeforeValidator(_plain)]
+_Text = Annotated[str, Field(max_length=10_000), BeforeValidator(_storable)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Winner:
-    """A solution to be stored. NumPy scalars and arrays are accepted and become plain Python values.
+class _Stored(BaseModel):
+    """What is stored: NumPy scalars and arrays are accepted and become plain Python values."""
 
-    Raises:
-        InputError: a sigma is no permutation of 0 … N-1, or a value has the wrong type or is not finite.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, allow_inf_nan=False)
 
-    worker: str
-    full_mse: float
-    inp_sigma: Sequence[int]
-    out_sigma: Sequence[int]
-    permutation: Sequence[int]
-    hash: str
-    hash_match: bool
+    def __init__(self, **values: Any) -> None:
+        """Checks every value.
 
-    def __post_init__(self) -> None:
-        """Check every value, and convert it."""
-        match = _plain(self.hash_match)
-        if not isinstance(match, bool):
-            raise InputError(f"hash_match must be true or false, not {match!r}.")
-        inp, out = _integers("inp_sigma", self.inp_sigma), _integers("out_sigma", self.out_sigma)
-        for name, sigma in (("inp_sigma", inp), ("out_sigma", out)):
-            if not sigma or not is_permutation(sigma, len(inp)):
-                raise InputError(f"{name} must hold each of 0 … {len(inp) - 1} once.")
-        _set(
-            self,
-            worker=_text("worker", self.worker),
-            full_mse=_finite("full_mse", self.full_mse),
-            inp_sigma=inp,
-            out_sigma=out,
-            permutation=_integers("permutation", self.permutation),
-            hash=_text("hash", self.hash),
-            hash_match=match,
-        )
+        Raises:
+            InputError: a value has the wrong type or is not finite.
+        """
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise InputError(f"{'.'.join(map(str, first['loc'])) or 'the sigmas'}: {first['msg']}") from None
+
+
+class Winner(_Stored):
+    """A solution to be stored; its sigmas are permutations of 0 … N-1."""
+
+    worker: _Text
+    full_mse: _Number
+    inp_sigma: _Integers
+    out_sigma: _Integers
+    permutation: _Integers
+    hash: _Text
+    hash_match: Annotated[bool, BeforeValidator(_plain)]
+
+    @field_validator("inp_sigma", "out_sigma")
+    @classmethod
+    def _check_sigma(cls, sigma: tuple[int, ...]) -> tuple[int, ...]:
+        if not sigma or not is_permutation(sigma, len(sigma)):
+            raise ValueError(f"must hold each of 0 … {len(sigma) - 1} once")
+        return sigma
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Winner:
+        if len(self.inp_sigma) != len(self.out_sigma):
+            raise ValueError("inp_sigma and out_sigma must be of one length")
+        return self
+
+
+class Provenance(_Stored):
+    """Where a winner came from."""
+
+    run: _Text
+    puzzle: _Text
+    """The puzzle's digest."""
+    method: _Text
+    seed: _Integer
+    rows: _Integer
+    """How many rows ``error`` was taken over."""
+    error: _Number
+    """Mean squared error over ``rows`` rows."""
+    seconds: _Number
+    """How long the refinement took."""
+    versions: Annotated[dict[_Text, _Text], Field(max_length=100)]
+    """Name of a package → its version."""
+    host: _Text
+    """The host that refined."""
+    note: _Text = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,53 +128,6 @@ class PoolRow:
     hash_match: bool
     run: str | None = None
     """The run that found it, where it is on record for the puzzle that was asked for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """Where a winner came from. NumPy scalars are accepted and become plain Python values.
-
-    Attributes:
-        run: the run's id.
-        puzzle: the puzzle's digest.
-        method: the method's name.
-        seed: the refinement's seed.
-        rows: how many rows ``error`` was taken over.
-        error: mean squared error over ``rows`` rows.
-        seconds: how long the refinement took.
-        versions: name of a package → its version.
-        host: the host that refined.
-        note: anything else worth keeping.
-
-    Raises:
-        InputError: a value has the wrong type or is not finite.
-    """
-
-    run: str
-    puzzle: str
-    method: str
-    seed: int
-    rows: int
-    error: float
-    seconds: float
-    versions: Mapping[str, str]
-    host: str
-    note: str = ""
-
-    def __post_init__(self) -> None:
-        """Check every value, and convert it."""
-        _set(self, **{name: _text(name, getattr(self, name)) for name in _PROVENANCE_TEXTS})
-        _set(
-            self,
-            seed=_integer("seed", self.seed, 64),
-            rows=_integer("rows", self.rows, 64),
-            error=_finite("error", self.error),
-            seconds=_finite("seconds", self.seconds),
-            versions={_text("versions", k): _text("versions", v) for k, v in self.versions.items()},
-        )
-
-
-_PROVENANCE_TEXTS = ("run", "puzzle", "method", "host", "note")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -219,7 +219,7 @@ class Pool:
         """
         self._look_again()
         self.take_up()
-        values, sigmas = asdict(winner), (winner.inp_sigma, winner.out_sigma)
+        values, sigmas = winner.model_dump(), (winner.inp_sigma, winner.out_sigma)
         doing = "Storing a winner"
         puzzle = None if provenance is None else provenance.puzzle
         with self.transaction(doing, write=True) as connection:
@@ -349,7 +349,7 @@ def _record(connection: Connection, pool_id: int, provenance: Provenance) -> Non
     if connection.execute(there).first() is None:
         connection.execute(sa.insert(RUN).values(run))
     versions = json.dumps(provenance.versions, sort_keys=True)
-    values = {**asdict(provenance), "versions": versions, "pool_id": pool_id}
+    values = {**provenance.model_dump(), "versions": versions, "pool_id": pool_id}
     connection.execute(sa.insert(RESULT).values(values))
 
 

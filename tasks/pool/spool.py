@@ -90,8 +90,8 @@ def spool_winner(folder: Path, url: str, winner: Winner, provenance: Provenance,
     content = {
         "version": _VERSION,
         "url": checked_url(url).render_as_string(),
-        "winner": asdict(winner),
-        "provenance": asdict(provenance),
+        "winner": winner.model_dump(),
+        "provenance": provenance.model_dump(),
         "check": asdict(check or Check()),
     }
     text = json.dumps(content, sort_keys=True, allow_nan=False).encode()

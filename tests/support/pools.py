@@ -9,7 +9,6 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -84,7 +83,7 @@ class PoolDatabase(ABC):
 
     def write(self, **changes: Any) -> int:
         """Insert a row that is sound but for the changes: its id."""
-        row = {**asdict(winner()), **changes}
+        row = {**winner().model_dump(), **changes}
         row = {name: list(value) if isinstance(value, tuple) else value for name, value in row.items()}
         marks = ", ".join(["%s"] * len(row))
         statement = f"INSERT INTO js_puzzle_pool ({', '.join(row)}) VALUES ({marks}) RETURNING id"

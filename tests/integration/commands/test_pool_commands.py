@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,7 @@ def test_verify_reports_what_is_not_as_stored(any_pool: PoolDatabase, run: Run) 
     assert clean.status == 0, clean.output
     assert (clean.json["rows"], clean.json["wrong"], clean.json["unsound"]) == (1, [], [])
 
-    before = asdict(solved(full_mse=0.25))
+    before = solved(full_mse=0.25).model_dump()
     stale = any_pool.write(**before)
     hashed = any_pool.write(**{**before, "full_mse": 1e-14, "hash": "json", "hash_match": False})
     blocks = any_pool.write(**{**before, "full_mse": 1e-14, "permutation": sorted(ANSWER)})
@@ -211,7 +211,7 @@ def test_looking_at_a_pool_makes_no_tables(
     postgres_pool: PostgresPoolDatabase, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    row = postgres_pool.write(**asdict(solved(hash="stale")))
+    row = postgres_pool.write(**solved(hash="stale").model_dump())
     tables = "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
     for call in [*READING, ["show", row]]:
         said = run(*call, database=postgres_pool)  # as the owner, who might
@@ -230,7 +230,7 @@ def test_looking_at_a_file_makes_and_changes_nothing(
         pass
     for table in ("pairing_run", "pairing_result", "pairing_migration"):  # a file of an older version
         sqlite_pool.execute(f"DROP TABLE {table}")
-    row = sqlite_pool.write(**asdict(solved()))
+    row = sqlite_pool.write(**solved().model_dump())
     before = sqlite_pool.path.read_bytes()
     for call in [*READING, ["show", row]]:
         said = run(*call, database=sqlite_pool)
@@ -239,7 +239,7 @@ def test_looking_at_a_file_makes_and_changes_nothing(
 
 
 def test_who_may_only_read_may_look(postgres_pool: PostgresPoolDatabase, run: Run, tmp_path: Path) -> None:
-    row = postgres_pool.write(**asdict(solved()))
+    row = postgres_pool.write(**solved().model_dump())
     role = postgres_pool.become_guest()
     postgres_pool.execute(f"REVOKE INSERT ON js_puzzle_pool FROM {role}")
     for call in (["best", DEMO], ["list"], ["show", row], ["verify", DEMO], ["export", tmp_path / "file.jsonl"]):
@@ -279,7 +279,7 @@ def test_a_pool_goes_through_a_file(any_pool: PoolDatabase, run: Run, tmp_path: 
 
 
 HEADER = '{"format": "pairing-pool", "version": 1}'
-GOOD: dict[str, Any] = {"winner": asdict(winner()), "records": [asdict(provenance())]}
+GOOD: dict[str, Any] = {"winner": winner().model_dump(), "records": [provenance().model_dump()]}
 
 
 def line(**changes: Any) -> str:

@@ -55,7 +55,7 @@ def test_what_is_inserted_is_read_back(any_pool: PoolDatabase) -> None:
         inserted = pool.insert(winner(), provenance(note="früh", seed=7))
         assert inserted.new
         (row,) = pool.candidates(3, PUZZLE)
-    assert asdict(row) == {"id": inserted.id, **asdict(winner()), "run": "run1"}
+    assert asdict(row) == {"id": inserted.id, **winner().model_dump(), "run": "run1"}
     query = "SELECT pool_id, puzzle, run, method, seed, rows, error, seconds, versions, host, note"
     assert any_pool.execute(f"{query} FROM pairing_result") == [
         (inserted.id, PUZZLE, "run1", "trace", 7, 10_000, 0.1 + 0.2, 1.5, '{"numpy": "2.0"}', "host", "früh")
@@ -91,7 +91,7 @@ def test_anything_that_can_be_written_is_read_back(
         inserted = pool.insert(written, source)
         assert inserted.new
         (row,) = pool.candidates(len(inp), source.puzzle)
-        assert asdict(row) == {"id": inserted.id, **asdict(written), "run": source.run}
+        assert asdict(row) == {"id": inserted.id, **written.model_dump(), "run": source.run}
         assert not pool.insert(written, source).new
 
 
