@@ -19,12 +19,7 @@ from platformdirs import user_cache_path, user_data_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.access import check_key, check_readable, check_together
 from config.brokers import is_broker_url, split, verified
@@ -157,9 +152,7 @@ class Settings(BaseSettings):
         default=86_400, gt=0, description="seconds that a run's state stays in the store after its deadline"
     )
     stall_seconds: float = Field(
-        default=600.0,
-        gt=0,
-        description="seconds without a sign of life after which a process of a worker is ended",
+        default=600.0, gt=0, description="seconds without a sign of life after which a process of a worker is ended"
     )
     worker_memory_bytes: int = Field(
         default=0, ge=0, description="how much memory each process of a worker may have (Linux); 0: no limit"

@@ -77,10 +77,7 @@ ACTIVATIONS: dict[str, Activation] = {
         lambda z: np.where(z > 0, np.float32(1), np.float32(0.01)),
     ),
     "elu": Activation(_elu, lambda z: np.exp(np.minimum(z, 0))),
-    "softplus": Activation(
-        lambda z, out: np.logaddexp(z, np.float32(0), out=out),
-        _sigmoid,
-    ),
+    "softplus": Activation(lambda z, out: np.logaddexp(z, np.float32(0), out=out), _sigmoid),
 }
 """Name → activation; slopes at a kink are the left one's."""
 

@@ -111,10 +111,7 @@ def choose_methods(names: str) -> list[str]:
 
 
 def similarity(
-    puzzle: Puzzle,
-    method: str,
-    seconds: float = float("inf"),
-    known: Callable[[str], Array64 | None] = lambda _: None,
+    puzzle: Puzzle, method: str, seconds: float = float("inf"), known: Callable[[str], Array64 | None] = lambda _: None
 ) -> Array64:
     """The method's similarity matrix (N, N) float64: row = inp piece, column = out piece, larger is better.
 

@@ -104,13 +104,7 @@ def make_puzzle(
     folder = checked_folder(folder)
     _check_choices(activation=activation, inputs=inputs, table=table)
     _check_positive(
-        blocks=blocks,
-        width=width,
-        hidden=hidden,
-        outputs=outputs,
-        rows=rows,
-        epochs=epochs,
-        batch_size=batch_size,
+        blocks=blocks, width=width, hidden=hidden, outputs=outputs, rows=rows, epochs=epochs, batch_size=batch_size
     )
     if rows == 1:
         raise InputError("rows is 1; a network cannot be trained on fewer than 2 rows")

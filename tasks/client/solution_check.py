@@ -105,11 +105,7 @@ def print_verdict(puzzle: Puzzle, solution: Solution, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(record))
         return
-    match = {
-        True: "matches the target hash",
-        False: "is not the target hash",
-        None: "no target hash is known",
-    }
+    match = {True: "matches the target hash", False: "is not the target hash", None: "no target hash is known"}
     click.echo(f"Error: {solution.full_mse:.3g} over {puzzle.rows:,} rows (solved: at most {puzzle.solved_mse:.3g})")
     click.echo(f"Hash: {solution.hash} ({match[solution.hash_match]})")
     if solution.as_good:

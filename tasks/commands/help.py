@@ -27,9 +27,7 @@ SECTIONS = {
         "puzzle": "Send, list and remove puzzles.",
         "prune": "Remove ended runs, and puzzles that no run needs.",
     },
-    "Solution pool": {
-        "pool": "List, check, export and import solutions.",
-    },
+    "Solution pool": {"pool": "List, check, export and import solutions."},
     "Operate": {
         "doctor": "Check whether the fleet can work; say what to do where not.",
         "service": "Install services: workers, Flower, sweeps.",

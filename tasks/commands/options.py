@@ -45,9 +45,7 @@ def run_options(command: Any) -> Any:
         ),
         click.option("--compare", is_flag=True, help="give all methods the same evaluations, stop nobody early"),
         click.option(
-            "--evaluations",
-            type=int,
-            help="evaluations that each refinement gets  [default: 600 with --compare]",
+            "--evaluations", type=int, help="evaluations that each refinement gets  [default: 600 with --compare]"
         ),
         click.option(
             "--insert",
@@ -64,10 +62,7 @@ def run_options(command: Any) -> Any:
         ),
         click.option("--target", default="pred", show_default=True, help="pred, true, or another column of the data"),
         click.option("--target-hash", metavar="HEX", help="hash of the right answer  [default: the puzzle's own]"),
-        click.option(
-            "--activation",
-            help=ACTIVATION_HELP,
-        ),
+        click.option("--activation", help=ACTIVATION_HELP),
         click.option("--note", default="", metavar="TEXT", help="kept with the results"),
         click.option("--run", metavar="ID", help="the run's id  [default: made up]"),
     ]

@@ -170,8 +170,4 @@ def _error(value: float | None) -> str:
 
 
 def _verdict(match: bool | None) -> str:
-    return {
-        True: "matches the target hash",
-        False: "is not the target hash",
-        None: "no target hash is known",
-    }[match]
+    return {True: "matches the target hash", False: "is not the target hash", None: "no target hash is known"}[match]

@@ -96,10 +96,7 @@ def postgres_engine(
     }
     # READ COMMITTED: after waiting for the lock, a statement must see what its last holder committed.
     engine = sa.create_engine(
-        url.set(password=password),
-        isolation_level="READ COMMITTED",
-        connect_args=arguments,
-        **_ONE_CONNECTION,
+        url.set(password=password), isolation_level="READ COMMITTED", connect_args=arguments, **_ONE_CONNECTION
     )
 
     @sa.event.listens_for(engine, "do_connect")

@@ -28,16 +28,7 @@ from tasks.pool.migrations import migrate, pending
 from tasks.pool.models import Inserted, PoolRow, Provenance, Winner, is_permutation
 from tasks.pool.tables import OWN_TABLES, POOL, RESULT, RUN, SOLUTION
 
-__all__ = [
-    "Inserted",
-    "Pool",
-    "PoolRow",
-    "Provenance",
-    "RowError",
-    "Winner",
-    "checked_url",
-    "open_pool",
-]
+__all__ = ["Inserted", "Pool", "PoolRow", "Provenance", "RowError", "Winner", "checked_url", "open_pool"]
 
 # Key of the PostgreSQL advisory lock that every insertion and creation of tables holds until it is
 # committed: the bytes "pairing". The shared table has no unique constraint that could decide a race.

@@ -214,11 +214,7 @@ def _refinement(
                 until_solved=not request.compare,
                 deadline=used + left,
             ),
-            hooks=Hooks(
-                should_stop=turn.should_stop,
-                progress=show,
-                checkpoint=save,
-            ),
+            hooks=Hooks(should_stop=turn.should_stop, progress=show, checkpoint=save),
             checkpoint=checkpoint,
             repair=repair,
             evidence=log_odds(_matrix(store, request, puzzle, method)) if repair else None,

@@ -80,11 +80,7 @@ def about(state: Any, **_: Any) -> dict[str, Any]:
         protocol=PROTOCOL,
         code=LOADED,
         code_on_disk=code_digest(),
-        libraries={
-            "python": platform.python_version(),
-            "celery": celery.__version__,
-            "numpy": numpy.__version__,
-        },
+        libraries={"python": platform.python_version(), "celery": celery.__version__, "numpy": numpy.__version__},
         now=time.time(),
         threads={name: os.environ.get(name, "") for name in THREAD_SETTINGS},
         cores=cores(),

@@ -76,11 +76,6 @@ def _figures(values: Sequence[Values], what: str) -> list[Figure]:
 
 
 CASES = tuple(
-    Case(
-        name=f"million rows {what}",
-        measure=partial(_solved, written),
-        figures=partial(_figures, what=what),
-        full=1,
-    )
+    Case(name=f"million rows {what}", measure=partial(_solved, written), figures=partial(_figures, what=what), full=1)
     for what, written in (("packed", _packed), ("CSV", _with_csv))
 )

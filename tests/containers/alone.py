@@ -6,8 +6,9 @@ import json
 import time
 
 from tests.containers.images import IMAGE
-from tests.containers.scenario import Scenario, Site
+from tests.containers.site import Site
 from tests.support.fleet import DEMO
+from tests.support.scenarios import Scenario
 
 DOCKERFILE = "config/docker/Dockerfile"
 
@@ -101,9 +102,6 @@ SCENARIOS = (
         work=solves,
     ),
     Scenario(
-        name="image-stopped",
-        what="`docker stop` of a container that solves",
-        holds="it ends by itself",
-        work=stops,
+        name="image-stopped", what="`docker stop` of a container that solves", holds="it ends by itself", work=stops
     ),
 )

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 
 from tests.containers.fleet import CALLER, WORKERS, seen
-from tests.containers.scenario import Scenario, Site
+from tests.containers.site import Site
 from tests.support.fleet import DEMO
 from tests.support.paths import ROOT
+from tests.support.scenarios import Scenario
 
 REAL = ROOT.parent / "shared" / "puzzle"
 LASTING = ("redis", "postgres", "worker", "flower")

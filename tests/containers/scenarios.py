@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tests.containers import alone, composed
-from tests.containers.scenario import Scenario
+from tests.support.scenarios import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (*alone.SCENARIOS, *composed.SCENARIOS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import secrets
-import signal
 import sys
 import tempfile
 import time
@@ -13,11 +12,13 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import click
 
 from tests.support.paths import DOCS
+from tests.support.scenarios import NOT_HELD, choose, put_row
 
 if TYPE_CHECKING:
     from tests.faults.scenario import Scenario
@@ -28,7 +29,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 LONGEST_SECONDS = 2400
 """That all scenarios may take on a machine that does nothing else."""
 
-PAGE = DOCS / "reliability.md"
+PAGE, MARKS = DOCS / "reliability.md", ("<!-- faults -->", "<!-- end of faults -->")
+TITLES = ("scenario", "what is done", "what must hold", "times", "runs", "", "seconds to recover")
 
 
 @click.command()
@@ -41,14 +43,7 @@ def main(seed: int | None, names: Sequence[str], listed: bool) -> None:
     from tests.faults.scenarios import SCENARIOS
     from tests.faults.undisturbed import lasting
 
-    if listed:
-        for scenario in SCENARIOS:
-            click.echo(f"{scenario.name:<20} {scenario.what}")
-        return
-    chosen = [scenario for scenario in SCENARIOS if not names or scenario.name in names]
-    if len(chosen) < len(set(names)):
-        raise click.UsageError("no scenario has such a name; --list shows them")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the workers end with it
+    chosen = choose(SCENARIOS, names, listed)
     seed = secrets.randbelow(10**6) if seed is None else seed
     click.echo(f"Seed {seed} (--seed {seed} does the same damage again)")
     began = time.monotonic()
@@ -64,7 +59,7 @@ def main(seed: int | None, names: Sequence[str], listed: bool) -> None:
 def done(scenario: Scenario, seed: int, evaluations: int) -> bool:
     """Does a scenario, prints its line and puts its row into the page: whether it held, or could not be done here."""
     from tests.faults.scenario import Found, Skipped
-    from tests.faults.table import as_row, put_row
+    from tests.faults.scenarios import SCENARIOS
 
     began, verdict, found = time.monotonic(), "held", Found()
     with tempfile.TemporaryDirectory(prefix="pairing-faults-") as folder:
@@ -74,14 +69,17 @@ def done(scenario: Scenario, seed: int, evaluations: int) -> bool:
         except Skipped as reason:
             verdict = f"not done: {reason}"
         except Exception:  # the others are to be done all the same
-            verdict = "NOT HELD"
+            verdict = NOT_HELD
             traceback.print_exc()
             for log in sorted(Path(folder).rglob("worker-*.log")):
                 click.echo(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}", err=True)
-    row = as_row(scenario, found, verdict)
+    seconds = found.recovery
+    recovered = f"{median(seconds):.1f}, at most {max(seconds):.1f}" if seconds else ""
+    counts = (str(found.times), str(found.runs)) if found.times else ("", "")
+    row = (scenario.name, scenario.what, scenario.holds, *counts, verdict, recovered)
     click.echo(f"{time.monotonic() - began:6.0f} s  " + "  ".join([*row, found.said]))
-    put_row(PAGE, row)
-    return verdict != "NOT HELD"
+    put_row(PAGE, MARKS, TITLES, row, SCENARIOS)
+    return verdict != NOT_HELD
 
 
 if __name__ == "__main__":

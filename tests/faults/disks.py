@@ -89,10 +89,7 @@ def cache_full(folder: Path, size: Size, rng: random.Random) -> Found:
     """The disk for copies of puzzles fills up during a run: the next fails and says why; with room it goes."""
     found, expected = Found(), undisturbed(size.evaluations)
     settings = {"PAIRING_CACHE_DIR": str(folder / "disk" / "cache")}
-    with (
-        small_disk(folder / "disk", 8192) as disk,
-        open_site(folder / "site", **settings) as site,
-    ):
+    with small_disk(folder / "disk", 8192) as disk, open_site(folder / "site", **settings) as site:
         start_workers(site, size)
         under = under_way(site, size)
         fill(disk, 32 * 1024)  # some of a copy finds room, not all of it
@@ -116,10 +113,7 @@ def spool_full(folder: Path, size: Size, rng: random.Random) -> Found:
     expected = undisturbed(size.evaluations)
     pool = f"postgresql://somebody@127.0.0.1:{free_port()}/pool"
     settings = {"PAIRING_DATA_DIR": str(folder / "disk"), "PAIRING_POOL_URL": pool}
-    with (
-        small_disk(folder / "disk", 8192) as disk,
-        open_site(folder / "site", **settings) as site,
-    ):
+    with small_disk(folder / "disk", 8192) as disk, open_site(folder / "site", **settings) as site:
         start_workers(site, size)
         run = under_way(site, size)
         fill(disk)

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from tests.benchmarks.record import put_between_marks
 from tests.containers.packages import NotHere
 from tests.hosts.fleet import Fleet
 from tests.hosts.machine import machine
 from tests.hosts.root import base_root, check_machine, remove_roots, wheels
-from tests.hosts.scenario import Scenario
 from tests.hosts.scenarios import SCENARIOS
 from tests.support.hosts import HostsMissing, hosts
 from tests.support.paths import DOCS
+from tests.support.scenarios import NOT_HELD, TITLES, Row, Scenario, choose, do, put_row
 
 LONGEST_SECONDS = 900
 """That all of it may take on a machine that does nothing else, downloads included."""
@@ -30,10 +27,7 @@ LONGEST_SECONDS = 900
 PAGES = {DOCS / "services.md": False, DOCS / "reliability.md": True}
 """Which page has the table, and whether of damage alone."""
 MARKS = ("<!-- hosts -->", "<!-- end of hosts -->")
-TITLES = ("scenario", "what is done", "what must hold", "", "measured")
 DATA = Path("/var/tmp/pairing-hosts")
-
-Row = tuple[str, ...]
 
 
 @click.command()
@@ -43,27 +37,20 @@ Row = tuple[str, ...]
 @click.option("--list", "listed", is_flag=True, help="do nothing; list the scenarios")
 def main(names: Sequence[str], data: Path, fresh: bool, listed: bool) -> None:
     """Boot two hosts with the services on them, and write what came of it into the documentation."""
-    if listed:
-        for scenario in SCENARIOS:
-            click.echo(f"{scenario.name:<20} {scenario.what}")
-        return
-    if set(names) - {scenario.name for scenario in SCENARIOS}:
-        raise click.UsageError("no scenario has such a name; --list shows them")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the hosts end with it
-    chosen = [scenario for scenario in SCENARIOS if not names or scenario.name in (*names, "installed")]
+    chosen = choose(SCENARIOS, [*names, "installed"] if names else names, listed)
     began = time.monotonic()
     try:
         check_machine()
         if fresh:
             remove_roots(data)
-        rows = _all_done(chosen, data, keep=not names)
+        rows = _all_done(chosen, data)
     except (NotHere, HostsMissing) as reason:
         raise click.ClickException(f"{reason}") from None
     click.echo(f"{time.monotonic() - began:6.0f} s  in all, of at most {LONGEST_SECONDS}")
-    sys.exit(0 if "NOT HELD" not in {row[3] for row in rows} else 1)
+    sys.exit(NOT_HELD in {row[3] for row in rows})
 
 
-def _all_done(scenarios: Sequence[Scenario], data: Path, *, keep: bool) -> list[Row]:
+def _all_done(scenarios: Sequence[Scenario[Fleet]], data: Path) -> list[Row]:
     began = time.monotonic()
     base = base_root(data)
     click.echo(f"{time.monotonic() - began:6.0f} s  a disk")
@@ -76,37 +63,23 @@ def _all_done(scenarios: Sequence[Scenario], data: Path, *, keep: bool) -> list[
             fleet = Fleet(first, second, made)
             fleet.prepare()
             click.echo(f"{time.monotonic() - began:6.0f} s  two hosts")
-            rows = []
-            for scenario in scenarios:
-                rows.append(_done(scenario, fleet))
-                if keep:
-                    put_tables(rows)
-            return rows
+            return [_done(scenario, fleet) for scenario in scenarios]
 
 
-def put_tables(rows: Sequence[Row]) -> None:
-    """Puts what is known so far into the pages: an interrupted call says what it had done."""
-    damage = {scenario.name for scenario in SCENARIOS if scenario.fault}
-    for page, of_damage in PAGES.items():
-        shown = [row for row in rows if row[0] in damage or not of_damage]
-        table = [TITLES, ("---",) * len(TITLES), *shown]
-        put_between_marks(page, "\n".join("| " + " | ".join(cells) + " |" for cells in table), *MARKS)
+def _done(scenario: Scenario[Fleet], fleet: Fleet) -> Row:
+    """Does a scenario and puts its row into the pages."""
 
-
-def _done(scenario: Scenario, fleet: Fleet) -> Row:
-    """Does a scenario and prints its line: its row of the table."""
-    began, verdict, measured = time.monotonic(), "held", ""
-    try:
-        measured = scenario.work(fleet)
-    except Exception:  # the others are to be done all the same
-        verdict = "NOT HELD"
-        traceback.print_exc()
+    def explain() -> None:
         for host in fleet.machines:
             if not host.leader:
                 host.switch_on()
             click.echo(f"--- {host.name}\n{host.run('journalctl', '--no-pager', '-n', 40).stdout}", err=True)
-    click.echo(f"{time.monotonic() - began:6.0f} s  {scenario.name:<20} {verdict}  {measured}")
-    return scenario.name, scenario.what, scenario.holds, verdict, measured
+
+    row = do(scenario, fleet, explain)
+    for page, of_damage in PAGES.items():
+        if scenario.fault or not of_damage:
+            put_row(page, MARKS, TITLES, row, SCENARIOS)
+    return row
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ import time
 
 from tests.hosts.fleet import COMMAND, METRICS_PORT, PATIENCE, STOP_FILE, WITHIN_SECONDS, Fleet
 from tests.hosts.machine import Machine
-from tests.hosts.scenario import Scenario
 from tests.support.fleet import wait_for
+from tests.support.scenarios import Scenario
 
 WORKER = "pairing-worker.service"
 MOST_EXPOSED = 1.3

@@ -238,9 +238,7 @@ def test_a_password_in_a_log_is_not_repeated(fleet: EmbeddedFleet) -> None:
     assert "cannot reach redis://:***@" in fleet._log_end("worker")
 
 
-def test_other_brokers_in_the_environment_are_kept_from_the_workers(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_other_brokers_in_the_environment_are_kept_from_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://production.invalid/0")
     with embedded_fleet(1, app=APP) as fleet:
         own = psutil.Process(fleet._guardian.pid).children(recursive=True)

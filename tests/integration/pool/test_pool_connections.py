@@ -14,14 +14,7 @@ from tasks.contracts.errors import PoolError
 from tasks.pool.connection_limit import Allowance
 from tasks.pool.location import PoolAddress, open_known_pool
 from tests.support.pool_outages import outages
-from tests.support.pools import (
-    PUZZLE,
-    PostgresPoolDatabase,
-    in_processes,
-    provenance,
-    take_at_once,
-    winner,
-)
+from tests.support.pools import PUZZLE, PostgresPoolDatabase, in_processes, provenance, take_at_once, winner
 
 OURS = "FROM pg_stat_activity WHERE application_name = 'pairing' AND datname = current_database()"
 

@@ -10,13 +10,7 @@ import pytest
 
 from tasks.contracts.errors import PoolError
 from tasks.pool.repository import open_pool
-from tests.support.pools import (
-    OTHER_PUZZLE,
-    PUZZLE,
-    PostgresPoolDatabase,
-    provenance,
-    winner,
-)
+from tests.support.pools import OTHER_PUZZLE, PUZZLE, PostgresPoolDatabase, provenance, winner
 from tests.support.servers import free_port
 
 

@@ -105,9 +105,7 @@ def test_a_worker_solves_the_puzzle_under_its_restrictions(confined_worker: tupl
     assert {path.stat().st_mode & 0o077 for path in (folder / "state").rglob("*") if path.is_dir()} == {0}
 
 
-def test_a_worker_under_its_restrictions_ends_as_systemd_ends_it(
-    confined_worker: tuple[Path, Path, Command],
-) -> None:
+def test_a_worker_under_its_restrictions_ends_as_systemd_ends_it(confined_worker: tuple[Path, Path, Command]) -> None:
     _, log, caller = confined_worker
     compose = YAML(typ="safe").load(ROOT / "docker-compose.yml")
     check = compose["services"]["worker"]["healthcheck"]["test"][1].replace("$$", "$")

@@ -26,15 +26,7 @@ from tests.benchmarks.growth import exponent
 from tests.benchmarks.machine import code_digest, machine
 from tests.benchmarks.networks import trained
 from tests.benchmarks.recipes import GROWTH, HARD, RECIPES, Recipe, fresh_seeds
-from tests.benchmarks.record import (
-    END_MARK,
-    START_MARK,
-    Figure,
-    markdown_table,
-    put_between_marks,
-    rich_table,
-    share,
-)
+from tests.benchmarks.record import END_MARK, START_MARK, Figure, markdown_table, put_between_marks, rich_table, share
 from tests.benchmarks.repair import permuted
 from tests.benchmarks.runs import Run, carry_out, last_run, open_run
 from tests.benchmarks.signals import Judged, signal_figures

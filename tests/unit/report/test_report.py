@@ -19,16 +19,7 @@ from tasks.report import charts
 from tasks.report.charts import ink_on
 from tasks.report.html import draw, render, write_report
 from tasks.report.run_data import Course, Findings, findings, read_folder
-from tests.support.reports import (
-    HOSTILE,
-    archive_of,
-    failed,
-    history_of,
-    hostile,
-    method_record,
-    ordinary,
-    summary_of,
-)
+from tests.support.reports import HOSTILE, archive_of, failed, history_of, hostile, method_record, ordinary, summary_of
 
 
 class Page(HTMLParser):

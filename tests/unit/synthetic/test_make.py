@@ -93,11 +93,7 @@ def test_the_answer_lies_beside_the_folder(tmp_path: Path) -> None:
     assert sorted(answer["permutation"]) == list(range(7))
     about = json.loads((made.folder / "puzzle.json").read_text(encoding="utf-8"))
     joined = ",".join(str(number) for number in answer["permutation"])
-    assert about == {
-        "name": "puzzle",
-        "activation": "relu",
-        "target_hash": hashlib.sha256(joined.encode()).hexdigest(),
-    }
+    assert about == {"name": "puzzle", "activation": "relu", "target_hash": hashlib.sha256(joined.encode()).hexdigest()}
     assert made.target_hash == about["target_hash"]
     for name, content in contents(made.folder).items():
         assert b"permutation" not in content, name

@@ -1,8 +1,7 @@
-"""What a scenario is: a line of the table in docs/services.md."""
+"""What scenarios of containers work with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +19,3 @@ class Site:
     folder: Path
     """For whatever else there is to write."""
     fleet: Fleet
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scenario:
-    """That it holds is said by its having come to its end; ``work`` gives the figure that the table shows, if any."""
-
-    name: str
-    what: str
-    holds: str
-    work: Callable[[Site], str]
