@@ -56,6 +56,8 @@ task_retry_on_worker_lost = True  # else a task that kills its worker is handed 
 task_annotations = {"*": {"max_retries": 1000, "default_retry_delay": 1}}
 worker_prefetch_multiplier = 1  # a refinement takes minutes: nobody may sit on a second one
 worker_cancel_long_running_tasks_on_connection_loss = True  # it will be handed out again: stop the old one
+# What follows a task is published until the broker takes it, for hours; Celery gives the part up after 0.6 seconds.
+task_publish_retry_policy = {"max_retries": 10_000, "interval_start": 0.2, "interval_step": 0.2, "interval_max": 2.0}
 result_backend_always_retry = True  # the default turns tasks in flight during a Redis restart into failures
 result_backend_max_sleep_between_retries_ms = 2000  # the default, ten seconds, is what a worker would lose after it
 

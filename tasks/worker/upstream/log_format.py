@@ -113,7 +113,7 @@ class OutageFilter(logging.Filter):
         "Skipping prefetch count reduction",
         "Task %s cannot be acknowledged after a connection loss",
     )
-    RARE = ("Failed operation ", "consumer: Cannot connect to ", "Inspect method ")
+    RARE = ("Failed operation ", "consumer: Cannot connect to ", "Inspect method ", "Retrying refused callback publish")
 
     def __init__(self) -> None:
         """Nothing was said yet."""

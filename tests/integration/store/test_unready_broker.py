@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import redis
+from celery import Celery
 
 from tasks.contracts.errors import BrokerError, RecordError
 from tasks.store.redis import Redis
 from tests.conftest import start
 from tests.faults.proxy import forwarding
 from tests.support.broker_troubles import TROUBLES, Trouble
-from tests.support.fleet import wait_for
+from tests.support.fleet import clean_environment, wait_for
+from tests.support.paths import ROOT
 from tests.support.servers import RedisMade, free_port, made_redis, run_redis
 
 PATIENCE = 30.0
@@ -140,3 +145,29 @@ def test_a_cluster_that_is_down_is_trouble_of_the_broker() -> None:
         url = start(stack, run_redis(settings=["cluster-enabled yes", f"cluster-port {free_port()}"]))
         with pytest.raises(BrokerError, match="cannot work at the moment"):
             Redis(url).put("pairing.key", b"1")
+
+
+def test_what_follows_a_task_is_published_when_a_full_server_takes_it(
+    made: RedisMade, url: str, tmp_path: Path
+) -> None:
+    """Celery gives up after four tries within a second, and the rest of the chain with it."""
+    environment = clean_environment(PAIRING_BROKER_URL=url, PAIRING_DATA_DIR=str(tmp_path))
+    worker = [sys.executable, "-m", "celery", "-A", "tests.support.filling_app", "worker", "--concurrency=1"]
+    with redis.Redis.from_url(url) as client, (tmp_path / "log").open("wb") as log:
+        client.config_resetstat()
+        running = subprocess.Popen(worker, env=environment, cwd=ROOT, stdout=log, stderr=log)
+        try:
+            with Celery(broker=url, set_as_current=False) as app:
+                follow = app.signature("tests.follow", queue="pairing.pool", immutable=True)
+                app.send_task("tests.fill", queue="pairing.pool", chain=[follow])
+
+            def tries() -> int:  # each is a transaction, which is refused
+                return int(client.info("errorstats").get("errorstat_EXECABORT", {}).get("count", 0))
+
+            wait_for("more tries than Celery's", lambda: tries() > 6)
+            client.config_set("maxmemory", 0)
+            wait_for("the task that follows", lambda: client.llen("followed"))
+        finally:
+            client.config_set("maxmemory", 0)
+            running.kill()
+            running.wait()
