@@ -8,21 +8,28 @@ Importing this package imports nothing heavy; each name below is loaded when it 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
-if TYPE_CHECKING:
+from pairing.version import __version__
+
+if _TYPE_CHECKING:
     from pairing.io.load import load_puzzle
     from pairing.model.puzzle import Puzzle
     from pairing.solution import Solution
     from pairing.solving import solve
 
-__all__ = ["Puzzle", "Solution", "load_puzzle", "solve"]
+__all__ = ["Puzzle", "Solution", "__version__", "load_puzzle", "solve"]
 
 _HOMES = {"Puzzle": "model.puzzle", "Solution": "solution", "load_puzzle": "io.load", "solve": "solving"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
     if name in _HOMES:
-        return getattr(import_module(f"pairing.{_HOMES[name]}"), name)
+        return getattr(_import_module(f"pairing.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'pairing' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -44,7 +44,7 @@ FELT_ROWS = 16
 """… and as many how large hidden units are."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Puzzle:
     """Pieces and data of one puzzle. N blocks, width d, hidden width h, o outputs, R rows.
 
@@ -212,6 +212,12 @@ class Puzzle:
         """This puzzle with what a caller's options say; ``None`` leaves a value as it is."""
         changes = {"target": target, "target_hash": target_hash, "activation": activation}
         return replace(self, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+
+    def __repr__(self) -> str:
+        """One line: its name and its sizes."""
+        outputs = f"{self.outputs} output{'s' if self.outputs > 1 else ''}"
+        sizes = f"{self.blocks} blocks of {self.width} × {self.hidden}, {outputs}, {self.rows:,} samples"
+        return f"<Puzzle {self.name!r}: {sizes}, {self.activation}>"
 
     def arrays(self) -> dict[str, NDArray[np.floating]]:
         """Every array by its name; a target's is ``target.<name>``."""

@@ -145,12 +145,14 @@ def cancel(run: str) -> str:
 
     Raises:
         InputError: there is no such run.
+        PairingError: it has ended before.
     """
     store = store_of(run)
-    if store.record(run, "end") is None:
-        store.announce(run, "cancelled")
-        if store.record(run, "plan") is None:
-            finish(store, run, "cancelled", "cancelled before it was planned", 4)
+    if store.record(run, "end") is not None:
+        raise PairingError(f"the run {run} has ended before ({state_of(store, run)}); see pairing status {run}")
+    store.announce(run, "cancelled")
+    if store.record(run, "plan") is None:
+        finish(store, run, "cancelled", "cancelled before it was planned", 4)
     return str(state_of(store, run))
 
 

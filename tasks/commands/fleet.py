@@ -60,8 +60,11 @@ def status(run: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
         return
+    from tasks.commands.watch import queue_state
+
     parts = found["parts"]
-    click.echo(f"{run}: {found['state']}" + (f" ({found['error']})" if found["error"] else ""))
+    state = queue_state() if found["state"] == "queued" else found["state"]
+    click.echo(f"{run}: {state}" + (f" ({found['error']})" if found["error"] else ""))
     if found["stored_later"]:
         click.echo(f"  stored later: {len(found['stored_later'])} winner(s) wait for the pool")
     for part, record in sorted(parts["refining"].items()):
@@ -248,7 +251,7 @@ def prune(older_than: float) -> None:
 
 
 def _when(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(seconds))
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import json
 import os
 import signal
 import sys
@@ -70,6 +71,8 @@ def solve(
     Starts a broker and workers of its own, compares the methods, stores winners in the pool, and leaves no process
     behind.
     """
+    if sys.stderr.isatty():  # what is imported next takes a second
+        click.echo(f"Reading {puzzle} …", err=True)
     from tasks.commands.solve import solve_here
 
     with_report = not as_json if with_report is None else with_report
@@ -101,7 +104,8 @@ def verify(puzzle: Path, permutation: str, as_json: bool, **options: Any) -> Non
 @click.argument("solution")
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--activation", help=ACTIVATION_HELP)
-def assemble(puzzle: Path, solution: str, out: Path, activation: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
+def assemble(puzzle: Path, solution: str, out: Path, activation: str | None, as_json: bool) -> None:
     """Write the network that SOLUTION makes of PUZZLE to OUT (.pt, .pth: torch state dict; or .safetensors).
 
     SOLUTION is a permutation or a file that holds one, as for verify. The network is checked against the data.
@@ -111,7 +115,10 @@ def assemble(puzzle: Path, solution: str, out: Path, activation: str | None) -> 
 
     found, right = solution_from(puzzle, solution, activation=activation)
     error = write_network(found, right.inp_sigma, right.out_sigma, out)
-    click.echo(f"{out}: {found.blocks} blocks; its error against '{found.target}' is {error:.3g} over all rows")
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "network": str(out), "blocks": found.blocks, "full_mse": error}))
+    else:
+        click.echo(f"{out}: {found.blocks} blocks; its MSE against '{found.target}' is {error:.3g} over all samples")
 
 
 @cli.command()
@@ -132,10 +139,15 @@ def pack(puzzle: Path, out: Path) -> None:
 
 
 @cli.command()
-def methods() -> None:
+@click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
+def methods(as_json: bool) -> None:
     """List the pairing methods."""
     from pairing.signals.registry import methods as known
 
+    if as_json:
+        found = [{"name": method.name, "summary": method.summary} for method in known().values()]
+        click.echo(json.dumps({"schema": 1, "methods": found}))
+        return
     width = max(map(len, known()))
     for method in known().values():
         click.echo(f"{method.name:<{width}}  {method.summary}")
@@ -220,5 +232,5 @@ def main() -> None:
 
 
 def _end(message: str, status: int) -> None:
-    click.echo(f"pairing: {message}", err=True)
+    click.echo(f"{click.style('pairing:', fg='red', bold=True)} {message}", err=True)  # plain where it is no terminal
     sys.exit(status)

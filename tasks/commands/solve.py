@@ -49,7 +49,7 @@ def solve_here(
     puzzle = read_puzzle(path, **asked)
     folder = prepare_folder(out, request.run)
     load_seconds = time.time() - began
-    with _removed_if_empty(folder), Display(request) as display:
+    with _removed_if_empty(folder), Display(request, cancels=True) as display:
         if inline:
             store = run_inline(puzzle, request, address, display)
         else:
@@ -72,7 +72,7 @@ def solve_here(
     if with_report:
         sys.stdout.flush()  # the answer does not wait for its pictures
         _report(folder, summary, history, matrices, sys.stderr if as_json else sys.stdout)
-    return exit_status(summary, outcome)
+    return 130 if display.interrupted and not summary["solved"] else exit_status(summary, outcome)
 
 
 def _report(folder: Path, summary: dict[str, Any], history: dict[str, Any], matrices: bytes, said: TextIO) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -26,9 +27,13 @@ UNRANKED = "–"
 class Display:
     """Live progress: on a terminal a table with a line for every part, else a plain line a second about all of them."""
 
-    def __init__(self, request: Request) -> None:
-        """Shows nothing yet."""
+    def __init__(self, request: Request, *, cancels: bool = False) -> None:
+        """Shows nothing yet. With ``cancels``, the first Ctrl-C cancels the run, which keeps what it has."""
         self._request = request
+        self._cancels = cancels
+        self.interrupted = False
+        """Whether somebody has pressed Ctrl-C."""
+        self._cancelled = False
         self._live: Live | None = None
         self._shown = ""
         self._began = time.monotonic()
@@ -37,6 +42,8 @@ class Display:
 
     def __enter__(self) -> Display:
         """Begins to show."""
+        if self._cancels:
+            self._former = signal.signal(signal.SIGINT, self._interrupt)
         if self._terminal:
             from rich.console import Console
             from rich.live import Live
@@ -47,11 +54,22 @@ class Display:
 
     def __exit__(self, *_: object) -> None:
         """Leaves the terminal as it was."""
+        if self._cancels:
+            signal.signal(signal.SIGINT, self._former)
         if self._live is not None:
             self._live.stop()
 
+    def _interrupt(self, *_: object) -> None:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        self.interrupted = True
+        print("Ending the run with its best so far; Ctrl-C again abandons it.", file=sys.stderr, flush=True)  # noqa: T201
+
     def show(self, store: Store, *, last: bool = False) -> None:
         """Shows how far the run is; ``last`` shows it even if it was shown just before."""
+        if self.interrupted and not self._cancelled:
+            self._cancelled = True
+            store.announce(self._request.run, "cancelled")
         now = time.monotonic()
         if now - self._last < (0.2 if self._live else PLAIN_SECONDS) and not last:
             return

@@ -122,7 +122,12 @@ def _method_record(store: Store, puzzle: Puzzle, request: Request, method: str, 
     except RecordError as unsound:
         failure, assigned, refined = {"error": str(unsound)}, None, None
     ok = failure is None and refined is not None
-    error = None if ok else (failure or {}).get("error", "did not finish: its worker was lost, or time ran out")
+    why = (
+        "the run was cancelled before"
+        if store.announced(run) == "cancelled"
+        else "its worker was lost, or time ran out"
+    )
+    error = None if ok else (failure or {}).get("error", f"did not finish: {why}")
     record: dict[str, Any] = {"method": method, "seed": seed, "ok": ok, "error": error}
     for name in ("total_similarity", "mean_similarity", "top_pairs", "pairs", "margins", "confidence"):
         record[name] = assigned and assigned[name]

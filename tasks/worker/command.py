@@ -15,6 +15,8 @@ from tasks.contracts.queues import ROLES
 
 # What the `celery` command reads beside its CELERY_*; other programs' environments hold them too.
 _OF_CELERY = ("BROKER_URL", "RESULT_BACKEND", "LOADER", "CONFIG_MODULE")
+BROKER_SECONDS = 60.0
+"""How long a worker that starts waits for its broker; one that runs waits for as long as it takes."""
 THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 """The variables that say how many threads the numeric libraries use in a process; more than one is slower."""
 
@@ -56,14 +58,17 @@ def exec_worker(role: str, concurrency: int | None, name: str | None, arguments:
 
     Raises:
         InputError: a setting is wrong, or a worker of that name runs here.
+        BrokerError: the broker does not answer for a minute.
     """
     from tasks.client.environment import checked_settings
     from tasks.contracts.message_signing import serializer_of
+    from tasks.store.redis import Redis
     from tasks.store.redis_clients import refuse_cluster
 
     found = checked_settings()
     serializer_of(found)
     refuse_cluster(found.broker_address)
+    Redis(found.broker_address, found.key_prefix, patience=BROKER_SECONDS).get("pairing.nothing")  # is it there?
     processes = concurrency or (1 if role == "plan" else cores())
     name = _claimed(found.data_dir / "workers", [name] if name else [f"pairing-{role}", *_numbered(f"pairing-{role}")])
     queues = ("-Q", ",".join(ROLES[role]))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import pairing
-from pairing import Puzzle, Solution, load_puzzle, solve, solving
+from pairing import Puzzle, Solution, load_puzzle, solve, solving, version
 from pairing.arrays import Array64
 from pairing.assignment import assign
 from pairing.errors import InputError, MethodError
@@ -90,7 +93,13 @@ def test_a_failing_method_does_not_cost_the_others() -> None:
 
 
 def test_the_package_offers_its_names_and_no_others() -> None:
-    assert {getattr(pairing, name) for name in pairing.__all__} == {Puzzle, Solution, load_puzzle, solve}
+    assert {getattr(pairing, name) for name in pairing.__all__} == {
+        Puzzle,
+        Solution,
+        version.__version__,
+        load_puzzle,
+        solve,
+    }
     with pytest.raises(AttributeError, match="nothing_like_it"):
         _ = pairing.nothing_like_it
 
@@ -111,3 +120,37 @@ def test_one_thread_works_and_all_are_there_again_afterwards(monkeypatch: pytest
         assert solve(plant(1, blocks=4, rows=100).puzzle, "trace").solved
         assert threads() == before
     assert seen == {1}
+
+
+def test_what_is_public_is_told() -> None:
+    assert dir(pairing) == ["Puzzle", "Solution", "__version__", "load_puzzle", "solve"]
+    assert pairing.__version__ == version.__version__
+    assert (Path(pairing.__file__).parent / "py.typed").exists()
+
+
+def test_a_folder_may_be_named_and_progress_be_seen() -> None:
+    seen: list[str] = []
+    found = solve(EXAMPLES / "demo-puzzle", "trace", progress=lambda method, _: seen.append(method))
+    assert found.solved
+    assert found.method == "trace"
+    assert found.seconds > 0
+    assert set(seen) <= {"trace"}
+
+
+def test_reprs_take_a_line(demo: Puzzle) -> None:
+    assert repr(demo) == "<Puzzle 'demo-puzzle': 12 blocks of 16 × 32, 1 output, 1,500 samples, relu>"
+    line = r"<Solution of 12 blocks: solved by trace in \d+\.\d s, MSE \S+, hash [0-9a-f]{12}…>"
+    assert re.fullmatch(line, repr(solve(demo, "trace")))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"methods": "none"}, "unknown method"),
+        ({"annealer": "none"}, "unknown annealer"),
+        ({"start": "pool"}, "unknown start"),
+    ],
+)
+def test_a_wrong_argument_is_one_error_before_anything_is_read(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        solve("no such folder", **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -52,11 +53,7 @@ def assert_no_secret_in_a_command_line(processes: list[psutil.Process]) -> None:
         assert "redis://" not in line
 
 
-WAYS = {
-    "SIGINT": (signal.SIGINT, 130),
-    "SIGTERM": (signal.SIGTERM, 128 + signal.SIGTERM),
-    "SIGKILL": (signal.SIGKILL, -signal.SIGKILL),
-}
+WAYS = {"SIGTERM": (signal.SIGTERM, 128 + signal.SIGTERM), "SIGKILL": (signal.SIGKILL, -signal.SIGKILL)}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -64,33 +61,55 @@ def test_nothing_is_left_when_it_is_ended(running: subprocess.Popen[str], way: s
     number, status = WAYS[way]
     below = descendants(running.pid)
     assert_no_secret_in_a_command_line([psutil.Process(running.pid), *below])
-    if number == signal.SIGINT:
-        os.killpg(running.pid, number)  # what a terminal does
-    else:
-        os.kill(running.pid, number)
+    os.kill(running.pid, number)
     assert end_all(below) == []
     output, errors = running.communicate(timeout=LIMIT)
     assert running.returncode == status
     assert output == ""
     assert "Traceback" not in errors
-    assert number != signal.SIGINT or errors.splitlines()[-1] == "pairing: interrupted"
     assert not list(tmp_path.rglob("summary.json"))
 
 
-def test_ctrl_c_ends_an_inline_run_too(pairing: Command) -> None:
-    process = pairing.start(*LONG, "--inline")
+def interrupt(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGINT)  # what a terminal does
+
+
+@pytest.mark.parametrize("options", [[], ["--inline"]], ids=["fleet", "inline"])
+def test_ctrl_c_keeps_the_best_so_far(pairing: Command, options: list[str]) -> None:
+    process = pairing.start(*LONG, "--json", *options)
     assert process.stderr
     try:
         read = process.stderr.readline
         wait_for("the refinement's progress", lambda: "best MSE" in read())
-        os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=LIMIT)
+        below = descendants(process.pid)
+        interrupt(process)
+        output, errors = process.communicate(timeout=LIMIT)
     finally:
         process.kill()
         process.wait()
-    assert process.returncode == 130
+    assert (process.returncode, end_all(below)) == (130, [])
     assert "Traceback" not in errors
-    assert list((pairing.folder / "results").glob("*")) == []
+    summary = json.loads(output)
+    assert summary["best"]["full_mse"] > 0
+    assert summary["methods"][0]["stopped"] == "cancelled"
+    (found,) = (pairing.folder / "results").glob("*/summary.json")
+    assert json.loads(found.read_text())["best"] == summary["best"]
+
+
+def test_a_second_ctrl_c_abandons_the_run(running: subprocess.Popen[str], tmp_path: Path) -> None:
+    below = descendants(running.pid)
+    for process in below:
+        if "celery" in " ".join(process.cmdline()):
+            process.suspend()  # so that the run does not end meanwhile
+    assert running.stderr
+    read = running.stderr.readline
+    interrupt(running)
+    wait_for("what a second one does", lambda: "Ctrl-C again abandons it" in read())
+    interrupt(running)
+    output, errors = running.communicate(timeout=LIMIT)
+    assert (running.returncode, output, end_all(below)) == (130, "", [])
+    assert errors.splitlines()[-1] == "pairing: interrupted"
+    assert not list(tmp_path.rglob("summary.json"))
 
 
 def test_a_dead_worker_ends_the_run_with_3(running: subprocess.Popen[str]) -> None:

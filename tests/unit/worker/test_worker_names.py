@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from pairing.errors import InputError
+from tasks.contracts.errors import BrokerError
+from tasks.worker import command
 from tasks.worker.command import _claimed
+from tests.support.servers import free_port
 
 NAMES = ["pairing-all", "pairing-all-2"]
 
@@ -51,3 +54,12 @@ def test_nothing_is_left_of_a_host_that_is_gone(tmp_path: Path, monkeypatch: pyt
     as_host("here", monkeypatch)
     _claimed(tmp_path, NAMES)
     assert [path.name for path in tmp_path.iterdir()] == ["pairing-all@here.lock"]
+
+
+def test_a_worker_whose_broker_does_not_answer_ends_with_3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(command, "BROKER_SECONDS", 0.1)
+    monkeypatch.setenv("PAIRING_BROKER_URL", f"redis://127.0.0.1:{free_port()}/0")
+    monkeypatch.setenv("PAIRING_DATA_DIR", str(tmp_path))
+    with pytest.raises(BrokerError, match="cannot be reached") as caught:
+        command.exec_worker("all", None, None, ())
+    assert caught.value.exit_status == 3
