@@ -35,7 +35,7 @@ MOST_NUMBER = 999_999_999
 _HEADER_BYTES = 1 << 22
 """Of a puzzle with 10,000 targets it takes about a million."""
 
-_NO_PUZZLE = "is no packed puzzle, or a damaged one; pack it again"
+_NO_PUZZLE = "is not a packed puzzle, or is damaged; pack it again"
 
 
 def pack_puzzle(puzzle: Puzzle) -> bytes:

@@ -50,7 +50,7 @@ def watch(run: str, as_json: bool) -> None:
 @click.argument("run", required=False)
 @click.option("--json", "as_json", is_flag=True, help="one JSON value on standard output")
 def status(run: str | None, as_json: bool) -> None:
-    """Say how far RUN is, or list all runs."""
+    """Show how far RUN is, or list all runs."""
     from tasks.client import runs_api
 
     if run is None:

@@ -64,7 +64,7 @@ def run_options(command: Any) -> Any:
         click.option("--target-hash", metavar="HEX", help="hash of the right answer  [default: the puzzle's own]"),
         click.option("--activation", help=ACTIVATION_HELP),
         click.option("--note", default="", metavar="TEXT", help="kept with the results"),
-        click.option("--run", metavar="ID", help="the run's id  [default: made up]"),
+        click.option("--run", metavar="ID", help="the run's id  [default: generated]"),
     ]
     for option in reversed(options):
         command = option(command)

@@ -20,7 +20,7 @@ EXIT_HELP = """Exit status: 0 done, and all is well; 1 done, and something is wr
 input is wrong; 3 the pool cannot be reached or refuses."""
 
 UNRECORDED = (
-    "The pool takes winners, but keeps no record of where they came from: this user has no right to the tables of ours,"
+    "The pool takes winners, but keeps no record of where they came from: this user has no right to Pairing's own tables,"
     " and that stays with each run's results. Let a user who may create tables call `pairing pool init`, then grant"
     " SELECT and INSERT on pairing_run, pairing_result and pairing_solution, UPDATE on the last, and SELECT on"
     " pairing_migration."
@@ -52,7 +52,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="one JSON obj
 @puzzle_option
 @click.option("--shared-table", is_flag=True, help="make js_puzzle_pool too, in a database of one's own")
 def init(url: str | None, puzzle: Path | None, shared_table: bool) -> None:
-    """Make the tables of ours that are missing; safe to repeat. Ends with 1 where this user may not."""
+    """Make those of Pairing's own tables that are missing; safe to repeat. Ends with 1 where this user may not."""
     from tasks.pool.queries import rows
 
     with _opened(url, puzzle, read_only=False) as (opened, _):  # which makes them where that is allowed
@@ -161,7 +161,7 @@ def verify(puzzle: Path, url: str | None, limit: int, as_json: bool) -> None:
             for name, fault in found.items():
                 click.echo(f"row {number}: {name} is stored as {fault['stored']}, and is {fault['right']}")
         for number in useless:
-            click.echo(f"row {number}: its sigmas or its error are no use to anybody; it is passed over")
+            click.echo(f"row {number}: its sigmas or its MSE cannot be used; it is skipped")
         click.echo(f"{len(looked_at)} rows looked at, {len(wrong)} of them wrong; {len(useless)} passed over")
     sys.exit(1 if wrong or useless else 0)
 

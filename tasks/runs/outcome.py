@@ -70,7 +70,7 @@ def notes(summary: dict[str, Any], outcome: dict[str, Any]) -> list[str]:
     if outcome.get("unrecorded"):  # workers of an older version say nothing of it
         found.append(
             "The pool has the winners, but no record of where they came from, which stays with this run's results:"
-            " this user has no right to the tables of ours. `pairing pool init` says what to do."
+            " this user has no right to Pairing's own tables. `pairing pool init` says what to do."
         )
     if outcome["timed_out"]:
         found.append("The run was ended by its deadline; --deadline sets a longer one.")

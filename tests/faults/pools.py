@@ -236,7 +236,7 @@ SCENARIOS = (
     Scenario(
         name="password-changed",
         what="the pool's password is changed during a run",
-        holds="it is said, nothing of it is in any log; then as above",
+        holds="the run reports it, and the password never appears in a log; then as above",
         work=password_changed,
         full=Size(),
     ),
