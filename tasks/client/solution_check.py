@@ -106,15 +106,15 @@ def print_verdict(puzzle: Puzzle, solution: Solution, as_json: bool) -> None:
         click.echo(json.dumps(record))
         return
     match = {True: "matches the target hash", False: "is not the target hash", None: "no target hash is known"}
-    click.echo(f"Error: {solution.full_mse:.3g} over {puzzle.rows:,} rows (solved: at most {puzzle.solved_mse:.3g})")
+    click.echo(f"MSE: {solution.full_mse:.3g} over {puzzle.rows:,} samples (solved: at most {puzzle.solved_mse:.3g})")
     click.echo(f"Hash: {solution.hash} ({match[solution.hash_match]})")
     if solution.as_good:
         click.echo(
-            f"As good: {solution.as_good:,} of the answers that one exchange of pieces or blocks makes of this one"
+            f"Equally good: {solution.as_good:,} of the solutions that differ by one exchange of pieces or blocks"
         )
     if solution.by_chance is not None and solution.by_chance >= FEWEST_BY_CHANCE:
-        click.echo(f"By chance: about {solution.by_chance:.2g} other orders fit as well, as the data have few values")
+        click.echo(f"By chance: about {solution.by_chance:.2g} other orders fit as well (the target has few values)")
     if solution.noise is not None:
-        click.echo(f"Solved up to noise: the error is consistent with noise of σ = {solution.noise:.3g} in the target.")
+        click.echo(f"Solved up to noise: the MSE is consistent with noise of σ = {solution.noise:.3g} in the target.")
     else:
         click.echo("Solved." if solution.solved else "Not solved.")

@@ -68,10 +68,10 @@ def status(run: str | None, as_json: bool) -> None:
     if found["stored_later"]:
         click.echo(f"  stored later: {len(found['stored_later'])} winner(s) wait for the pool")
     for part, record in sorted(parts["refining"].items()):
-        error = "" if record["best_error"] is None else f", error {record['best_error']:.3g}"
+        error = "" if record["best_error"] is None else f", MSE {record['best_error']:.3g}"
         click.echo(f"  {part}: refining{error}, {record['evaluations']} evaluations")
     for part, record in sorted(parts["refined"].items()):
-        error = "overflow" if record["full_mse"] is None else f"error {record['full_mse']:.3g}"
+        error = "overflow" if record["full_mse"] is None else f"MSE {record['full_mse']:.3g}"
         error = error if record["evaluations"] else "not begun"
         click.echo(f"  {part}: {record['stopped']}, {error}, on {record['host']}")
     for part, error in sorted(parts["failed"].items()):

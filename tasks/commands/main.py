@@ -87,7 +87,7 @@ def solve(
 @click.option("--activation", help=ACTIVATION_HELP)
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
 def verify(puzzle: Path, permutation: str, as_json: bool, **options: Any) -> None:
-    """Give error, hash and verdict of a PERMUTATION: piece numbers joined by commas, or a file that holds them.
+    """Give MSE, hash and verdict of a PERMUTATION: piece numbers joined by commas, or a file that holds them.
 
     A file may be plain text, a JSON list, or a run's summary.json. Ends with 0 if it solves the puzzle, with 6 if it
     does up to noise in the target, else with 1.
@@ -176,12 +176,12 @@ def methods(as_json: bool) -> None:
 )
 @click.option("--table", metavar="NAME", help="train on a table of scikit-learn: digits, diabetes, wine, …")
 def make_puzzle(out: Path, lr: float, **recipe: Any) -> None:
-    """Train a network, drop it, and write the puzzle to the folder OUT; the answer goes into a file beside it."""
+    """Train a network, take it apart, and write the puzzle to the folder OUT; the solution goes to a file beside it."""
     from pairing.synthetic.make import make_puzzle as make
 
     made = make(out, learning_rate=lr, **recipe)
     click.echo(
-        f"{made.folder}: {made.rows} rows, training error {made.training_error:.3g}; answer in {made.answer_path}"
+        f"{made.folder}: {made.rows} rows, training MSE {made.training_error:.3g}; solution in {made.answer_path}"
     )
 
 

@@ -11,7 +11,7 @@ a winner could neither be stored nor spooled; 4 cancelled or out of time; 5 ever
 the target; 130 interrupted."""
 
 
-ACTIVATION_HELP = "relu, gelu, silu, tanh, …, or auto: that of least error  [default: the puzzle's own, else relu]"
+ACTIVATION_HELP = "relu, gelu, silu, tanh, …, or auto: that with the least MSE  [default: the puzzle's own, else relu]"
 
 
 def run_options(command: Any) -> Any:
@@ -26,7 +26,7 @@ def run_options(command: Any) -> Any:
             type=click.Choice(["auto", "pool", "greedy", "norm", "delta", "random"]),
             default="auto",
             show_default=True,
-            help="starting order; auto: of the pool's (not with --compare), greedy and norm that of least error",
+            help="initial order; auto: that with the least MSE: the pool best's (not with --compare), greedy or norm",
         ),
         click.option(
             "--diversity",

@@ -20,7 +20,7 @@ EXIT_HELP = """Exit status: 0 done, and all is well; 1 done, and something is wr
 input is wrong; 3 the pool cannot be reached or refuses."""
 
 UNRECORDED = (
-    "The pool takes winners, but keeps no record of where they came from: this user has no right to Pairing's own tables,"
+    "The pool takes winners, but keeps no record of their origin: this user has no right to Pairing's own tables,"
     " and that stays with each run's results. Let a user who may create tables call `pairing pool init`, then grant"
     " SELECT and INSERT on pairing_run, pairing_result and pairing_solution, UPDATE on the last, and SELECT on"
     " pairing_migration."
@@ -73,7 +73,7 @@ def init(url: str | None, puzzle: Path | None, shared_table: bool) -> None:
 @pool_option
 @json_option
 def best(puzzle: Path | None, url: str | None, as_json: bool) -> None:
-    """Show the best row: for PUZZLE that of least error taken again, without PUZZLE that of least stored error."""
+    """Show the best row: for PUZZLE by its recomputed MSE, without PUZZLE by its stored MSE."""
     from tasks.pool.queries import best_of, least
 
     with _opened(url, puzzle) as (opened, read):
@@ -93,7 +93,7 @@ def best(puzzle: Path | None, url: str | None, as_json: bool) -> None:
 @click.option("--after", type=int, metavar="ID", help="go on behind row ID, the last one that was shown")
 @json_option
 def list_rows(url: str | None, puzzle: Path | None, limit: int, after: int | None, as_json: bool) -> None:
-    """List the rows of least stored error; with --puzzle only sound ones that may be this puzzle's."""
+    """List the rows with the least stored MSE; with --puzzle only sound ones that may be this puzzle's."""
     from pairing.errors import InputError
     from tasks.pool.queries import rows, these
 
@@ -108,7 +108,7 @@ def list_rows(url: str | None, puzzle: Path | None, limit: int, after: int | Non
         _print_json(rows=found)
         return
     for row in found:
-        error = "no error" if row["full_mse"] is None else f"{row['full_mse']:.6g}"
+        error = "no MSE" if row["full_mse"] is None else f"{row['full_mse']:.6g}"
         match = "match" if row["hash_match"] else "-"
         click.echo(f"{row['id']:>8}  {error:>12}  {match:<5}  {row['created_at']}  {row['worker']}")
 
@@ -138,7 +138,7 @@ def show(number: int, url: str | None, puzzle: Path | None, as_json: bool) -> No
 @click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="rows to look at")
 @json_option
 def verify(puzzle: Path, url: str | None, limit: int, as_json: bool) -> None:
-    """Take error and hash of the rows again for PUZZLE, and say what is not as stored. Changes nothing.
+    """Compute MSE and hash of the rows again for PUZZLE, and say what differs from what is stored. Changes nothing.
 
     A row that is not on record may be another puzzle's with as many blocks. Ends with 1 if something is wrong.
     """
@@ -162,7 +162,7 @@ def verify(puzzle: Path, url: str | None, limit: int, as_json: bool) -> None:
                 click.echo(f"row {number}: {name} is stored as {fault['stored']}, and is {fault['right']}")
         for number in useless:
             click.echo(f"row {number}: its sigmas or its MSE cannot be used; it is skipped")
-        click.echo(f"{len(looked_at)} rows looked at, {len(wrong)} of them wrong; {len(useless)} passed over")
+        click.echo(f"{len(looked_at)} rows looked at, {len(wrong)} of them wrong; {len(useless)} skipped")
     sys.exit(1 if wrong or useless else 0)
 
 

@@ -67,7 +67,7 @@ def solve_here(
         for note in doubts:
             print(note, file=sys.stderr)  # noqa: T201
     else:
-        chosen = [f"Activation: {summary['activation']}, of least error"] if puzzle.activation == AUTO else []
+        chosen = [f"Activation: {summary['activation']}, with the least MSE"] if puzzle.activation == AUTO else []
         print_result(summary, [*chosen, *doubts, f"Results: {folder}"])
     if with_report:
         sys.stdout.flush()  # the answer does not wait for its pictures

@@ -86,25 +86,25 @@ def _doubts(summary: dict[str, Any]) -> list[str]:
             some = ", ".join(f"{first} and {second}" for first, second in pairs[:LISTED])
             more = f" and {len(pairs) - LISTED} pairs more" if len(pairs) > LISTED else ""
             found.append(
-                f"The data cannot decide: exchanging the {pieces} at positions {some}{more} (from 0) changes"
-                " the error by no more than rounding or noise."
+                f"Non-identifiable: exchanging the {pieces} at positions {some}{more} (from 0) changes the MSE by"
+                " no more than rounding or noise."
             )
     if neighbours := undecidable.get("neighbours"):
         as_good = sum(len(undecidable[kind]) for kind in EXCHANGED)
         if as_good:
-            found.append(f"{as_good:,} of the {neighbours:,} answers that one exchange makes of this one are as good.")
+            found.append(f"{as_good:,} of the {neighbours:,} solutions that differ by one exchange are equally good.")
     if (by_chance := undecidable.get("by_chance", 0)) >= FEWEST_BY_CHANCE:
         found.append(
-            f"The data have few values: about {by_chance:.2g} other orders of these blocks fit as well by chance."
+            f"The target has few values: about {by_chance:.2g} other orders of these blocks fit as well by chance."
         )
     if summary.get("noise") is not None:
         found.append(
-            f"The error is consistent with noise of σ = {summary['noise']:.3g} in the target: what is left does not"
-            " depend on the network, and no exchange betters it."
+            f"The MSE is consistent with noise of σ = {summary['noise']:.3g} in the target: the residual does not"
+            " depend on the network, and no exchange lowers the MSE."
         )
     elif summary["best"] and not summary["solved"] and summary["best"]["hash_match"] is None:
         found.append(
-            "The error is more than rounding: some pairs or places are wrong; or the target is not the network's own"
-            " answer, and then the order of least error need not be the right one."
+            "The MSE is larger than rounding: some pairs or positions are wrong; or the target is not the network's own"
+            " output, and then the order with the least MSE need not be the right one."
         )
     return found

@@ -216,7 +216,7 @@ def test_what_the_data_cannot_decide_is_said(pairing: Command) -> None:
         assert sorted(found.index(sigma[k]) for k in (1, 3)) in summary["undecidable"][kind]
     ended = pairing("solve", "twins", *options)
     for what in ("inp", "out"):
-        assert f"The data cannot decide: exchanging the {what} pieces at positions " in ended.output
+        assert f"Non-identifiable: exchanging the {what} pieces at positions " in ended.output
 
 
 def test_an_error_that_no_hash_explains_is_explained(pairing: Command) -> None:

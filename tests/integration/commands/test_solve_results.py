@@ -180,7 +180,7 @@ def test_the_activation_is_found(pairing: Command) -> None:
         assert ended.status == 0, ended.errors
         assert ended.json["activation"] == "tanh"
         assert ended.json["best"]["hash_match"] is True
-    assert "Activation: tanh, of least error" in pairing("solve", "smooth", *auto, "--inline").output.splitlines()
+    assert "Activation: tanh, with the least MSE" in pairing("solve", "smooth", *auto, "--inline").output.splitlines()
     assert pairing("verify", "smooth", permutation, *auto).status == 0
     assert pairing("assemble", "smooth", permutation, "smooth.safetensors", *auto).status == 0
     with safe_open(pairing.folder / "smooth.safetensors", "np") as file:
