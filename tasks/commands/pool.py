@@ -231,15 +231,15 @@ def _opened(url: str | None, path: Path | None, read_only: bool = True) -> Itera
     """The pool that a command means, open, and the puzzle, where it was given one."""
     from pairing.errors import InputError
     from tasks.client.environment import checked_settings
-    from tasks.pool.location import address_of, open_known_pool, open_to_read
+    from tasks.pool.location import address_of, opened
 
     address = address_of(checked_settings(), url)
     puzzle = None if path is None else _puzzle_at(path)
     if puzzle is None and not address.url:
         raise InputError("No pool is set, so that every puzzle has its own: give the puzzle, or --pool URL.")
-    way = open_to_read if read_only else open_known_pool
-    with way(address, address.url if puzzle is None else address.url_for(puzzle)) as opened:
-        yield opened, puzzle
+    where = address.url if puzzle is None else address.url_for(puzzle)
+    with opened(address, where, read_only=read_only) as pool:
+        yield pool, puzzle
 
 
 def _puzzle_at(path: Path) -> Puzzle:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,29 +86,8 @@ def address_of(found: Settings, url: str | None = None) -> PoolAddress:
 
 
 @contextmanager
-def open_run_pool(address: PoolAddress, puzzle: Puzzle) -> Iterator[Pool]:
-    """The open pool of a puzzle; see ``open_known_pool``."""
-    with open_known_pool(address, address.url_for(puzzle)) as pool:
-        yield pool
-
-
-@contextmanager
-def open_to_read(address: PoolAddress, url: str) -> Iterator[Pool]:
-    """The pool at ``url``, open for the block, with nothing in it changed.
-
-    Raises:
-        PoolError: it cannot be reached, or this host may not connect to it again yet.
-    """
-    place = server(checked_url(url))
-    with open_pool(
-        url, address.password, lambda: address.allowance.acquire(place), address.tls, read_only=True
-    ) as pool:
-        yield pool
-
-
-@contextmanager
-def open_known_pool(address: PoolAddress, url: str) -> Iterator[Pool]:
-    """The open pool at ``url``, which the address knows.
+def opened(address: PoolAddress, url: str, *, read_only: bool = False) -> Iterator[Pool]:
+    """The open pool at ``url``, which the address knows; ``read_only`` changes nothing in it.
 
     A server's stays open, so that a process connects to it once and not at every use. An SQLite file is opened anew:
     that costs nothing, and a file that was kept open could have been removed meanwhile with what is written into it.
@@ -115,8 +95,10 @@ def open_known_pool(address: PoolAddress, url: str) -> Iterator[Pool]:
     Raises:
         PoolError: it cannot be reached, or this host may not connect to it again yet.
     """
-    if checked_url(url).get_backend_name() == "sqlite":
-        with open_pool(url) as pool:
+    known = checked_url(url)
+    if read_only or known.get_backend_name() == "sqlite":
+        connect = partial(address.allowance.acquire, server(known))
+        with open_pool(url, address.password, connect, address.tls, read_only) as pool:
             yield pool
     else:
         yield _PROCESS_POOL.pool(address, url)
@@ -137,8 +119,8 @@ class _ProcessPool:
                 if self._pool is not None:
                     self._pool.close()
                     self._pool = None
-                place = server(checked_url(url))
-                self._pool = open_pool(url, address.password, lambda: address.allowance.acquire(place), address.tls)
+                connect = partial(address.allowance.acquire, server(checked_url(url)))
+                self._pool = open_pool(url, address.password, connect, address.tls)
                 self._key = (url, address)
             return self._pool
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from pairing.errors import InputError, PairingError
 from tasks.contracts.errors import PoolError
 from tasks.pool.engine import checked_url, place
-from tasks.pool.location import PoolAddress, open_known_pool
+from tasks.pool.location import PoolAddress, opened
 from tasks.pool.repository import RowError
 from tasks.pool.spool import Flushed, flush_spool, kept_for
 
@@ -47,7 +47,7 @@ def _flush(address: PoolAddress, url: str, paths: list[Path]) -> dict[Path, Flus
                 f"It is for another pool, {place(checked_url(url))}, than the settings name. "
                 f"`pairing pool flush --pool {url}` stores it there."
             )
-        with open_known_pool(address, url) as pool:
+        with opened(address, url) as pool:
             results = {result.path: result for result in flush_spool(address.spool, pool, url)}
     except (InputError, PoolError) as error:
         away = error

@@ -14,7 +14,7 @@ from tasks.contracts.errors import PoolError
 from tasks.contracts.run_request import Request
 from tasks.pool.best import Recomputed
 from tasks.pool.improvement import is_winner
-from tasks.pool.location import PoolAddress, open_run_pool
+from tasks.pool.location import PoolAddress, opened
 from tasks.pool.repository import PoolRow, Provenance, Winner
 from tasks.pool.spool import Check, Flushed, flush_spool, spool_winner
 
@@ -69,7 +69,7 @@ def store_winners(
     if not each:
         waiting = waiting[:1]  # which the others do not beat
     try:
-        with open_run_pool(address, puzzle) as pool:
+        with opened(address, address.url_for(puzzle)) as pool:
             result.flushed = flush_spool(address.spool, pool, url)
             while waiting:
                 found = waiting[0]

@@ -22,7 +22,7 @@ from tasks.contracts.errors import PoolError, RecordError, SpoolError
 from tasks.contracts.run_request import Request
 from tasks.pool.best import Recomputed
 from tasks.pool.improvement import is_winner
-from tasks.pool.location import PoolAddress, open_run_pool
+from tasks.pool.location import PoolAddress, opened
 from tasks.pool.winner_selection import Candidate, Stored, store_winners
 from tasks.puzzles.resolver import Puzzles
 from tasks.runs.lifecycle import finish
@@ -255,7 +255,7 @@ def _with_pool(
     if plan.get("pool_error") is None:
         return plan
     try:
-        with open_run_pool(address, puzzle) as pool:
+        with opened(address, address.url_for(puzzle)) as pool:
             rows = pool.candidates(puzzle.blocks, puzzle.digest, but_run=request.run)
             before = Recomputed(puzzle).best(rows, request.deadline_at - time.time())
     except PoolError:

@@ -16,7 +16,7 @@ from pairing.signals.registry import choose_methods
 from tasks.contracts.errors import PoolError
 from tasks.contracts.run_request import MOST_PARTS, Request, request_of
 from tasks.pool.best import Recomputed
-from tasks.pool.location import PoolAddress, open_run_pool
+from tasks.pool.location import PoolAddress, opened
 from tasks.puzzles.bundles import PACKED, ship
 from tasks.puzzles.resolver import Puzzles, remember
 from tasks.runs.protocol_version import PROTOCOL
@@ -106,7 +106,7 @@ def plan(store: Store, address: PoolAddress, request: Request, puzzle: Puzzle) -
         return
     record: dict[str, Any] = {"pool_best": None, "pool_error": None, "puzzle": puzzle.digest}
     try:
-        with open_run_pool(address, puzzle) as pool:
+        with opened(address, address.url_for(puzzle)) as pool:
             rows = pool.candidates(puzzle.blocks, puzzle.digest)
             record["pool_best"] = Recomputed(puzzle).best(rows, POOL_PART * (request.deadline_at - time.time()))
     except PoolError as error:

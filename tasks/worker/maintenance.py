@@ -12,7 +12,7 @@ from config.settings import Settings
 from tasks.client.retrying import tries
 from tasks.client.submit import rescue
 from tasks.contracts.message_signing import serializer_of
-from tasks.pool.location import PoolAddress, open_known_pool
+from tasks.pool.location import PoolAddress, opened
 from tasks.pool.queries import newest_row
 from tasks.pool.spool_flush import flush_all
 from tasks.runs.lifecycle import sweep
@@ -93,7 +93,7 @@ def _note_newest_row(store: Store, address: PoolAddress) -> None:
     """
     found = []
     for url in address.urls():
-        with open_known_pool(address, url) as pool:
+        with opened(address, url) as pool:
             found.append(newest_row(pool))
     store.put_newest_row(max((at for at in found if at is not None), default=None))
 

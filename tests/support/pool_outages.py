@@ -18,7 +18,7 @@ from typing import Any
 
 from tasks.contracts.errors import PoolError
 from tasks.pool.connection_limit import Allowance
-from tasks.pool.location import PoolAddress, open_known_pool
+from tasks.pool.location import PoolAddress, opened
 from tasks.pool.spool import spool_winner
 from tasks.pool.spool_flush import flush_all
 from tests.support.pools import SHARED_TABLE, provenance, winner
@@ -115,7 +115,7 @@ def _store(address: PoolAddress, process: int, start: Any, stop: Any, counts: An
     while not stop.wait(0.2):
         row = winner(), provenance(puzzle=f"{process}-{stored + spooled}")
         try:
-            with open_known_pool(address, address.url) as pool:
+            with opened(address, address.url) as pool:
                 assert pool.insert(*row).new
             stored += 1
         except PoolError:

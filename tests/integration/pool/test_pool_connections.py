@@ -12,7 +12,7 @@ import pytest
 
 from tasks.contracts.errors import PoolError
 from tasks.pool.connection_limit import Allowance
-from tasks.pool.location import PoolAddress, open_known_pool
+from tasks.pool.location import PoolAddress, opened
 from tests.support.pool_outages import outages
 from tests.support.pools import PUZZLE, PostgresPoolDatabase, in_processes, provenance, take_at_once, winner
 
@@ -25,11 +25,11 @@ def address_of(database: PostgresPoolDatabase, folder: Path, number: int = 20) -
 
 def test_a_process_connects_once(postgres_pool: PostgresPoolDatabase, tmp_path: Path) -> None:
     address = address_of(postgres_pool, tmp_path, number=1)
-    with open_known_pool(address, address.url) as pool:
+    with opened(address, address.url) as pool:
         pool.insert(winner(), provenance())
     first = postgres_pool.execute(f"SELECT pid, state {OURS}")
     for _ in range(5):
-        with open_known_pool(address, address.url) as pool:
+        with opened(address, address.url) as pool:
             assert len(pool.candidates(3, PUZZLE)) == 1
     assert postgres_pool.execute(f"SELECT pid, state {OURS}") == first
     assert [state for _, state in first] == ["idle"]
@@ -37,14 +37,14 @@ def test_a_process_connects_once(postgres_pool: PostgresPoolDatabase, tmp_path: 
 
 def test_a_forked_process_has_a_connection_of_its_own(postgres_pool: PostgresPoolDatabase, tmp_path: Path) -> None:
     address = address_of(postgres_pool, tmp_path)
-    with open_known_pool(address, address.url) as pool:
+    with opened(address, address.url) as pool:
         pool.insert(winner(), provenance())
     child = os.fork()
     if child == 0:
-        with open_known_pool(address, address.url) as pool:
+        with opened(address, address.url) as pool:
             os._exit(0 if pool.insert(winner(out_sigma=[0, 1, 2]), provenance()).new else 1)
     assert os.waitpid(child, 0)[1] == 0
-    with open_known_pool(address, address.url) as pool:
+    with opened(address, address.url) as pool:
         assert len(pool.candidates(3, PUZZLE)) == 2
     (record,) = (tmp_path / "connections").iterdir()
     assert len(json.loads(record.read_text())) == 2
@@ -54,7 +54,7 @@ def test_a_lost_connection_is_made_anew_within_the_allowance(
     postgres_pool: PostgresPoolDatabase, tmp_path: Path
 ) -> None:
     address = address_of(postgres_pool, tmp_path, number=2)
-    with open_known_pool(address, address.url) as pool:
+    with opened(address, address.url) as pool:
         postgres_pool.execute(f"SELECT pg_terminate_backend(pid) {OURS}")
         assert pool.candidates(3, PUZZLE) == []
         postgres_pool.execute(f"SELECT pg_terminate_backend(pid) {OURS}")
@@ -66,7 +66,7 @@ def test_an_sqlite_file_that_was_removed_is_made_anew(tmp_path: Path) -> None:
     address = PoolAddress(data_dir=tmp_path)
     url = f"sqlite:///{(tmp_path / 'pools').resolve() / 'a.sqlite'}"
     for _ in range(2):
-        with open_known_pool(address, url) as pool:
+        with opened(address, url) as pool:
             assert pool.insert(winner(), provenance()).new
         (tmp_path / "pools" / "a.sqlite").unlink()
 

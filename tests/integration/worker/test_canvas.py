@@ -13,7 +13,7 @@ from celery import Celery
 
 from pairing.solution import solution_of
 from tasks.contracts.run_request import Request, new_run_id
-from tasks.pool.location import PoolAddress, open_run_pool
+from tasks.pool.location import PoolAddress, opened
 from tasks.pool.repository import Winner
 from tasks.runs.attempts import MOST_ATTEMPTS
 from tasks.runs.outcome import exit_status
@@ -55,7 +55,7 @@ def remember_answer(fleet: Fleet, planted: Planted) -> None:
         hash=found.hash,
         hash_match=True,
     )
-    with open_run_pool(address, puzzle) as pool:
+    with opened(address, address.url_for(puzzle)) as pool:
         assert pool.insert(winner, provenance(puzzle=puzzle.digest)).new
 
 
