@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from tasks.contracts.errors import BrokerError
-from tasks.embedded import supervisor as guardian_script
+from tasks.embedded import supervisor as supervisor_script
 from tasks.worker.command import worker_command, worker_environment
 
 ARGUMENTS = ("--loglevel=INFO", "--without-gossip", "--without-mingle")
@@ -57,7 +57,7 @@ class EmbeddedFleet:
     """Where the broker is, password included: for a connection, never for a log."""
     folder: Path | None = None
     """Temporary folder (mode 0700) with the broker's data and ``broker.log`` and ``worker.log``"""
-    _guardian: subprocess.Popen[bytes] = field(kw_only=True, repr=False)
+    _supervisor: subprocess.Popen[bytes] = field(kw_only=True, repr=False)
     _password: str = field(kw_only=True, repr=False)
     _groups: list[int] = field(default_factory=list, repr=False)
     _unread: bytes = field(default=b"", repr=False)
@@ -67,7 +67,7 @@ class EmbeddedFleet:
         """Look whether everything is still alive; takes microseconds.
 
         Raises:
-            BrokerError: the broker, a worker or the guardian has ended. The text gives the last lines of
+            BrokerError: the broker, a worker or the supervisor has ended. The text gives the last lines of
                 its log. Once raised, every later call raises it too.
         """
         self._read(0)
@@ -83,13 +83,13 @@ class EmbeddedFleet:
                 raise BrokerError(f"The embedded broker was not up within {_START_SECONDS:.0f} s. Try again.")
 
     def _read(self, seconds: float) -> None:
-        """Take what the guardian reports, waiting for it at most ``seconds``."""
-        pipe = _pipe(self._guardian.stdout).fileno()
+        """Take what the supervisor reports, waiting for it at most ``seconds``."""
+        pipe = _pipe(self._supervisor.stdout).fileno()
         while not self._trouble and select.select([pipe], [], [], seconds)[0]:
             seconds = 0
             chunk = os.read(pipe, 65536)
             if not chunk:
-                self._trouble = "The guardian of the embedded fleet was killed. Start the command again."
+                self._trouble = "The supervisor of the embedded fleet was killed. Start the command again."
             *lines, self._unread = (self._unread + chunk).split(b"\n")
             for line in lines:
                 self._take(json.loads(line))
@@ -121,24 +121,24 @@ class EmbeddedFleet:
         return "\n".join(f"  {line}" for line in lines) or "  (the log is empty)"
 
     def _end(self) -> None:
-        """End everything and wait for it. The guardian does the work, also when this is interrupted."""
-        guardian = self._guardian
-        _pipe(guardian.stdin).close()
-        guardian.terminate()  # a forked copy of this process may still hold the pipe open
+        """End everything and wait for it. The supervisor does the work, also when this is interrupted."""
+        supervisor = self._supervisor
+        _pipe(supervisor.stdin).close()
+        supervisor.terminate()  # a forked copy of this process may still hold the pipe open
         try:
-            guardian.wait(_END_SECONDS)
+            supervisor.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
-            guardian.kill()
-            guardian.wait()
-        _pipe(guardian.stdout).close()
+            supervisor.kill()
+            supervisor.wait()
+        _pipe(supervisor.stdout).close()
         self._trouble = self._trouble or "The embedded fleet has been ended."
-        if guardian.returncode:
-            self._end_without_guardian()
+        if supervisor.returncode:
+            self._end_without_supervisor()
 
-    def _end_without_guardian(self) -> None:
+    def _end_without_supervisor(self) -> None:
         if sys.platform != "linux":  # there the kernel has done it, and the ids may be others' by now
             for group in self._groups:
-                guardian_script.kill_group(group)
+                supervisor_script.kill_group(group)
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -184,16 +184,16 @@ def embedded_fleet(
     }
     # -I and -S leave out the environment, the working directory and site-packages: a fast, clean start.
     # A session of its own keeps it away from the terminal's Ctrl-C and hang-up.
-    guardian = subprocess.Popen(  # noqa: S603 - this interpreter and a file of this package # nosec B603
-        [sys.executable, "-I", "-S", str(Path(guardian_script.__file__))],
+    supervisor = subprocess.Popen(  # noqa: S603 - this interpreter and a file of this package # nosec B603
+        [sys.executable, "-I", "-S", str(Path(supervisor_script.__file__))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         bufsize=0,
         start_new_session=True,
     )
-    fleet = EmbeddedFleet(_guardian=guardian, _password=password)
+    fleet = EmbeddedFleet(_supervisor=supervisor, _password=password)
     try:
-        _send(guardian, json.dumps(instructions).encode() + b"\n")
+        _send(supervisor, json.dumps(instructions).encode() + b"\n")
         fleet._wait_until_up()
         yield fleet
     finally:
@@ -204,12 +204,12 @@ def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
     return cast(IO[bytes], stream)  # a pipe was asked for
 
 
-def _send(guardian: subprocess.Popen[bytes], line: bytes) -> None:
+def _send(supervisor: subprocess.Popen[bytes], line: bytes) -> None:
     try:
         while line:
-            line = line[_pipe(guardian.stdin).write(line) :]
+            line = line[_pipe(supervisor.stdin).write(line) :]
     except BrokenPipeError as error:
-        raise BrokerError("The embedded fleet's guardian ended at its start. Start the command again.") from error
+        raise BrokerError("The embedded fleet's supervisor ended at its start. Start the command again.") from error
 
 
 def _broker_binary() -> Path:

@@ -1,17 +1,17 @@
-"""The guardian: a small process that holds an embedded fleet and lets nothing of it outlive its owner.
+"""The supervisor: a small process that holds an embedded fleet and lets nothing of it outlive its owner.
 
 `tasks.embedded.fleet` runs this file as a script, so it imports nothing but the standard library and is up in
 some 50 ms. The owner holds the other end of its standard input:
 
-    owner → guardian   one line of JSON, the instructions (no secret stands in a command line), then
+    owner → supervisor   one line of JSON, the instructions (no secret stands in a command line), then
                        nothing; the end of the stream, or a changed parent, means that the owner is gone
-    guardian → owner   lines of JSON: {"folder"}, then {"port", "groups"}, then a {"died", "status"}
+    supervisor → owner   lines of JSON: {"folder"}, then {"port", "groups"}, then a {"died", "status"}
                        or a {"failed"} when something went wrong
 
 The broker and the workers are each leader of a session of their own, so a Ctrl-C does not reach them and
-one signal to a group ends a worker together with its children. On Linux they also die with the guardian,
+one signal to a group ends a worker together with its children. On Linux they also die with the supervisor,
 by whatever means it dies, and Celery's prefork children with their worker. macOS has no such link: there
-a guardian that is killed with SIGKILL leaves its groups behind until the owner calls ``check`` or ends
+a supervisor that is killed with SIGKILL leaves its groups behind until the owner calls ``check`` or ends
 its ``with`` block, and for good when the owner is killed with SIGKILL as well. A process that a task
 itself puts into a new session is outside the group, and is not covered on either.
 """
@@ -77,7 +77,7 @@ def _reap() -> None:
             pass
 
 
-class _Guardian:
+class _Supervisor:
     """One embedded fleet: its folder, its processes, and the pipes to the owner."""
 
     def __init__(self, instructions: Mapping[str, Any]) -> None:
@@ -142,12 +142,12 @@ class _Guardian:
     def _spawn(
         self, name: str, command: list[str], environment: dict[str, str], cwd: Path | None = None
     ) -> subprocess.Popen[bytes]:
-        guardian = os.getpid()
+        supervisor = os.getpid()
 
-        def die_with_guardian() -> None:
+        def die_with_supervisor() -> None:
             if self.prctl:
                 self.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-                if os.getppid() != guardian:  # it died before the line above
+                if os.getppid() != supervisor:  # it died before the line above
                     os._exit(1)
 
         with self._log(name).open("wb") as log:
@@ -159,7 +159,7 @@ class _Guardian:
                 env=environment,
                 cwd=cwd,
                 start_new_session=True,
-                preexec_fn=die_with_guardian,  # noqa: PLW1509 - this process has no threads
+                preexec_fn=die_with_supervisor,  # noqa: PLW1509 - this process has no threads
             )
         return self.processes[name]
 
@@ -213,7 +213,7 @@ def main() -> None:
     if not line.endswith(b"\n"):  # the owner died while it was writing
         return
     try:
-        _Guardian(json.loads(line)).run()
+        _Supervisor(json.loads(line)).run()
     except Exception as error:
         _report(failed=f"{type(error).__name__}: {error}")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psutil
 import pytest
@@ -12,9 +13,10 @@ import pytest
 from config.complaints import SettingsError
 from config.settings import Settings, settings
 from tasks.commands.main import main
+from tests.conftest import start
 from tests.support.fleet import DEMO, Command, wait_for
 from tests.support.pools import PostgresPoolDatabase
-from tests.support.servers import free_port
+from tests.support.servers import free_port, made_redis
 
 ENDINGS = ("", "_FILE")
 """Of a variable: it holds the setting, or names a file that does."""
@@ -44,24 +46,30 @@ def command_lines() -> dict[str, bytes]:
     return found
 
 
-def test_a_worker_without_its_broker_does_not_tell_the_password(tmp_path: Path) -> None:
-    url = f"redis://someone:{quote(PLANTED, safe='')}@127.0.0.1:{free_port()}/0"
-    pairing = Command(tmp_path, {"PAIRING_BROKER_URL": url, "PAIRING_POOL_PASSWORD": PLANTED})
+def test_a_worker_that_loses_its_broker_does_not_tell_the_password(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with log.open("wb") as output, pairing.start("worker", "--concurrency", "1", "--loglevel=DEBUG") as process:
-        assert process.stderr
+    with ExitStack() as stack, log.open("wb") as output:
+        made = start(stack, made_redis())
+        broker = stack.enter_context(ExitStack())
+        url = broker.enter_context(made.running())
+        secrets = [PLANTED, str(urlsplit(url).password)]
+        pairing = Command(tmp_path, {"PAIRING_BROKER_URL": url, "PAIRING_POOL_PASSWORD": PLANTED})
+        process = stack.enter_context(pairing.start("worker", "--concurrency", "1", "--loglevel=DEBUG"))
+        stack.callback(process.kill)
 
-        def complained() -> bool:
+        def said(what: bytes) -> bool:
             assert process.stderr
             output.write(process.stderr.readline().encode())
             output.flush()
-            return b"Cannot connect" in log.read_bytes()
+            return what in log.read_bytes()
 
-        wait_for("its complaint", complained)
+        wait_for("the worker", lambda: said(b" ready."))
+        broker.close()
+        wait_for("its complaint", lambda: said(b"Cannot connect"))
         lines = command_lines()
         process.kill()
-        said, errors = process.communicate()
-    assert_nowhere([PLANTED], {"log": log.read_bytes() + (said + errors).encode(), **lines})
+        rest = "".join(process.communicate())
+    assert_nowhere(secrets, {"log": log.read_bytes() + rest.encode(), **lines})
 
 
 # --- error texts

@@ -41,7 +41,7 @@ class Owner:
     busy: int
 
     @property
-    def guardian(self) -> psutil.Process:
+    def supervisor(self) -> psutil.Process:
         return self.descendants[0]
 
 
@@ -108,15 +108,15 @@ WAYS = {
     "SIGTERM": lambda owner: owner.process.terminate(),
     "SIGKILL": lambda owner: owner.process.kill(),
     "SIGHUP to the group": lambda owner: os.killpg(owner.process.pid, signal.SIGHUP),
-    "SIGKILL of the guardian": lambda owner: owner.guardian.kill(),
-    "SIGKILL of the guardian and the owner": lambda owner: (
+    "SIGKILL of the supervisor": lambda owner: owner.supervisor.kill(),
+    "SIGKILL of the supervisor and the owner": lambda owner: (
         owner.process.send_signal(signal.SIGSTOP),  # else it may notice the first death before it dies itself
-        owner.guardian.kill(),
+        owner.supervisor.kill(),
         owner.process.kill(),
     ),
 }
-LEAVING_THE_FOLDER = {"SIGKILL of the guardian and the owner"}
-UNCOVERED_ON_MACOS = {"SIGKILL of the guardian and the owner"}
+LEAVING_THE_FOLDER = {"SIGKILL of the supervisor and the owner"}
+UNCOVERED_ON_MACOS = {"SIGKILL of the supervisor and the owner"}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -152,9 +152,9 @@ def test_nothing_is_left_when_a_forked_copy_of_the_owner_holds_the_pipe_open(own
         copy.kill()
 
 
-def test_one_guardian_one_broker_and_a_worker_with_two_children(living_owner: Owner) -> None:
+def test_one_supervisor_one_broker_and_a_worker_with_two_children(living_owner: Owner) -> None:
     lines = [" ".join(process.cmdline()) for process in living_owner.descendants]
-    assert sum("guardian" in line for line in lines) == 1
+    assert sum("supervisor" in line for line in lines) == 1
     assert sum("valkey-server" in line for line in lines) == 1
     assert sum("-m celery" in line for line in lines) >= 3
     assert len(lines) >= 5
@@ -241,7 +241,7 @@ def test_a_password_in_a_log_is_not_repeated(fleet: EmbeddedFleet) -> None:
 def test_other_brokers_in_the_environment_are_kept_from_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://production.invalid/0")
     with embedded_fleet(1, app=APP) as fleet:
-        own = psutil.Process(fleet._guardian.pid).children(recursive=True)
+        own = psutil.Process(fleet._supervisor.pid).children(recursive=True)
         workers = [process for process in own if "celery" in " ".join(process.cmdline())]
         assert workers
         for worker in workers:
@@ -284,12 +284,12 @@ def test_a_fleet_without_workers_is_refused() -> None:
 
 def test_a_port_that_is_taken_meanwhile_is_replaced() -> None:
     code = (
-        "import socket; from tasks import guardian; free = guardian._free_port\n"
+        "import socket; from tasks.embedded import supervisor; free = supervisor._free_port\n"
         "with socket.socket() as taken:\n"
         "    taken.bind(('127.0.0.1', 0)); taken.listen()\n"
         "    ports = [taken.getsockname()[1]]\n"
-        "    guardian._free_port = lambda: ports.pop() if ports else free()\n"
-        "    guardian.main()\n"
+        "    supervisor._free_port = lambda: ports.pop() if ports else free()\n"
+        "    supervisor.main()\n"
     )
     instructions = {
         "owner": os.getpid(),
