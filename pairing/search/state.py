@@ -92,34 +92,56 @@ class State:
         """
         try:
             whole = {"least": None} | record  # checkpoints of older versions lack it
-            own = {field.name: _read(str(field.type), whole[field.name], blocks) for field in fields(cls)}
+            return cls(
+                pairs=_order(whole["pairs"], blocks),
+                order=_order(whole["order"], blocks),
+                error=_amount(whole["error"]),
+                best_pairs=_order(whole["best_pairs"], blocks),
+                best=_order(whole["best"], blocks),
+                best_error=_amount(whole["best_error"]),
+                evaluations=_count(whole["evaluations"]),
+                step=_count(whole["step"]),
+                stalled=_count(whole["stalled"]),
+                restarts=_count(whole["restarts"]),
+                seconds=_amount(whole["seconds"]),
+                least=_amount(whole["least"]),
+                phase=_phase(whole["phase"]),
+                rng=_generator(whole["rng"]),
+            )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise MethodError(
                 "the checkpoint is none of this refinement: somebody else has changed it; enqueue the run again"
             ) from error
-        return cls(**own)
 
 
-def _read(kind: str, value: Any, blocks: int) -> Any:
-    """A field's value of a recorded state; raises something where it is none."""
-    if kind == "Indices":
-        if not all(type(number) is int for number in value) or sorted(value) != list(range(blocks)):
-            raise ValueError("no permutation")
-        return np.array(value, np.int64)
-    if kind == "int":
-        if type(value) is not int or not 0 <= value < 2**62:
-            raise ValueError("no count")
-        return value
-    if kind == "float":
-        if value is None:  # an error that nobody has measured
-            return float("nan")
-        if not float(value) >= 0:
-            raise ValueError("neither an error nor a time")
-        return float(value)
-    if kind == "Phase":
-        if value not in get_args(Phase):
-            raise ValueError("no phase")
-        return value
+def _order(value: Any, blocks: int) -> Indices:
+    if not all(type(number) is int for number in value) or sorted(value) != list(range(blocks)):
+        raise ValueError("no permutation")
+    return np.array(value, np.int64)
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**62:
+        raise ValueError("no count")
+    return value
+
+
+def _amount(value: Any) -> float:
+    """An error or a time; NaN for an error that nobody has measured."""
+    if value is None:
+        return float("nan")
+    if not float(value) >= 0:
+        raise ValueError("neither an error nor a time")
+    return float(value)
+
+
+def _phase(value: Any) -> Phase:
+    if value not in get_args(Phase):
+        raise ValueError("no phase")
+    return value  # type: ignore[no-any-return]
+
+
+def _generator(value: Any) -> np.random.Generator:
     rng = np.random.default_rng()
     rng.bit_generator.state = value
     return rng

@@ -83,7 +83,6 @@ def price_exchanges(network: Network, order: Indices, rows: Indices, evidence: A
         return None
     prior = _prior(network, order, evidence)
     first, second = np.triu_indices(len(order), 1)
-    exchanges = [Exchange(int(p), int(q), inp) for inp in (False, True) for p, q in zip(first, second, strict=True)]
     some = rows[::SCREENING]
     path = LinearizedPath(network, order, some, trajectory(network, order, some))
     model = _model(path.along)
@@ -92,16 +91,19 @@ def price_exchanges(network: Network, order: Indices, rows: Indices, evidence: A
     if gains is None:
         return None
     kept = np.argsort(-(gains + prior), kind="stable")[:KEPT]
+    pair = kept % len(first)  # of out pieces first, then of inp pieces
+    sides = zip(first[pair].tolist(), second[pair].tolist(), (kept >= len(first)).tolist(), strict=True)
+    exchanges = [Exchange(*side) for side in sides]
     path = LinearizedPath(network, order, rows, trajectory(network, order, rows))
     model = _model(path.along)
-    effects = np.array([path.effect(exchanges[k]) for k in kept])
+    effects = np.array([path.effect(exchange) for exchange in exchanges])
     gains = None if model is None else _gains(model, path.along, effects)
     if model is None or gains is None:
         return None
     gains += prior[kept]
     best = np.argsort(-gains, kind="stable")
     chosen = effects[best].T
-    return Prices([exchanges[k] for k in kept[best]], gains[best], model.inner(chosen, chosen))
+    return Prices([exchanges[k] for k in best], gains[best], model.inner(chosen, chosen))
 
 
 def _prior(network: Network, order: Indices, evidence: Array64 | None) -> Array64:

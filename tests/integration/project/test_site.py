@@ -8,9 +8,10 @@ import pytest
 
 from tests.support.browser import Browser
 from tests.support.documents import built
-from tests.support.paths import ROOT
+from tests.support.paths import DOCS
 
-NAMES = sorted(path.stem for path in (ROOT / "docs").glob("*.md"))
+FILES = (path for path in DOCS.glob("**/*.md") if "_build" not in path.parts)
+NAMES = sorted(str(path.relative_to(DOCS).with_suffix("")) for path in FILES)
 
 TOO_WIDE = """
 [...document.querySelectorAll("article *")]
