@@ -25,10 +25,10 @@ from pairing.model.network import Network, pairs_of
 from pairing.search.driver import Limits
 from pairing.search.initial_orders import start_order
 from pairing.search.refine import Refinement, refine
-from pairing.search.surrogate import linearise, pair_index
+from pairing.search.surrogate import linearize, pair_index
 from pairing.signals.posterior import null_units
 from pairing.signals.registry import similarity
-from tasks.report.charts import COLOURS, GREY, INK, MARKERS, drawing
+from tasks.report.charts import COLORS, GREY, INK, MARKERS, drawing
 
 WIDTH = 4.4
 """Inches: a phone shows the text at three quarters of its size."""
@@ -42,7 +42,7 @@ WRONG = (2, 4, 8)
 ALLOWANCE = 2500
 """Evaluations of a refinement that need not end by itself."""
 
-_COLOURS = """<style>
+_COLORS = """<style>
 :root { --ink: %s; --ground: #ffffff }
 @media (prefers-color-scheme: dark) { :root { --ink: #d5dade; --ground: #1a1d21 } }
 </style><rect width="100%%" height="100%%" style="fill: var(--ground)"/>"""
@@ -75,7 +75,7 @@ def evidence(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:  # noqa:
         scores = null_units(similarity(puzzle, method))
         edges = np.arange(np.floor(scores.min()), np.ceil(scores.max()) + 0.5, 0.5)
         axes.hist(scores[~here], edges.tolist(), color=GREY, label="wrong pairs")
-        axes.hist(scores[here], edges.tolist(), color=COLOURS[1], alpha=0.85, label="right pairs")
+        axes.hist(scores[here], edges.tolist(), color=COLORS[1], alpha=0.85, label="right pairs")
         x = np.linspace(edges[0], edges[-1], 300)
         expected = 0.5 * np.count_nonzero(~here) * np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
         axes.plot(x, expected, color=INK, linewidth=1, label="N(0, 1)")
@@ -91,10 +91,10 @@ def surrogate(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:  # noqa
     network = Network(puzzle, right)
     begin = start_order(network, "delta", rng)
     rows = rng.permutation(puzzle.rows)[:ROWS]
-    model = linearise(network, begin, rows)
+    model = linearize(network, begin, rows)
     figure, (axes,) = _panels(1, 1, 3.4)
     least, most = 1.0, 1.0
-    for layer, (limit, colour, marker) in enumerate(zip(MOVED, COLOURS, MARKERS, strict=False)):
+    for layer, (limit, color, marker) in enumerate(zip(MOVED, COLORS, MARKERS, strict=False)):
         predicted, exact = [], []
         for _ in range(60):
             places = _moved(len(begin), limit, rng)
@@ -102,10 +102,10 @@ def surrogate(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:  # noqa
             predicted.append(float(np.mean((model.residual - change) ** 2)) / model.error)
             exact.append(_error(network, begin[places], rows) / model.error)
         label = "1 inversion" if limit == 1 else f"up to {limit} inversions"
-        axes.plot(predicted, exact, marker, color=colour, markersize=3, label=label, zorder=3 - layer / 10)
+        axes.plot(predicted, exact, marker, color=color, markersize=3, label=label, zorder=3 - layer / 10)
         least, most = min(least, *predicted, *exact), max(most, *predicted, *exact)
     axes.plot([least, most], [least, most], color=INK, linewidth=0.8)
-    axes.plot(1, 1, "o", color=INK, markersize=7, markerfacecolor="none", label="the linearised order", zorder=4)
+    axes.plot(1, 1, "o", color=INK, markersize=7, markerfacecolor="none", label="the linearized order", zorder=4)
     axes.set(xscale="log", yscale="log", xlabel="error that the surrogate predicts", ylabel="exact error")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
@@ -118,9 +118,9 @@ def surrogate(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:  # noqa
 def descents(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:  # noqa: ARG001 - as the others
     """Errors on the way from each start."""
     figure, (axes,) = _panels(1, 1, 3.0)
-    for start, colour, marker in zip(STARTS, COLOURS, MARKERS, strict=False):
+    for start, color, marker in zip(STARTS, COLORS, MARKERS, strict=False):
         found = refine(puzzle, right, start=start, repair=False, limits=Limits(seconds=np.inf, evaluations=ALLOWANCE))
-        _curve(axes, puzzle, found, colour=colour, marker=marker, label=start)
+        _curve(axes, puzzle, found, color=color, marker=marker, label=start)
     axes.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="error / variance of the target")
     axes.legend(frameon=False, fontsize=7, title="start", title_fontsize=7)
     return figure
@@ -135,8 +135,8 @@ def way(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:
     figure, (axes,) = _panels(1, 1, 3.0)
     x = np.arange(len(orders))
     lines = [np.column_stack([x, places[:, block]]) for block in range(puzzle.blocks)]
-    colours = _ramp(last / max(puzzle.blocks - 1, 1))
-    axes.add_collection(LineCollection(lines, colors=colours, linewidths=1.3))
+    colors = _ramp(last / max(puzzle.blocks - 1, 1))
+    axes.add_collection(LineCollection(lines, colors=colors, linewidths=1.3))
     axes.set(xlim=(0, len(orders) - 1), ylim=(puzzle.blocks - 0.5, -0.5), ylabel="place in the order")
     axes.set(xlabel="orders on the way, the first (left) to the last", xticks=[])
     axes.grid(False)
@@ -146,7 +146,7 @@ def way(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:
 def repair(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:  # noqa: ARG001 - as the others
     """Errors on the way from pairs of which some are wrong, with and without the repair."""
     figure, (axes,) = _panels(1, 1, 3.0)
-    for wrong, colour, marker in zip(WRONG, COLOURS, MARKERS, strict=False):
+    for wrong, color, marker in zip(WRONG, COLORS, MARKERS, strict=False):
         rng = np.random.default_rng(wrong)
         some = rng.permutation(puzzle.blocks)[:wrong]
         pairs = right.copy()
@@ -155,7 +155,7 @@ def repair(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:  # noqa: A
             limits = Limits(seconds=np.inf, evaluations=ALLOWANCE)
             found = refine(puzzle, pairs, start="greedy", repair=repairs, limits=limits)
             label = f"{wrong} wrong pairs" + ("" if repairs else ", kept")
-            _curve(axes, puzzle, found, colour=colour, marker=marker, label=label, style=style)
+            _curve(axes, puzzle, found, color=color, marker=marker, label=label, style=style)
     axes.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="error / variance of the target")
     axes.legend(frameon=False, fontsize=7)
     return figure
@@ -195,10 +195,10 @@ def _curve(axes: Axes, puzzle: Puzzle, found: Refinement, *, label: str, style: 
     points = [(1, found.start_mse), *((evaluations, error) for _, evaluations, error in found.history.points)]
     points.append((found.evaluations, found.solution.full_mse))
     errors = np.minimum.accumulate([max(error / puzzle.target_variance, 1e-15) for _, error in points])
-    colour, marker = look["colour"], look["marker"]
-    axes.step([p[0] for p in points], errors, where="post", color=colour, linestyle=style, linewidth=1.4)
-    axes.plot([points[-1][0]], errors[-1:], marker, color=colour, markersize=5)
-    axes.plot([], [], marker, color=colour, linestyle=style, label=label, markersize=4)
+    color, marker = look["color"], look["marker"]
+    axes.step([p[0] for p in points], errors, where="post", color=color, linestyle=style, linewidth=1.4)
+    axes.plot([points[-1][0]], errors[-1:], marker, color=color, markersize=5)
+    axes.plot([], [], marker, color=color, linestyle=style, label=label, markersize=4)
 
 
 def _moved(count: int, inversions: int, rng: np.random.Generator) -> Indices:
@@ -228,18 +228,18 @@ def _error(network: Network, order: Indices, rows: Indices) -> float:
 
 
 def _ramp(values: Array64) -> Array64:
-    """(n, 4) colours that are seen on light ground and on dark, of values between 0 and 1."""
+    """(n, 4) colors that are seen on light ground and on dark, of values between 0 and 1."""
     return np.asarray(mpl.colormaps["viridis"](0.3 + 0.35 * values))
 
 
 def _svg(figure: Figure) -> str:
-    """The drawing, in the colours that the reader's light or dark setting wants."""
+    """The drawing, in the colors that the reader's light or dark setting wants."""
     vector = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(vector, format="svg", transparent=True, metadata=nothing)
     text = vector.getvalue()
     start = text.index(">", text.index("<svg")) + 1
-    lines = (text[:start] + _COLOURS % INK + text[start:].replace(INK, "var(--ink)")).splitlines()
+    lines = (text[:start] + _COLORS % INK + text[start:].replace(INK, "var(--ink)")).splitlines()
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 

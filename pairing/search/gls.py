@@ -2,7 +2,7 @@
 
 Each of the N(N−1)/2 changes D (:mod:`pairing.search.surrogate`) is taken as present with a random coefficient of
 variance τ², and what no change explains as noise of variance σ². With ``K = (σ² I + τ² Σ D Dᵀ)⁻¹`` the log-likelihood
-of a residual r is ``−r·K r / 2`` and a constant (generalised least squares, Aitken 1935).
+of a residual r is ``−r·K r / 2`` and a constant (generalized least squares, Aitken 1935).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from pairing.search.kernels import best_insertions
 from pairing.search.state import Search
 from pairing.search.surrogate import Surrogate, pair_index
 
-LINEARISATIONS = 16
+LINEARIZATIONS = 16
 LEAST_ROWS = 256
 MANY_ROWS = 512
 LEAST_FALL = 0.02
@@ -23,7 +23,7 @@ LARGE = 64
 
 
 def descent_rows(blocks: int, rng: np.random.Generator) -> int:
-    """Rows for a linearisation: a third of the N(N−1)/2 bits, since far fewer of them are ever turned.
+    """Rows for a linearization: a third of the N(N−1)/2 bits, since far fewer of them are ever turned.
 
     256 at least. Large networks get 512 to 1,024, now more and now fewer: few rows make quick steps from afar, many
     sure ones near the end.
@@ -32,7 +32,7 @@ def descent_rows(blocks: int, rng: np.random.Generator) -> int:
 
 
 class Descent:
-    """A descent from one order on one sample of rows, over several linearisations."""
+    """A descent from one order on one sample of rows, over several linearizations."""
 
     def __init__(self, search: Search, network: Network, order: Indices, rows: Indices) -> None:
         """Stands at ``order``, (N,) int64, whose error on ``rows`` is not known yet."""
@@ -40,12 +40,12 @@ class Descent:
         self.error = np.inf
         """The order's exact error on the rows."""
 
-    def steps(self, linearisations: int = LINEARISATIONS) -> Iterator[None]:
-        """One linearisation after the other until the exact error falls no more (of a large network: hardly)."""
+    def steps(self, linearizations: int = LINEARIZATIONS) -> Iterator[None]:
+        """One linearization after the other until the exact error falls no more (of a large network: hardly)."""
         rounding = rounding_of(self._search)
         least_fall = LEAST_FALL if len(self.order) > LARGE else 0.0
-        for _ in range(linearisations):
-            model = self._search.linearise(self.network, self.order, self.rows)
+        for _ in range(linearizations):
+            model = self._search.linearize(self.network, self.order, self.rows)
             self.error = model.error
             if not np.isfinite(model.shared_block_gram).all():
                 return

@@ -31,7 +31,7 @@ class Refinement:
     start_mse: float
     """The starting order's error on all rows; NaN where there was no time for it."""
     evaluations: int
-    """Errors of orders computed (a linearisation counts as one)."""
+    """Errors of orders computed (a linearization counts as one)."""
     steps: int
     """Steps of the annealer: proposals of ``classic``, kicks of ``surrogate``."""
     repaired_pairs: int

@@ -19,7 +19,7 @@ from pairing.model.pace import OutOfTimeError, Pace
 from pairing.model.puzzle import Puzzle
 from pairing.search.moves.exchange import KEPT, SCREENING, Prices, price_exchanges
 from pairing.search.schedule import Schedule
-from pairing.search.surrogate import Surrogate, Window, linearise, pairs_within, window_at
+from pairing.search.surrogate import Surrogate, Window, linearize, pairs_within, window_at
 from pairing.signals.posterior import marginals
 
 YARDSTICK_ROWS = 1024
@@ -62,7 +62,7 @@ class State:
     """The best order's error on the yardstick rows."""
     rng: np.random.Generator
     evaluations: int = 0
-    """Errors of orders computed so far (a linearisation counts as one)."""
+    """Errors of orders computed so far (a linearization counts as one)."""
     step: int = 0
     """Steps of the annealer done: proposals of ``classic``, kicks of ``surrogate``."""
     stalled: int = 0
@@ -225,7 +225,7 @@ class Search:
         error = float(np.mean(np.square(residual)))
         return error if np.isfinite(error) else float("inf")
 
-    def linearise(self, network: Network, order: Indices, rows: Indices) -> Surrogate:
+    def linearize(self, network: Network, order: Indices, rows: Indices) -> Surrogate:
         """The surrogate of ``network`` at ``order`` from ``rows``.
 
         Raises:
@@ -235,7 +235,7 @@ class Search:
         if len(order) > MOST_BLOCKS:
             raise OutOfTimeError
         with self._step(costs.linearization(network.puzzle, len(rows))):
-            return linearise(network, order, rows)
+            return linearize(network, order, rows)
 
     def window(self, network: Network, order: Indices, rows: Indices) -> Window:
         """The surrogate's form near ``order``, from ``rows``; counts as one evaluation.

@@ -68,11 +68,11 @@ class Surrogate:
 
     @property
     def error(self) -> float:
-        """The exact error of the linearised order on the surrogate's rows."""
+        """The exact error of the linearized order on the surrogate's rows."""
         return float(np.mean(np.square(self.residual, dtype=np.float64)))
 
 
-def linearise(network: Network, order: Indices, rows: Indices) -> Surrogate:
+def linearize(network: Network, order: Indices, rows: Indices) -> Surrogate:
     """The surrogate at ``order``, from the data rows ``rows`` (S,)."""
     path = trajectory(network, order, rows)
     return surrogate_of(path.residual, commutators(path))
@@ -161,7 +161,7 @@ class Window:
     """
 
     error: float
-    """The exact error of the linearised order on the window's rows."""
+    """The exact error of the linearized order on the window's rows."""
     slopes: Array32
     """(P,) float32: mean residual·D."""
     matrix: Array32

@@ -1,6 +1,6 @@
 """A consensus of the other signals, each weighted by how decisive it is on this very puzzle.
 
-Found by expectation and maximisation: which pairs are how probable by the combined score, and by how much each signal
+Found by expectation and maximization: which pairs are how probable by the combined score, and by how much each signal
 sets these pairs apart from the others. ``docs/signals.md`` has the derivation and what was measured.
 """
 
@@ -30,7 +30,7 @@ SOURCES = (
 
 _STARTS = 3  # signals whose own evidence a search starts from, beside that from all together
 _LEAST_SUPPORT = 3.0  # of such a signal alone, in nats: from one that knows nothing, a search finds what it began with
-_ROUNDS = 3  # of expectation and maximisation
+_ROUNDS = 3  # of expectation and maximization
 _SHRINKAGE = 0.6  # of the signals' correlations towards 0
 
 
@@ -65,7 +65,7 @@ def _together(scores: Array64, alone: list[Evidence]) -> Evidence:
 
 
 def _search(scores: Array64, evidence: Evidence) -> tuple[Array64, Evidence]:
-    """The combined score, and its evidence, that expectation and maximisation come to from a start."""
+    """The combined score, and its evidence, that expectation and maximization come to from a start."""
     combined = scores[0]
     for _ in range(_ROUNDS):
         combined = null_units(np.tensordot(_weights(scores, evidence.probabilities), scores, 1))

@@ -44,8 +44,8 @@ def aligned_cosine(puzzle: Puzzle) -> Array64:
 
 def neuron_cosine(puzzle: Puzzle) -> Array64:
     """Mean over hidden units of the absolute cosine of the unit's inp row and out column."""
-    inp = _normalised(puzzle.inp_weight).transpose(1, 0, 2)  # (h, N, d)
-    out = _normalised(_transposed(puzzle)).transpose(1, 2, 0)  # (h, d, N)
+    inp = _normalized(puzzle.inp_weight).transpose(1, 0, 2)  # (h, N, d)
+    out = _normalized(_transposed(puzzle)).transpose(1, 2, 0)  # (h, d, N)
     return np.asarray(np.abs(inp @ out).mean(axis=0), np.float64)
 
 
@@ -96,7 +96,7 @@ def _ratio(above: Array64, below: Array64) -> Array64:
     return above / np.maximum(below, np.finfo(np.float64).tiny)
 
 
-def _normalised(stack: NDArray[np.floating]) -> Array32:
+def _normalized(stack: NDArray[np.floating]) -> Array32:
     """Rows (last axis) divided by their norms; rows of zeros stay zeros."""
     norms = np.linalg.norm(stack, axis=-1, keepdims=True)
     return np.asarray(stack / np.maximum(norms, np.finfo(np.float32).tiny), np.float32)
@@ -104,7 +104,7 @@ def _normalised(stack: NDArray[np.floating]) -> Array32:
 
 def cosines(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array64:
     """Cosine of every row of a (N, n) with every row of b (N, n); 0 with a row of zeros."""
-    return (_normalised(a) @ _normalised(b).T).astype(np.float64)
+    return (_normalized(a) @ _normalized(b).T).astype(np.float64)
 
 
 def _correlations(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array64:

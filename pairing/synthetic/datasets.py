@@ -32,14 +32,14 @@ def synthetic_rows(rows: int, width: int, outputs: int, inputs: str = "normal") 
         x = torch.sign(x) + _SIGN_NOISE * torch.randn(rows, width)
     directions = torch.randn(width, _TARGET_WAVES) / math.sqrt(width)
     ridges = torch.cat([torch.tanh(2 * x @ directions), torch.sin(3 * x @ directions), (x @ directions) ** 2], dim=1)
-    y = _standardised(ridges @ torch.randn(3 * _TARGET_WAVES, outputs))
-    return x, _standardised(y + _NOISE * torch.randn(rows, outputs))
+    y = _standardized(ridges @ torch.randn(3 * _TARGET_WAVES, outputs))
+    return x, _standardized(y + _NOISE * torch.randn(rows, outputs))
 
 
 def table_rows(name: str, rows: int | None, width: int | None, outputs: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The named table's columns (rows, width) and target (rows, outputs), shuffled, both float32.
 
-    Columns are standardised over the whole table, of which ``rows`` are given, or all when left out.
+    Columns are standardized over the whole table, of which ``rows`` are given, or all when left out.
 
     Raises:
         InputError: the table has fewer rows, another width or no such outputs, or scikit-learn is missing.
@@ -70,10 +70,10 @@ def table_rows(name: str, rows: int | None, width: int | None, outputs: int) -> 
         choices = f"1 or {classes} (one a class)" if classes else "1"
         raise InputError(f"outputs is {outputs}, but the table {name} allows {choices}")
     chosen = torch.randperm(len(data))[:rows]
-    return _standardised(torch.from_numpy(data))[chosen], _standardised(torch.from_numpy(targets))[chosen]
+    return _standardized(torch.from_numpy(data))[chosen], _standardized(torch.from_numpy(targets))[chosen]
 
 
-def _standardised(columns: torch.Tensor) -> torch.Tensor:
+def _standardized(columns: torch.Tensor) -> torch.Tensor:
     """Columns (rows, k) moved and scaled to mean 0 and variance 1, float32; constant ones become 0."""
     import torch
 

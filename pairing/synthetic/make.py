@@ -1,6 +1,6 @@
 """A puzzle with a known answer: a small residual network, trained and then dropped.
 
-The network has the form and the initialisation of the published puzzles' (see :mod:`pairing.synthetic.training`).
+The network has the form and the initialization of the published puzzles' (see :mod:`pairing.synthetic.training`).
 The folder it is written to has the published layout; the answer goes to a file beside the folder,
 never into it.
 """
@@ -88,7 +88,7 @@ def make_puzzle(
             of a network of more than about 100 blocks grow so large that it hardly learns; 0.25 prevents it.
         seed: decides data, initial weights, batches and the shuffle; 0 ≤ seed < 2**63.
         inputs: one of :data:`INPUT_NAMES`: what synthetic rows are like. A table has its own.
-        table: one of :data:`TABLE_NAMES` in place of synthetic rows, each column standardised. A table
+        table: one of :data:`TABLE_NAMES` in place of synthetic rows, each column standardized. A table
             of classes is learnt as the class's number, or with one output a class.
 
     Returns:

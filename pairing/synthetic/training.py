@@ -32,7 +32,7 @@ def private_torch(seed: int) -> Iterator[None]:
 def make_linear_layers(
     blocks: int, width: int, hidden: int, outputs: int, branch_scale: float = 1.0
 ) -> list[torch.nn.Linear]:
-    """Untrained layers, in torch's default initialisation; weights and biases of out layers times ``branch_scale``."""
+    """Untrained layers, in torch's default initialization; weights and biases of out layers times ``branch_scale``."""
     import torch
     from torch import nn
 
@@ -66,13 +66,13 @@ def train(
 
     act = _activation(activation)
     weights = [weight for layer in layers for weight in layer.parameters()]
-    optimiser = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay, fused=True)
     for _ in range(epochs):
         for batch in torch.split(torch.randperm(len(x)), batch_size):
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss = ((_forward(layers, act, x[batch]) - y[batch]) ** 2).mean()
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimizer.step()
     with torch.no_grad():
         return _forward(layers, act, x)
 

@@ -20,7 +20,7 @@ _INDENT = 31
 """Columns before what was found."""
 _NARROW = 24
 """A terminal with fewer columns after those breaks lines as it likes."""
-_COLOURS = {"ok": "green", "warning": "yellow", "wrong": "red"}
+_COLORS = {"ok": "green", "warning": "yellow", "wrong": "red"}
 
 
 @click.command(epilog="Exit status: 0 if nothing is wrong (warnings are not), else 1.")
@@ -61,14 +61,14 @@ def _findings(out: Path) -> Sequence[Finding]:
 
 
 def _line(finding: Finding, width: int | None = None) -> str:
-    """A finding as people read it, also without colours; nothing that a worker said can break the line.
+    """A finding as people read it, also without colors; nothing that a worker said can break the line.
 
     On a terminal of so many columns it goes on below what was found.
     """
     from pairing.errors import one_line
 
     state = click.style(
-        f"{finding.state.upper() if finding.state == 'wrong' else finding.state:<9}", _COLOURS.get(finding.state)
+        f"{finding.state.upper() if finding.state == 'wrong' else finding.state:<9}", _COLORS.get(finding.state)
     )
     advice = f" → {finding.advice}" if finding.advice else ""
     text = one_line(finding.found + advice)

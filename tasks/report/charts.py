@@ -1,4 +1,4 @@
-"""The report's pictures, drawn with matplotlib: each as SVG that takes the page's colours, and as PNG on white."""
+"""The report's pictures, drawn with matplotlib: each as SVG that takes the page's colors, and as PNG on white."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tasks.report.run_data import Course, Findings, Method, common
 WIDTH = 4.0
 """Inches of a picture: a phone shows it at four fifths of its size, and its text can still be read."""
 INK = "#1f2327"
-"""Text and axes: in the SVG it becomes the page's own colour of text."""
+"""Text and axes: in the SVG it becomes the page's own color of text."""
 GREY = "#7d858d"
-COLOURS = ("#2f7fc1", "#c8681a", "#1f9068", "#b05aa8", "#a07c12", "#d04a5c")
-"""Each with a contrast of 3 or more to white and to the page's dark ground; no two curves differ in colour alone."""
+COLORS = ("#2f7fc1", "#c8681a", "#1f9068", "#b05aa8", "#a07c12", "#d04a5c")
+"""Each with a contrast of 3 or more to white and to the page's dark ground; no two curves differ in color alone."""
 RING = (("black", 1.8), ("white", 0.9))
-"""(colour, width in points): a ring is seen on every cell."""
+"""(color, width in points): a ring is seen on every cell."""
 STYLES = ("-", "--", "-.", ":")
 MARKERS = "osD^vPX*"
 MOST_ROWS = 48
@@ -86,9 +86,9 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def ink_on(colour: tuple[float, float, float, float]) -> Literal["black", "white"]:
-    """What is read better on a colour, by its relative luminance (WCAG 2.2); the colour's parts are between 0 and 1."""
-    parts = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour[:3])
+def ink_on(color: tuple[float, float, float, float]) -> Literal["black", "white"]:
+    """What is read better on a color, by its relative luminance (WCAG 2.2); the color's parts are between 0 and 1."""
+    parts = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in color[:3])
     luminance = sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
     return "black" if luminance > EQUAL else "white"
 
@@ -115,7 +115,7 @@ def errors(found: Findings) -> Picture | None:
     )
     axes.hlines(rows, starts, ends, color=GREY, linewidth=1.2)
     axes.plot(starts, rows, "o", markerfacecolor="none", color=INK, markersize=5)
-    axes.plot(ends, rows, "D", color=COLOURS[0], markersize=5)
+    axes.plot(ends, rows, "D", color=COLORS[0], markersize=5)
     beside = axes.get_yaxis_transform()
     for row, method in enumerate(shown):
         if np.isnan(ends[row]):
@@ -148,14 +148,14 @@ def times(found: Findings) -> Picture | None:
     if not curves:
         return None
     figure, axes = _figure(2.9, left=0.19, right=0.1)
-    looks = zip(cycle(COLOURS), cycle(MARKERS), cycle(STYLES), strict=False)
+    looks = zip(cycle(COLORS), cycle(MARKERS), cycle(STYLES), strict=False)
     ends = []
-    for (rank, method, course), (colour, marker, style) in zip(curves, looks, strict=False):
+    for (rank, method, course), (color, marker, style) in zip(curves, looks, strict=False):
         start = [(0.0, method.start_mse)] if method.start_mse else []
         points = [*start, *((seconds, error) for seconds, _, error in course.points if error > 0)]
         x, y = [*(p[0] for p in points), course.seconds], [*(p[1] for p in points), points[-1][1]]
-        axes.step(x, y, where="post", color=colour, linestyle=style, linewidth=1.4)
-        axes.plot(x[:-1], y[:-1], marker, color=colour, markersize=3.5, markevery=max(1, len(x) // 12))
+        axes.step(x, y, where="post", color=color, linestyle=style, linewidth=1.4)
+        axes.plot(x[:-1], y[:-1], marker, color=color, markersize=3.5, markevery=max(1, len(x) // 12))
         ends.append((y[-1], x[-1], str(rank)))
     axes.set(yscale="log", xlabel="seconds", ylabel="best MSE so far", xlim=(0, None))
     _decades(axes.yaxis, 6)
@@ -169,15 +169,15 @@ def times(found: Findings) -> Picture | None:
 
 
 def way(name: str, title: str, course: Course) -> Picture:
-    """A refinement's orders from start (left) to end (right): a line a block, coloured by its place at the end."""
+    """A refinement's orders from start (left) to end (right): a line a block, colored by its place at the end."""
     places = np.argsort(np.array(course.orders), axis=1)  # places[k, block]
     stages, blocks = places.shape
     end, x = places[-1], np.arange(stages)
     figure, axes = _bare(3.0, (0.13, 0.09, 0.79, 0.86))
     lines = [np.column_stack([x, places[:, block]]) for block in range(blocks)]
-    colours = mpl.colormaps["viridis"](np.linspace(0.3, 0.65, blocks))[end]
-    axes.add_collection(LineCollection(lines, colors=colours, linewidths=1.3))
-    axes.scatter(np.tile(x, blocks), places.T.ravel(), s=5, c=np.repeat(colours, stages, axis=0))
+    colors = mpl.colormaps["viridis"](np.linspace(0.3, 0.65, blocks))[end]
+    axes.add_collection(LineCollection(lines, colors=colors, linewidths=1.3))
+    axes.scatter(np.tile(x, blocks), places.T.ravel(), s=5, c=np.repeat(colors, stages, axis=0))
     if blocks <= NAMED_ROWS:
         for block in range(blocks):
             where: Any = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 7}
@@ -204,7 +204,7 @@ def similarities(found: Findings) -> list[Picture]:
     size = float(np.clip(600.0 / blocks**1.3, 1.0, 40.0)) * 3
     rings = [axes.scatter([], [], s=size, facecolors="none", edgecolors=c, linewidths=w) for c, w in RING]
     zero = blocks + 0.75 * scale
-    bars = axes.hlines(rows, zero, zero, linewidth=min(6.0, 160.0 / blocks), color=COLOURS[0])
+    bars = axes.hlines(rows, zero, zero, linewidth=min(6.0, 160.0 / blocks), color=COLORS[0])
     axes.vlines(zero, -0.5, blocks - 0.5, color=INK, linewidth=0.8)
     axes.set(xlim=(-0.5, blocks + 1.5 * scale), ylim=(blocks - 0.5, -0.5))
     range_text = axes.text(-0.5, -0.8, "", va="bottom")
@@ -228,7 +228,7 @@ def similarities(found: Findings) -> list[Picture]:
         widest = np.nanmax(np.abs(margins)) if np.isfinite(margins).any() else 0.0
         lengths = np.nan_to_num(margins) / (widest or 1.0) * 0.7 * scale
         bars.set_segments([np.array([[zero, row], [zero + length, row]]) for row, length in enumerate(lengths)])
-        bars.set_color([COLOURS[1] if margin < 0 else COLOURS[0] for margin in margins])
+        bars.set_color([COLORS[1] if margin < 0 else COLORS[0] for margin in margins])
         margin_text.set_text(f"margin, to {widest:.2g}" if widest else "")
         drawn.append(_drawn(f"similarity-{number:02}", printable(name), figure))
     return drawn
@@ -250,8 +250,8 @@ def agreement(found: Findings) -> Picture | None:
         axes.set_yticks(range(len(names)), labels)
         for row, column in combinations_with_replacement(range(len(names)), 2):  # the other half is the same
             value = shared[row, column]
-            colour = ink_on(mpl.colormaps["viridis"](value / blocks))
-            axes.text(column, row, str(value), ha="center", va="center", color=colour, fontsize=6.5)
+            color = ink_on(mpl.colormaps["viridis"](value / blocks))
+            axes.text(column, row, str(value), ha="center", va="center", color=color, fontsize=6.5)
     axes.grid(False)
     return _drawn("agreement", "Shared pairs", figure)
 
@@ -300,6 +300,6 @@ def _drawn(name: str, title: str, figure: Figure) -> Picture:
 
 
 def _for_page(svg: str, name: str) -> str:
-    """The drawing as an element of a page: no prologue, the page's colour of text, identifiers of its own."""
+    """The drawing as an element of a page: no prologue, the page's color of text, identifiers of its own."""
     element = svg[svg.index("<svg") :].replace(INK, "currentColor")
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", element)

@@ -14,7 +14,7 @@ from pairing.model.network import Network
 from pairing.search.driver import Limits
 from pairing.search.local_search import descend, descent_rows
 from pairing.search.refine import refine
-from pairing.search.surrogate import linearise
+from pairing.search.surrogate import linearize
 from pairing.signals.posterior import log_odds
 from pairing.signals.registry import methods, similarity
 from tests.benchmarks.case import Case, Sample, Values
@@ -72,7 +72,7 @@ def _proposals(sample: Sample) -> Values:
     puzzle, network = planted.puzzle, Network(planted.puzzle, planted.pairs)
     rng = np.random.default_rng(sample.seed)
     order, blocks = rng.permutation(puzzle.blocks), puzzle.blocks
-    model = linearise(network, order, rng.choice(puzzle.rows, descent_rows(blocks, rng), replace=False))
+    model = linearize(network, order, rng.choice(puzzle.rows, descent_rows(blocks, rng), replace=False))
     steps = len(descend(model, 2 * blocks, 0.0))  # compiles
     surrogate = blocks * (blocks - 1) * steps / cpu(lambda: descend(model, 2 * blocks, 0.0))
     limits = Limits(seconds=math.inf, until_solved=False)

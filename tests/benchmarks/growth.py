@@ -1,4 +1,4 @@
-"""How the search grows with the number of blocks: solved or not, and what one linearisation takes."""
+"""How the search grows with the number of blocks: solved or not, and what one linearization takes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pairing.model.network import Network
 from pairing.search.driver import Limits
 from pairing.search.local_search import LEAST_ROWS, MANY_ROWS
 from pairing.search.refine import refine
-from pairing.search.surrogate import linearise
+from pairing.search.surrogate import linearize
 from pairing.signals.posterior import log_odds
 from pairing.signals.registry import similarity
 from tests.benchmarks.case import Case, Sample, Values, finite
@@ -36,7 +36,7 @@ MEBIBYTE = 2**20
 
 
 def _grown(sample: Sample) -> Values:
-    """The sample's recipe, refined from the greedy order of the right pairs, and one linearisation in a process.
+    """The sample's recipe, refined from the greedy order of the right pairs, and one linearization in a process.
 
     What the weights say of the pairs goes along, as in a run; the time that it takes counts.
     """
@@ -53,11 +53,11 @@ def _grown(sample: Sample) -> Values:
         "relative_error": finite(found.solution.full_mse / planted.puzzle.target_variance),
         "seconds": time.monotonic() - began,
         "cpu": time.process_time() - cpu_began,
-        **_linearised_in_a_process(planted),
+        **_linearized_in_a_process(planted),
     }
 
 
-def _linearised_in_a_process(planted: Planted) -> Values:
+def _linearized_in_a_process(planted: Planted) -> Values:
     with tempfile.TemporaryDirectory() as name:
         packed, pairs = Path(name) / "packed.safetensors", Path(name) / "pairs.npy"
         # Read without torch and pandas, whose memory would hide the rest.
@@ -69,20 +69,20 @@ def _linearised_in_a_process(planted: Planted) -> Values:
     return values
 
 
-def _linearisation(packed: Path, pairs: Path) -> Values:
-    """CPU seconds of a linearisation (the second of two), this process's memory before them and its peak after."""
+def _linearization(packed: Path, pairs: Path) -> Values:
+    """CPU seconds of a linearization (the second of two), this process's memory before them and its peak after."""
     puzzle = load_puzzle(packed)
     network = Network(puzzle, np.load(pairs))
-    order = np.arange(puzzle.blocks)  # a linearisation takes as long at one order as at another
+    order = np.arange(puzzle.blocks)  # a linearization takes as long at one order as at another
     most = min(max(puzzle.blocks * (puzzle.blocks - 1) // 6, LEAST_ROWS), 2 * MANY_ROWS)  # of all that descents take
     rows = np.random.default_rng(0).permutation(puzzle.rows)[:most]
     before = peak_memory()
-    linearise(network, order, rows)
+    linearize(network, order, rows)
     began = time.process_time()
-    linearise(network, order, rows)
+    linearize(network, order, rows)
     return {
         "rows": len(rows),
-        "linearisation_seconds": time.process_time() - began,
+        "linearization_seconds": time.process_time() - began,
         "before_mebibytes": before / MEBIBYTE,
         "peak_mebibytes": peak_memory() / MEBIBYTE,
     }
@@ -99,13 +99,13 @@ def _figures(values: Sequence[Values]) -> list[Figure]:
         name, seconds = f"{v['blocks']} blocks", v["seconds"] if v["exact"] else math.inf
         figures += [
             Figure(what=f"{name}: exact from greedy", measured=seconds, unit="s", required=SECONDS, samples=1),
-            Figure(what=f"{name}: a linearisation", measured=v["linearisation_seconds"], unit="CPU s", samples=1),
+            Figure(what=f"{name}: a linearization", measured=v["linearization_seconds"], unit="CPU s", samples=1),
             Figure(what=f"{name}: its process's peak memory", measured=v["peak_mebibytes"], unit="MiB", samples=1),
         ]
     if len(values) > 2:
         sizes = [v["blocks"] for v in values]
-        power = exponent(sizes, [v["linearisation_seconds"] for v in values])
-        what = "a linearisation's CPU time grows as N to the power of"
+        power = exponent(sizes, [v["linearization_seconds"] for v in values])
+        what = "a linearization's CPU time grows as N to the power of"
         figures.append(Figure(what=what, measured=power, unit="", samples=len(values)))
     return figures
 
@@ -113,4 +113,4 @@ def _figures(values: Sequence[Values]) -> list[Figure]:
 CASES = (Case(name="growth", measure=_grown, figures=_figures, quick=2, full=len(GROWTH), published=False),)
 
 if __name__ == "__main__":
-    print(json.dumps(_linearisation(Path(sys.argv[1]), Path(sys.argv[2]))))
+    print(json.dumps(_linearization(Path(sys.argv[1]), Path(sys.argv[2]))))

@@ -133,7 +133,7 @@ def renumbered(planted: Planted, rng: np.random.Generator) -> Planted:
 
 
 def reshuffled(planted: Planted, rng: np.random.Generator) -> Planted:
-    """The same network, harder to recognise: pieces renumbered, hidden units of each block permuted, no hash."""
+    """The same network, harder to recognize: pieces renumbered, hidden units of each block permuted, no hash."""
     puzzle = planted.puzzle
     inp_weight, inp_bias, out_weight = puzzle.inp_weight.copy(), puzzle.inp_bias.copy(), puzzle.out_weight.copy()
     for i, j in zip(planted.inp_sigma, planted.out_sigma, strict=True):

@@ -16,7 +16,7 @@ def test_the_published_formula() -> None:
     assert permutation_hash([3, 17, 85]) == "7a69d341ddb21d3478627cd1413887941cd3fdb2a34b6902222cfba3c64a9aa5"
 
 
-def test_the_planted_answer_is_recognised() -> None:
+def test_the_planted_answer_is_recognized() -> None:
     planted = plant(0, blocks=6)
     right = solution_of(planted.puzzle, planted.inp_sigma, planted.out_sigma, 1e9)
     assert right.permutation == planted.permutation

@@ -1,6 +1,6 @@
 """Blocks that stand far from their places, found though the others have settled around them.
 
-A descent moves a block past its neighbours as long as each linearisation says that this lowers the error. One that is
+A descent moves a block past its neighbours as long as each linearization says that this lowers the error. One that is
 thirty places away from its own stays there: on the way the error is higher, and at the end of it too, until the blocks
 that had made up for it have gone back. So every block is tried at a few places all over the order, and of each
 exact residual that is compared which small changes of the order could not explain (:mod:`pairing.search.gls`).
@@ -39,7 +39,7 @@ def relocate(search: Search) -> Generator[bool, None, bool]:
     rows = search.fresh_sample(max(1, search.schedule.relocation_values // puzzle.outputs), _relocation_cost)
     if not search.affords(_relocation_cost(puzzle, len(rows))):
         return False
-    model = search.linearise(network, state.order, rows)
+    model = search.linearize(network, state.order, rows)
     orders = relocations(network, state.order, model, rows, state.rng)[: search.schedule.relocation_trials]
     yield False
     best, best_error = None, np.inf

@@ -44,7 +44,7 @@ def test_a_fleet_in_which_all_is_well(site: Site) -> None:
     assert "pairing-all@" in found["clock"][0][1]
 
 
-def test_every_line_can_be_read_without_colour(site: Site) -> None:
+def test_every_line_can_be_read_without_color(site: Site) -> None:
     said = site.said()
     assert said.status == 0
     lines = said.output.splitlines()

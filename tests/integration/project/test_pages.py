@@ -271,7 +271,7 @@ def test_a_password_of_postgresql_is_rotated_in_its_file(
 # --- pictures
 
 
-def test_the_pictures_are_drawn_of_any_puzzle_and_follow_the_readers_colours(tmp_path: Path) -> None:
+def test_the_pictures_are_drawn_of_any_puzzle_and_follow_the_readers_colors(tmp_path: Path) -> None:
     module = runpy.run_path(str(ROOT / "docs" / "pictures.py"))
     module["draw"].__globals__.update(ALLOWANCE=60, WRONG=(2,))
     module["draw"](load_puzzle(DEMO), tmp_path / "pictures")

@@ -15,14 +15,14 @@ FOUND = {"ordinary": ordinary, "large": lambda: ordinary(64, ("trace", "svd")), 
 
 CONTRASTS = """
 (() => {
-  const parts = colour => colour.match(/[\\d.]+/g).map(Number);
-  const luminance = colour => parts(colour).slice(0, 3).map(part => part / 255)
+  const parts = color => color.match(/[\\d.]+/g).map(Number);
+  const luminance = color => parts(color).slice(0, 3).map(part => part / 255)
     .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
     .reduce((sum, part, k) => sum + part * [0.2126, 0.7152, 0.0722][k], 0);
   const ground = element => {
     for (let at = element; at; at = at.parentElement) {
-      const colour = getComputedStyle(at).backgroundColor;
-      if ((parts(colour)[3] ?? 1) > 0) return colour;
+      const color = getComputedStyle(at).backgroundColor;
+      if ((parts(color)[3] ?? 1) > 0) return color;
     }
     return "rgb(255, 255, 255)";
   };
@@ -32,15 +32,15 @@ CONTRASTS = """
     const element = walker.currentNode.parentElement;
     if (!walker.currentNode.data.trim() || element.closest("style")) continue;
     const drawn = element.closest("svg") !== null;
-    const colour = drawn ? getComputedStyle(element).fill : getComputedStyle(element).color;
-    if (drawn && ["rgb(0, 0, 0)", "rgb(255, 255, 255)"].includes(colour)) continue;  // numbers on a heat map's cells
-    const [low, high] = [luminance(colour), luminance(ground(element))].sort((a, b) => a - b);
-    found.push([(high + 0.05) / (low + 0.05), walker.currentNode.data.trim().slice(0, 40), colour]);
+    const color = drawn ? getComputedStyle(element).fill : getComputedStyle(element).color;
+    if (drawn && ["rgb(0, 0, 0)", "rgb(255, 255, 255)"].includes(color)) continue;  // numbers on a heat map's cells
+    const [low, high] = [luminance(color), luminance(ground(element))].sort((a, b) => a - b);
+    found.push([(high + 0.05) / (low + 0.05), walker.currentNode.data.trim().slice(0, 40), color]);
   }
   return found.sort((a, b) => a[0] - b[0]);
 })()
 """
-"""[contrast (WCAG 2.2), text, colour] of every text on the page, the least first."""
+"""[contrast (WCAG 2.2), text, color] of every text on the page, the least first."""
 
 BROKEN = """
 [...document.querySelectorAll("svg, svg image, img")].filter(picture => {

@@ -17,7 +17,7 @@ from pairing.model.activations import ACTIVATIONS
 from pairing.model.network import Network
 from pairing.search import gls
 from pairing.search.moves.exchange import Exchange, Prices, price_exchanges
-from pairing.search.surrogate import linearise
+from pairing.search.surrogate import linearize
 from tests.support.puzzles import Planted, altered, plain_outputs, plant
 
 SHAPES = (
@@ -190,12 +190,12 @@ def test_the_exchange_that_puts_a_wrong_pair_right_gains_most(seed: int, outputs
 
 
 @given(shapes, st.sampled_from(["relu", "tanh"]), seeds)
-def test_gains_are_those_of_generalised_least_squares(shape: int, activation: str, seed: int) -> None:
+def test_gains_are_those_of_generalized_least_squares(shape: int, activation: str, seed: int) -> None:
     """With every effect and change as the exact outputs tell them: branches so small that first order is all."""
     rng = np.random.default_rng(seed)
     noisy = with_noise(planted_of(shape, activation, 1e-3), rng)
     order, rows = rng.permutation(noisy.puzzle.blocks), np.arange(noisy.puzzle.rows)
-    model = linearise(noisy, order, rows)
+    model = linearize(noisy, order, rows)
     residual, changes = model.residual.astype(np.float64), model.changes.astype(np.float64)
     inverted = gls.INVERSION_VARIANCE * changes.T @ changes
     least = gls.CONDITION * np.trace(inverted) / len(inverted)

@@ -1,4 +1,4 @@
-"""Relocations are the order with one block put elsewhere; whitening is generalised least squares."""
+"""Relocations are the order with one block put elsewhere; whitening is generalized least squares."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pairing.model.network import Network
 from pairing.search.gls import INVERSION_VARIANCE, NOISE, Whitening
 from pairing.search.moves.relocate import CANDIDATES, relocations
-from pairing.search.surrogate import linearise
+from pairing.search.surrogate import linearize
 from tests.support.puzzles import plant
 
 
@@ -18,7 +18,7 @@ def test_a_relocation_moves_one_block_beyond_its_neighbours(blocks: int, seed: i
     planted = plant(seed % 100, blocks=blocks, rows=20)
     order = np.random.default_rng(seed).permutation(blocks)
     network, rows = Network(planted.puzzle, planted.pairs), np.arange(planted.puzzle.rows)
-    lines = relocations(network, order, linearise(network, order, rows), rows, np.random.default_rng(seed))
+    lines = relocations(network, order, linearize(network, order, rows), rows, np.random.default_rng(seed))
     assert lines.shape[1] == blocks
     assert len(lines) <= CANDIDATES + blocks
     assert len({line.tobytes() for line in lines}) == len(lines)
@@ -30,7 +30,7 @@ def test_a_relocation_moves_one_block_beyond_its_neighbours(blocks: int, seed: i
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**16))
-def test_whitened_values_have_the_inner_products_of_generalised_least_squares(
+def test_whitened_values_have_the_inner_products_of_generalized_least_squares(
     pairs: int, values: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pairing.model.network import Network
 from pairing.search.local_search import descend
-from pairing.search.surrogate import Surrogate, linearise, surrogate_of
+from pairing.search.surrogate import Surrogate, linearize, surrogate_of
 from tests.support.puzzles import Planted, plain_outputs, plant
 
 SHAPES = (
@@ -63,7 +63,7 @@ def test_the_predicted_error_of_any_order_is_right_to_first_order(shape: int, ac
     network = with_target(planted, rng.normal(size=(puzzle.rows, puzzle.outputs)))
     base, order = rng.permutation(puzzle.blocks), rng.permutation(puzzle.blocks)
     rows = rng.permutation(puzzle.rows)[: rng.integers(1, puzzle.rows + 1)]
-    model = linearise(network, base, rows)
+    model = linearize(network, base, rows)
     target = network.puzzle.target_values[rows]
     before, after = outputs_of(planted, base, rows), outputs_of(planted, base[order], rows)
     assert model.error == pytest.approx(np.mean((target - before) ** 2), rel=1e-5)
@@ -79,7 +79,7 @@ def test_the_predicted_error_near_the_target_is_right_to_second_order(shape: int
     puzzle = planted.puzzle
     base, order, rows = rng.permutation(puzzle.blocks), rng.permutation(puzzle.blocks), np.arange(puzzle.rows)
     before, after = outputs_of(planted, base, rows), outputs_of(planted, base[order], rows)
-    model = linearise(with_target(planted, before), base, rows)
+    model = linearize(with_target(planted, before), base, rows)
     exact = float(np.mean((after - before) ** 2))
     # Changes of one pair may cancel in the sum, so the allowance is a part of what they are without cancelling.
     alone = float(bits(order) @ np.mean(model.changes.astype(np.float64) ** 2, axis=1))
@@ -93,7 +93,7 @@ def test_exchanging_neighbours_changes_the_output_by_their_commutator(shape: int
     puzzle = planted.puzzle
     network = with_target(planted, rng.normal(size=(puzzle.rows, puzzle.outputs)))
     base, rows = rng.permutation(puzzle.blocks), np.arange(puzzle.rows)
-    model = linearise(network, base, rows)
+    model = linearize(network, base, rows)
     pairs = list(zip(*np.triu_indices(puzzle.blocks, 1), strict=True))
     before = outputs_of(planted, base, rows)
     residual = network.puzzle.target_values - before
@@ -113,7 +113,7 @@ def test_crossings_are_inner_products_of_the_changes_of_one_block(shape: int, ac
     planted, rng = planted_of(shape, activation, 0.7), np.random.default_rng(seed)
     puzzle = planted.puzzle
     count, values = puzzle.blocks, puzzle.rows * puzzle.outputs
-    model = linearise(Network(puzzle, planted.pairs), rng.permutation(count), np.arange(puzzle.rows))
+    model = linearize(Network(puzzle, planted.pairs), rng.permutation(count), np.arange(puzzle.rows))
     assert model.residual.shape == (values,)
     both = np.zeros((count, count, values))
     both[np.triu_indices(count, 1)] = model.changes
@@ -122,9 +122,9 @@ def test_crossings_are_inner_products_of_the_changes_of_one_block(shape: int, ac
     np.testing.assert_allclose(model.shared_block_gram, expected, rtol=1e-4, atol=1e-5 * max(1e-6, expected.max()))
 
 
-def test_linearising_a_single_block_leaves_nothing_to_order() -> None:
+def test_linearizing_a_single_block_leaves_nothing_to_order() -> None:
     planted = plant(0, blocks=1)
-    model = linearise(Network(planted.puzzle, planted.pairs), np.array([0]), np.arange(10))
+    model = linearize(Network(planted.puzzle, planted.pairs), np.array([0]), np.arange(10))
     assert model.changes.shape == (0, 10)
     assert descend(model, 5, 1e-9).tolist() == [[0]]
 
@@ -134,7 +134,7 @@ def test_rows_and_puzzle_are_left_as_they_were(shape: int, seed: int) -> None:
     planted = planted_of(shape, "relu", 0.7)
     rows = planted.puzzle.rows_in.copy()
     order = np.random.default_rng(seed).permutation(planted.puzzle.blocks)
-    linearise(Network(planted.puzzle, planted.pairs), order, np.arange(planted.puzzle.rows))
+    linearize(Network(planted.puzzle, planted.pairs), order, np.arange(planted.puzzle.rows))
     np.testing.assert_array_equal(planted.puzzle.rows_in, rows)
 
 
@@ -154,12 +154,12 @@ def insertions(order: np.ndarray) -> list[np.ndarray]:
 
 @st.composite
 def models(draw: st.DrawFn) -> Surrogate:
-    """A linearised network, or any quadratic form that is a mean of squares."""
+    """A linearized network, or any quadratic form that is a mean of squares."""
     rng = np.random.default_rng(draw(seeds))
     if draw(st.booleans()):
         planted = planted_of(draw(shapes), draw(st.sampled_from(["relu", "tanh"])), draw(st.sampled_from([0.05, 0.7])))
         base = rng.permutation(planted.puzzle.blocks)
-        return linearise(Network(planted.puzzle, planted.pairs), base, np.arange(planted.puzzle.rows))
+        return linearize(Network(planted.puzzle, planted.pairs), base, np.arange(planted.puzzle.rows))
     count = draw(st.integers(2, 8))
     changes = rng.normal(size=(40, count * (count - 1) // 2))
     residual = changes @ rng.integers(0, 2, changes.shape[1]) + rng.normal(size=40)

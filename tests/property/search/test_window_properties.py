@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pairing.model.network import Network
 from pairing.search.moves.window import search_window
-from pairing.search.surrogate import Window, linearise, window_at
+from pairing.search.surrogate import Window, linearize, window_at
 from tests.support.puzzles import plant
 from tests.support.refining import finished
 
@@ -41,7 +41,7 @@ def form(window: Window, order: Order) -> float:
 @given(st.integers(2, 9), st.integers(1, 3), seeds)
 def test_with_all_pairs_within_reach_it_is_the_surrogate(blocks: int, outputs: int, seed: int) -> None:
     window, network, order = window_of(blocks, seed, blocks, outputs)
-    model = linearise(network, order, np.arange(network.puzzle.rows))
+    model = linearize(network, order, np.arange(network.puzzle.rows))
     positions = np.random.default_rng(seed + 1).permutation(blocks)
     z = inverted(positions)[np.triu_indices(blocks, 1)]
     left = model.residual.astype(float) - z @ model.changes.astype(float)

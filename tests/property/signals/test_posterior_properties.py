@@ -49,7 +49,7 @@ def test_marginals_are_near_the_sums_over_all_pairings(seed: int, blocks: int, s
 
 
 @given(SEEDS, st.integers(1, 12), st.sampled_from([0.0, 3.0, 30.0]))
-def test_log_odds_are_normalised_and_rank_pairings_as_the_ratios_do(seed: int, blocks: int, strength: float) -> None:
+def test_log_odds_are_normalized_and_rank_pairings_as_the_ratios_do(seed: int, blocks: int, strength: float) -> None:
     rng = np.random.default_rng(seed)
     matrix, _ = planted(rng, blocks, strength)
     logs = log_odds(matrix)

@@ -68,7 +68,7 @@ def test_a_wrong_description_is_refused(content: bytes, folder: Path) -> None:
     assert_refused(folder, "puzzle.json")
 
 
-def test_hashes_are_normalised_or_refused() -> None:
+def test_hashes_are_normalized_or_refused() -> None:
     assert parse_hash(f"  {'AB' * 32}\n", "here") == "ab" * 32
     for text in ("", "ab" * 31, "ab" * 33, "sha256:" + "ab" * 32):
         with pytest.raises(PuzzleError, match="here"):

@@ -161,7 +161,7 @@ def test_a_place_that_takes_no_report_is_named(tmp_path: Path) -> None:
         write_report(ordinary(), tmp_path)
 
 
-def test_numbers_are_read_on_every_colour() -> None:
+def test_numbers_are_read_on_every_color() -> None:
     linear = {"black": 0.0, "white": 1.0}
     for red, green, blue in product(np.linspace(0, 1, 12), repeat=3):
         parts = np.array([red, green, blue])

@@ -42,7 +42,7 @@ def test_a_descent_only_goes_down_and_tells_its_orders_exact_error(activation: s
         begin = rng.permutation(9)
         search = search_of(planted, begin)
         way = Descent(search, search.network, begin, rows)
-        # To rounding: an order's error as confirmed and as linearised are summed in another sequence.
+        # To rounding: an order's error as confirmed and as linearized are summed in another sequence.
         before = search.error(search.network, begin, rows)
         rounding = 1e-5 * before + rounding_of(search)
         errors = []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pairing.model.network import Network
 from pairing.search.batch_error import candidate_residuals
 from pairing.search.moves.relocate import relocations
-from pairing.search.surrogate import Surrogate, linearise, trajectory
+from pairing.search.surrogate import Surrogate, linearize, trajectory
 from tests.support.puzzles import Planted, plant
 
 Order = NDArray[np.int64]
@@ -24,7 +24,7 @@ def moved(order: Order, taken: int, put: int) -> Order:
 def found(planted: Planted, order: Order, seed: int = 0) -> Order:
     rows = np.arange(planted.puzzle.rows)
     network = Network(planted.puzzle, planted.pairs)
-    return relocations(network, order, linearise(network, order, rows), rows, np.random.default_rng(seed))
+    return relocations(network, order, linearize(network, order, rows), rows, np.random.default_rng(seed))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -45,7 +45,7 @@ def test_the_block_that_is_far_away_is_among_the_first_though_others_have_moved_
 def test_nothing_is_relocated_where_the_surrogate_is_not_finite_or_nothing_is_left() -> None:
     planted = plant(0, blocks=6)
     network, rows = Network(planted.puzzle, planted.pairs), np.arange(planted.puzzle.rows)
-    model = linearise(network, planted.order, rows)
+    model = linearize(network, planted.order, rows)
     rng = np.random.default_rng(0)
     broken = replace(model, changes=np.full_like(model.changes, np.inf))
     exact = Surrogate(np.zeros_like(model.residual), model.changes, model.shared_block_gram)

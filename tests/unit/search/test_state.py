@@ -71,10 +71,10 @@ def test_an_error_is_the_exact_one_of_the_rows_asked_for() -> None:
 def test_every_answer_counts_and_the_allowance_is_kept() -> None:
     search, order, rows = search_of(3), np.array([1, 2, 0]), np.arange(10)
     search.error(search.network, order, rows)
-    search.linearise(search.network, order, rows)
+    search.linearize(search.network, order, rows)
     search.error(search.network, order, rows)
     assert search.state.evaluations == 3
-    for ask in (search.error, search.linearise):
+    for ask in (search.error, search.linearize):
         with pytest.raises(EvaluationsSpent):
             ask(search.network, order, rows)
     assert search.state.evaluations == 3
