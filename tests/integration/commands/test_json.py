@@ -122,6 +122,12 @@ def test_of_the_pool(call: Call) -> None:
     assert_as_documented(call("pool", "verify", DEMO), "`pairing pool verify")
 
 
+def test_of_methods_and_networks(call: Call, tmp_path: Path) -> None:
+    assert_as_documented(call("methods"), "`pairing methods --json`:")
+    assembled = call("assemble", DEMO, ANSWER, tmp_path / "network.safetensors")
+    assert_as_documented(assembled, "`pairing assemble PUZZLE SOLUTION OUT --json`:")
+
+
 def test_a_key_that_is_not_documented_would_be_noticed() -> None:
     with pytest.raises(AssertionError):
         assert_as_documented({"schema": 1, "digest": "x", "more": 1}, "`pairing puzzle put")
