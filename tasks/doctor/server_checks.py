@@ -99,7 +99,7 @@ def database(results: ProbeResults) -> list[Line]:
     if isinstance(results.pool, ProbeFailure):
         return [("wrong", results.pool.why)]
     if results.pool is None:
-        advice = "set PAIRING_POOL_URL where several hosts shall share a pool"
+        advice = "set PAIRING_POOL_URL if several hosts are to share a pool"
         return [("warning", "none is set: each puzzle has an SQLite file on the host that compares", advice)]
     said = f"{results.pool.kind}: {results.pool.where}"
     if not results.pool.supported:

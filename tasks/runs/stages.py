@@ -252,7 +252,7 @@ def _refinement(
         },
     )
     said = found.stopped, found.solution.full_mse, found.evaluations, found.seconds
-    logger.info("refined: %s, error %.3g, %d evaluations, %.1f s", *said)
+    logger.info("refined: %s, MSE %.3g, %d evaluations, %.1f s", *said)
 
 
 def _not_begun(request: Request, pairs: list[int]) -> dict[str, Any]:
