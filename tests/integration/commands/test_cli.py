@@ -223,8 +223,8 @@ def test_an_error_that_no_hash_explains_is_explained(pairing: Command) -> None:
     write_puzzle(plant(1, blocks=3, rows=50, known=False).puzzle, pairing.folder / "labels")
     ended = pairing("solve", "labels", "--inline", "--methods", "trace", "--evaluations", 20, "--target", "true")
     assert ended.status == 1
-    assert "not the network's own answer" in ended.output
-    assert "not the network's own answer" not in pairing("solve", DEMO, "--inline", "--methods", "trace").output
+    assert "not the network's own output" in ended.output
+    assert "not the network's own output" not in pairing("solve", DEMO, "--inline", "--methods", "trace").output
 
 
 def test_methods_lists_every_method_with_a_line(pairing: Command) -> None:

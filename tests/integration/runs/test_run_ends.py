@@ -112,7 +112,7 @@ def test_a_comparison_behind_a_busy_queue_still_stores_its_winners(host: Host) -
         host.store.backend.remove("pairing.run.busy.claim.rescue")
         sweep(host.store, rescued, 86_400.0, now=entry["deadline_at"] + late)
     assert len(sent) > 2
-    with host.worker("--role", "pool"):
+    with host.worker("--role", "plan"):
         assert host.wait_for_end("busy") == "succeeded"
     summary = host.store.record("busy", "summary")
     assert summary is not None
