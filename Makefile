@@ -60,7 +60,7 @@ check-code: $(TEST_STAMP)
 	@$(VENV)/bin/lint-imports
 
 check-tests: $(TEST_STAMP)
-	@$(VENV)/bin/python -m pytest --quiet tests/unit tests/property $(ARGS)
+	@$(VENV)/bin/python -m pytest --quiet --numprocesses 2 tests/unit tests/property $(ARGS)
 
 bench: $(TEST_STAMP) ## Run the benchmarks on few samples, in at most 15 minutes; ARGS='--case NAME' for some of them
 	@$(VENV)/bin/python -m tests.benchmarks $(ARGS)
