@@ -33,7 +33,7 @@ class Refinement:
     evaluations: int
     """Errors of orders computed (a linearization counts as one)."""
     steps: int
-    """Steps of the annealer: proposals of ``classic``, kicks of ``surrogate``."""
+    """Steps of the annealer: proposals of ``classic``, moves of ``surrogate``."""
     repaired_pairs: int
     """Pairs of the solution that are not those of the assignment."""
     stopped: Stopped

@@ -64,7 +64,7 @@ class State:
     evaluations: int = 0
     """Errors of orders computed so far (a linearization counts as one)."""
     step: int = 0
-    """Steps of the annealer done: proposals of ``classic``, kicks of ``surrogate``."""
+    """Steps of the annealer done: proposals of ``classic``, moves of ``surrogate``."""
     stalled: int = 0
     """Steps since the best order was found or the search was restarted."""
     restarts: int = 0

@@ -1,4 +1,4 @@
-"""The pool of solutions: only this module, and through it ``migrations`` and ``pool_reading``, talk to its database.
+"""The solution pool, open: this module, and through it ``migrations``, ``index`` and ``queries``, talk to its database.
 
 The shared table ``js_puzzle_pool`` is read and appended to, never altered. It does not say which puzzle
 a row solves; two tables of our own do, and keep where each row of ours came from: ``pairing_run`` and

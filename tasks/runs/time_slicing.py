@@ -1,8 +1,8 @@
-"""Turns: a refinement that has worked long enough lets others in, where others wait, and goes on later.
+"""Time slices: a refinement that has worked long enough lets others run, where others wait, and goes on later.
 
 A method that is wrong everywhere looks no worse at its start than one that needs a minute more, so nobody may hold a
-worker for a whole budget while others have not begun. Each turn takes as long as all those before, so that the cost of
-turns stays small. Methods that are sure of their pairs come before the others, with longer turns.
+worker for a whole budget while others have not begun. Each slice takes as long as all before it, so that the cost of
+slices stays small. Methods whose posterior probabilities are near 1 come before the others, with longer slices.
 """
 
 from __future__ import annotations
