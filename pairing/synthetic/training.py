@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pairing.synthetic.recipe import Recipe
+
 if TYPE_CHECKING:
     import torch
 
@@ -46,29 +48,19 @@ def make_linear_layers(
     return [*layers, nn.Linear(width, outputs)]
 
 
-def train(
-    layers: list[torch.nn.Linear],
-    x: torch.Tensor,
-    y: torch.Tensor,
-    *,
-    activation: str,
-    epochs: int,
-    learning_rate: float,
-    weight_decay: float,
-    batch_size: int,
-) -> torch.Tensor:
+def train(layers: list[torch.nn.Linear], x: torch.Tensor, y: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     """Fit the layers to ``y``, in place: AdamW on the mean squared error, reshuffled each epoch.
 
     Returns:
-        The trained network's answer (rows, outputs) to ``x`` (rows, width).
+        The trained network's output (rows, outputs) to ``x`` (rows, width).
     """
     import torch
 
-    act = _activation(activation)
+    act = _activation(recipe.activation)
     weights = [weight for layer in layers for weight in layer.parameters()]
-    optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay, fused=True)
-    for _ in range(epochs):
-        for batch in torch.split(torch.randperm(len(x)), batch_size):
+    optimizer = torch.optim.AdamW(weights, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    for _ in range(recipe.epochs):
+        for batch in torch.split(torch.randperm(len(x)), recipe.batch_size):
             optimizer.zero_grad()
             loss = ((_forward(layers, act, x[batch]) - y[batch]) ** 2).mean()
             loss.backward()  # type: ignore[no-untyped-call]

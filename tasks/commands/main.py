@@ -178,8 +178,9 @@ def methods(as_json: bool) -> None:
 def make_puzzle(out: Path, lr: float, **recipe: Any) -> None:
     """Train a network, take it apart, and write the puzzle to the folder OUT; the solution goes to a file beside it."""
     from pairing.synthetic.make import make_puzzle as make
+    from pairing.synthetic.recipe import Recipe
 
-    made = make(out, learning_rate=lr, **recipe)
+    made = make(out, Recipe(learning_rate=lr, **recipe))
     click.echo(
         f"{made.folder}: {made.rows} rows, training MSE {made.training_error:.3g}; solution in {made.answer_path}"
     )

@@ -22,7 +22,7 @@ from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.command import run
 from tests.benchmarks.networks import trained
 from tests.benchmarks.puzzles import is_answer
-from tests.benchmarks.recipes import HARD, RECIPES, SAMPLE_SEEDS, Recipe, fresh_seeds
+from tests.benchmarks.recipes import HARD, RECIPES, SAMPLE_SEEDS, BenchmarkNetwork, fresh_seeds
 from tests.benchmarks.record import Figure, share
 from tests.support.puzzles import Planted
 
@@ -35,12 +35,12 @@ QUICK = ("brief", "sigmoid", "digits")
 """The recipes of a quick run: one that no signal pairs, one that trace does not, and a table."""
 
 
-def case_name(recipe: Recipe) -> str:
+def case_name(recipe: BenchmarkNetwork) -> str:
     """The recipe's case; the seeds of its networks come from this name."""
     return f"recipe {recipe.name}"
 
 
-def _solved(recipe: Recipe, sample: Sample) -> Values:
+def _solved(recipe: BenchmarkNetwork, sample: Sample) -> Values:
     """``pairing solve`` with all methods and an empty pool, its permutation compared with the answer file's."""
     planted = trained(recipe, sample.seed, sample.networks)
     with tempfile.TemporaryDirectory() as name:
@@ -58,7 +58,7 @@ def _solved(recipe: Recipe, sample: Sample) -> Values:
     }
 
 
-def _solved_figures(values: Sequence[Values], recipe: Recipe) -> list[Figure]:
+def _solved_figures(values: Sequence[Values], recipe: BenchmarkNetwork) -> list[Figure]:
     in_time = [v["exact"] and v["seconds"] <= DEADLINE for v in values]
     median = float(np.median([v["seconds"] if v["exact"] else math.inf for v in values]))
     return [

@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from config.settings import settings
 from pairing import load_puzzle, solve
 from pairing.signals.registry import methods
+from pairing.synthetic.recipe import Recipe
 from pairing.synthetic.training import make_linear_layers, private_torch, train
 from tasks.commands.main import cli
 from tasks.contracts.errors import PoolError
@@ -134,8 +135,8 @@ def test_a_network_dropped_as_the_page_says_is_put_together_again(tmp_path: Path
         layers = make_linear_layers(5, 8, 16, 2, 1.0)
         x = torch.randn(600, 8)
         y = torch.stack([x[:, 0] * x[:, 1], torch.sin(2 * x[:, 2])], dim=1)
-        recipe = {"epochs": 60, "learning_rate": 0.01, "weight_decay": 0.05, "batch_size": 64}
-        train(layers, x, (y - y.mean(0)) / y.std(0), activation="tanh", **recipe)
+        recipe = Recipe(activation="tanh", epochs=60, learning_rate=0.01, weight_decay=0.05)
+        train(layers, x, (y - y.mean(0)) / y.std(0), recipe)
     blocks = list(zip(layers[:-1:2], layers[1:-1:2], strict=True))
     answer = names["drop"](blocks, layers[-1], x, tmp_path / "mine", "tanh")
     puzzle = load_puzzle(tmp_path / "mine")

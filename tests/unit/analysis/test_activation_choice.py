@@ -14,6 +14,7 @@ from pairing.errors import InputError, MethodError
 from pairing.io.packed import pack_puzzle
 from pairing.model.activations import ACTIVATIONS, AUTO, activation_of, checked_activation
 from pairing.synthetic.make import make_puzzle
+from pairing.synthetic.recipe import Recipe
 from tests.support.puzzles import Planted, plant, with_answer, write_puzzle
 
 
@@ -21,8 +22,9 @@ from tests.support.puzzles import Planted, plant, with_answer, write_puzzle
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Planted:
     """A trained network of one activation, dropped; it says nothing of its activation."""
     folder = tmp_path_factory.mktemp("trained") / "network"
-    recipe = {"blocks": 5, "width": 10, "rows": 500, "epochs": 60, "learning_rate": 0.01, "weight_decay": 0.1}
-    made = make_puzzle(folder, activation=request.param, seed=1, **recipe)  # type: ignore[arg-type]
+    shape = {"blocks": 5, "width": 10, "rows": 500, "seed": 1}
+    recipe = Recipe(**shape, activation=request.param, epochs=60, learning_rate=0.01, weight_decay=0.1)
+    made = make_puzzle(folder, recipe)
     return with_answer(load_puzzle(folder), made.answer_path)
 
 

@@ -12,7 +12,7 @@ from pairing.model.activations import ACTIVATIONS, activation_of
 from pairing.model.forward import CHUNK_ROWS
 from pairing.model.network import Network, pairs_of
 from pairing.model.puzzle import Puzzle
-from pairing.synthetic.make import ACTIVATION_NAMES
+from pairing.synthetic.recipe import ACTIVATION_NAMES
 from tests.support.puzzles import PLAIN_ACTIVATIONS, Planted, plain_mse, plant
 
 MODULES = {

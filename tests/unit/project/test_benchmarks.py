@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import subprocess
@@ -16,6 +15,7 @@ from click.testing import CliRunner
 
 from pairing.errors import InputError
 from pairing.synthetic.make import make_puzzle
+from pairing.synthetic.recipe import Recipe
 from tests.benchmarks import signals
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.candidates import exchanges, swaps
@@ -25,42 +25,41 @@ from tests.benchmarks.command import imports
 from tests.benchmarks.growth import exponent
 from tests.benchmarks.machine import code_digest, machine
 from tests.benchmarks.networks import trained
-from tests.benchmarks.recipes import GROWTH, HARD, RECIPES, Recipe, fresh_seeds
+from tests.benchmarks.recipes import GROWTH, HARD, RECIPES, BenchmarkNetwork, fresh_seeds
 from tests.benchmarks.record import END_MARK, START_MARK, Figure, markdown_table, put_between_marks, rich_table, share
 from tests.benchmarks.repair import permuted
 from tests.benchmarks.runs import Run, carry_out, last_run, open_run
 from tests.benchmarks.signals import Judged, signal_figures
 from tests.support.puzzles import plain_mse
 
-TINY = Recipe(name="tiny", stands_for="tests", arguments={"blocks": 3, "width": 4, "rows": 40, "epochs": 2})
+TINY = BenchmarkNetwork("tiny", "tests", Recipe(blocks=3, width=4, rows=40, epochs=2))
 
 
 # --- recipes --------------------------------------------------------------------------------------------------------
 
 
-def test_the_recipes_cover_what_is_asked_for() -> None:
+def test_the_networks_cover_what_is_asked_for() -> None:
     assert len(RECIPES) >= 10
-    assert all(12 <= recipe.blocks <= 64 and 16 <= recipe.width <= 64 for recipe in RECIPES)
-    assert {"gelu", "tanh"} <= {recipe.arguments.get("activation") for recipe in RECIPES}
-    assert any(recipe.arguments.get("outputs", 1) > 1 for recipe in RECIPES)
-    assert any(recipe.blocks == 64 for recipe in RECIPES)
-    assert any(recipe.arguments.get("table") == "digits" for recipe in RECIPES)
+    assert all(12 <= network.blocks <= 64 and 16 <= network.width <= 64 for network in RECIPES)
+    assert {"gelu", "tanh"} <= {network.recipe.activation for network in RECIPES}
+    assert any(network.recipe.outputs > 1 for network in RECIPES)
+    assert any(network.blocks == 64 for network in RECIPES)
+    assert any(network.recipe.table == "digits" for network in RECIPES)
     assert (HARD.blocks, HARD.width) == (48, 48)
-    assert [recipe.blocks for recipe in GROWTH] == [16, 32, 64, 96, 192]
-    assert {recipe.width for recipe in GROWTH} == {32}
+    assert [network.blocks for network in GROWTH] == [16, 32, 64, 96, 192]
+    assert {network.width for network in GROWTH} == {32}
 
 
-@pytest.mark.parametrize("recipe", [*RECIPES, HARD, *GROWTH], ids=lambda recipe: recipe.name)
-def test_a_recipe_is_a_call_of_make_puzzle(recipe: Recipe, tmp_path: Path) -> None:
-    inspect.signature(make_puzzle).bind(tmp_path, seed=0, **recipe.arguments)
-    less = {**recipe.arguments, "blocks": 2, "rows": 20, "epochs": 1}
-    assert make_puzzle(tmp_path / "puzzle", seed=0, **less).rows == 20
+@pytest.mark.parametrize("network", [*RECIPES, HARD, *GROWTH], ids=lambda network: network.name)
+def test_a_network_can_be_made(network: BenchmarkNetwork, tmp_path: Path) -> None:
+    less = replace(network.recipe, blocks=2, rows=20, epochs=1)
+    assert make_puzzle(tmp_path / "puzzle", less).rows == 20
 
 
 def test_names_and_digests_tell_recipes_apart() -> None:
     recipes = [*RECIPES, HARD, *GROWTH]
     assert len({recipe.name for recipe in recipes}) == len({recipe.digest for recipe in recipes}) == len(recipes)
-    assert replace(TINY, arguments={**TINY.arguments, "rows": 41}).digest != TINY.digest
+    assert replace(TINY, recipe=replace(TINY.recipe, rows=41)).digest != TINY.digest
 
 
 def test_a_network_is_trained_once(tmp_path: Path) -> None:

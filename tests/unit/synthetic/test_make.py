@@ -18,7 +18,9 @@ import torch
 from torch.nn import functional
 
 from pairing.errors import InputError
-from pairing.synthetic.make import ACTIVATION_NAMES, TABLE_NAMES, SyntheticPuzzle, make_puzzle
+from pairing.synthetic.datasets import TABLE_NAMES
+from pairing.synthetic.make import SyntheticPuzzle, make_puzzle
+from pairing.synthetic.recipe import ACTIVATION_NAMES, Recipe
 
 TINY: dict[str, Any] = {"blocks": 3, "width": 4, "rows": 40, "epochs": 2}
 
@@ -50,7 +52,7 @@ def recompute(made: SyntheticPuzzle, activation: str) -> tuple[torch.Tensor, tor
 
 @pytest.mark.parametrize("activation", ACTIVATION_NAMES)
 def test_the_answer_reproduces_pred(tmp_path: Path, activation: str) -> None:
-    made = make_puzzle(tmp_path / "puzzle", activation=activation, **TINY)
+    made = make_puzzle(tmp_path / "puzzle", Recipe(activation=activation, **TINY))
     y, pred = recompute(made, activation)
     assert float(((y - pred) ** 2).mean()) < 1e-12
     wrong = SyntheticPuzzle(
@@ -61,7 +63,7 @@ def test_the_answer_reproduces_pred(tmp_path: Path, activation: str) -> None:
 
 
 def test_the_published_layout(tmp_path: Path) -> None:
-    made = make_puzzle(tmp_path / "puzzle", **TINY)
+    made = make_puzzle(tmp_path / "puzzle", Recipe(**TINY))
     assert set(contents(made.folder)) == {
         "historical_data.csv",
         "puzzle.json",
@@ -86,7 +88,7 @@ def test_the_published_layout(tmp_path: Path) -> None:
 
 
 def test_the_answer_lies_beside_the_folder(tmp_path: Path) -> None:
-    made = make_puzzle(tmp_path / "puzzle", **TINY)
+    made = make_puzzle(tmp_path / "puzzle", Recipe(**TINY))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["puzzle", "puzzle.answer.json"]
     answer = json.loads(made.answer_path.read_text(encoding="utf-8"))
     assert answer["permutation"] == list(made.permutation)
@@ -101,19 +103,19 @@ def test_the_answer_lies_beside_the_folder(tmp_path: Path) -> None:
 
 
 def test_the_recipe_makes_the_same_puzzle_again(tmp_path: Path) -> None:
-    first = make_puzzle(tmp_path / "one" / "puzzle", seed=5, **TINY)
+    first = make_puzzle(tmp_path / "one" / "puzzle", Recipe(seed=5, **TINY))
     recipe = json.loads(first.answer_path.read_text(encoding="utf-8"))["recipe"]
     recipe.pop("torch")
-    again = make_puzzle(tmp_path / "two" / "puzzle", **recipe)
+    again = make_puzzle(tmp_path / "two" / "puzzle", Recipe(**recipe))
     assert contents(first.folder) == contents(again.folder)
     assert first.answer_path.read_bytes() == again.answer_path.read_bytes()
-    other = make_puzzle(tmp_path / "three" / "puzzle", **{**recipe, "seed": 6})
+    other = make_puzzle(tmp_path / "three" / "puzzle", Recipe(**{**recipe, "seed": 6}))
     assert contents(first.folder).keys() == contents(other.folder).keys()
     assert contents(first.folder) != contents(other.folder)
 
 
 def test_several_outputs(tmp_path: Path) -> None:
-    made = make_puzzle(tmp_path / "puzzle", outputs=3, **TINY)
+    made = make_puzzle(tmp_path / "puzzle", Recipe(outputs=3, **TINY))
     names, _ = read_rows(made)
     assert names[4:] == ["pred_0", "pred_1", "pred_2", "true_0", "true_1", "true_2"]
     y, pred = recompute(made, "relu")
@@ -122,7 +124,7 @@ def test_several_outputs(tmp_path: Path) -> None:
 
 
 def test_inputs_like_signs(tmp_path: Path) -> None:
-    made = make_puzzle(tmp_path / "puzzle", inputs="signs", **{**TINY, "rows": 400})
+    made = make_puzzle(tmp_path / "puzzle", Recipe(inputs="signs", **{**TINY, "rows": 400}))
     names, rows = read_rows(made)
     inputs = rows[:, [name.startswith("measurement_") for name in names]].astype(np.float64)
     noise = np.abs(inputs) - 1
@@ -136,7 +138,7 @@ def test_inputs_like_signs(tmp_path: Path) -> None:
 def test_branches_begin_smaller(tmp_path: Path) -> None:
     sizes = []
     for scale in (1.0, 0.25):
-        made = make_puzzle(tmp_path / str(scale), branch_scale=scale, learning_rate=1e-9, **TINY)
+        made = make_puzzle(tmp_path / str(scale), Recipe(branch_scale=scale, learning_rate=1e-9, **TINY))
         pieces = [torch.load(made.folder / f"pieces/piece_{n}.pth", weights_only=True) for n in made.permutation]
         sizes.append([float(value.norm()) for piece in pieces for value in piece.values()])
     ratios = np.divide(sizes[1], sizes[0]).reshape(-1, 2)  # of weight and bias of every layer
@@ -146,15 +148,15 @@ def test_branches_begin_smaller(tmp_path: Path) -> None:
 
 def test_training_reaches_the_target(tmp_path: Path) -> None:
     recipe = {**TINY, "rows": 300, "learning_rate": 1e-2}
-    brief = make_puzzle(tmp_path / "brief", **recipe)
-    long = make_puzzle(tmp_path / "long", **{**recipe, "epochs": 40})
+    brief = make_puzzle(tmp_path / "brief", Recipe(**recipe))
+    long = make_puzzle(tmp_path / "long", Recipe(**{**recipe, "epochs": 40}))
     assert long.training_error < 0.7 * brief.training_error
     assert long.training_error < 0.3
 
 
 @pytest.mark.parametrize("table", TABLE_NAMES)
 def test_real_tables(tmp_path: Path, table: str) -> None:
-    made = make_puzzle(tmp_path / "puzzle", table=table, blocks=2, epochs=1)
+    made = make_puzzle(tmp_path / "puzzle", Recipe(table=table, blocks=2, epochs=1))
     columns = {"digits": 64, "diabetes": 10, "wine": 13, "breast_cancer": 30, "iris": 4}[table]
     names, rows = read_rows(made)
     assert names[columns - 1 : columns + 1] == [f"measurement_{columns - 1}", "pred"]
@@ -169,7 +171,7 @@ def test_real_tables(tmp_path: Path, table: str) -> None:
 
 
 def test_a_table_with_an_output_a_class_and_some_of_its_rows(tmp_path: Path) -> None:
-    made = make_puzzle(tmp_path / "puzzle", table="iris", outputs=3, rows=60, width=4, blocks=2, epochs=1)
+    made = make_puzzle(tmp_path / "puzzle", Recipe(table="iris", outputs=3, rows=60, width=4, blocks=2, epochs=1))
     names, rows = read_rows(made)
     assert names[4:7] == ["pred_0", "pred_1", "pred_2"]
     assert rows.shape == (60, 10)
@@ -206,7 +208,7 @@ def test_a_table_with_an_output_a_class_and_some_of_its_rows(tmp_path: Path) -> 
 )
 def test_wrong_arguments(tmp_path: Path, wrong: dict[str, Any], text: str) -> None:
     with pytest.raises(InputError, match=text):
-        make_puzzle(tmp_path / "puzzle", **{**TINY, **wrong})
+        make_puzzle(tmp_path / "puzzle", Recipe(**{**TINY, **wrong}))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -215,16 +217,16 @@ def test_a_folder_that_is_taken_stays_as_it_is(tmp_path: Path) -> None:
     taken.mkdir()
     (taken / "letter.txt").write_text("dear", encoding="utf-8")
     with pytest.raises(InputError, match="is not empty"):
-        make_puzzle(taken, **TINY)
+        make_puzzle(taken, Recipe(**TINY))
     with pytest.raises(InputError, match=r"letter\.txt is a file"):
-        make_puzzle(taken / "letter.txt", **TINY)
+        make_puzzle(taken / "letter.txt", Recipe(**TINY))
     assert contents(tmp_path) == {"taken/letter.txt": b"dear"}
 
 
 def test_an_empty_folder_and_missing_parents_are_fine(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert make_puzzle(tmp_path / "empty", **TINY).folder == tmp_path / "empty"
-    assert (make_puzzle(tmp_path / "a" / "b", **TINY).folder / "puzzle.json").is_file()
+    assert make_puzzle(tmp_path / "empty", Recipe(**TINY)).folder == tmp_path / "empty"
+    assert (make_puzzle(tmp_path / "a" / "b", Recipe(**TINY)).folder / "puzzle.json").is_file()
 
 
 def test_a_failure_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +240,7 @@ def test_a_failure_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(torch, "save", full_disk)
     with pytest.raises(InputError, match=r"cannot write the puzzle to .*: No space left on device"):
-        make_puzzle(tmp_path / "puzzle", **TINY)
+        make_puzzle(tmp_path / "puzzle", Recipe(**TINY))
     assert len(saved) == 4
     assert list(tmp_path.iterdir()) == []
 
@@ -246,12 +248,12 @@ def test_a_failure_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pyte
 def test_without_scikit_learn_a_table_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(InputError, match=r"pairing-fleet\[tables\]"):
-        make_puzzle(tmp_path / "puzzle", table="iris")
+        make_puzzle(tmp_path / "puzzle", Recipe(table="iris"))
 
 
 def test_torch_is_left_as_it_was(tmp_path: Path) -> None:
     state, threads = torch.get_rng_state(), torch.get_num_threads()
-    make_puzzle(tmp_path / "puzzle", **TINY)
+    make_puzzle(tmp_path / "puzzle", Recipe(**TINY))
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.get_num_threads() == threads
 
