@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from config.injected import is_injected
+from config.kubernetes import is_injected
 
 UNREADABLE_FILE = "PAIRING-E001"
 WRONG_TYPE = "PAIRING-E002"

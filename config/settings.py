@@ -24,7 +24,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from config.access import check_key, check_readable, check_together
 from config.brokers import is_broker_url, split, verified
 from config.complaints import PREFIX, SettingsError, of_names, of_values, shown
-from config.injected import is_injected
+from config.kubernetes import is_injected
 
 
 class _VariableSource(EnvSettingsSource):

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from pairing.version import __version__
-from tasks.contracts.build import LOADED
+from tasks.contracts.code_digest import LOADED
 from tasks.contracts.queues import ROLES
 from tasks.doctor.probes import ProbeFailure, ProbeResults
 from tasks.doctor.server_checks import BROKER_AWAY, Line, State, shown_size

@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 
 from pairing.analysis.judgement import judged_noise
-from pairing.model import costs
-from pairing.model.network import Network, pairs_of
 from pairing.model.puzzle import Puzzle
 from pairing.search.identifiability import undecidable_exchanges
-from pairing.solution import Solution, solution_of
+from pairing.solution import Solution
 from pairing.version import __version__
 from tasks.contracts.errors import PoolError, RecordError, SpoolError
 from tasks.contracts.run_request import Request
@@ -26,18 +24,12 @@ from tasks.pool.location import PoolAddress, opened
 from tasks.pool.winner_selection import Candidate, Stored, store_winners
 from tasks.puzzles.resolver import Puzzles
 from tasks.runs.lifecycle import finish
-from tasks.runs.outcome import end_of, exit_status, stopped_early
+from tasks.runs.outcome import end_of, exit_status
+from tasks.runs.ranking import best_record, best_solution, has_searched, ranked_methods, solution_of_record
 from tasks.runs.spooled_winners import note_stored
-from tasks.runs.stage_execution import check_blocks, load
+from tasks.runs.stage_execution import load
 from tasks.store.run_store import Store, part_name
 
-HOSTS_RATIO = 2.0
-HOSTS_VARIANCE = 1e-9
-"""By what factor, and by how much of the target's variance, rounding may part one solution's errors on two hosts."""
-CHECKED_ROWS = 512
-"""Rows on which a result is looked at first …"""
-CHECKED_COST = 5e9
-"""… and in large networks so many that it costs no more multiplications."""
 LEAST_SECONDS = 1.0
 """So long the best solution is judged, however late it is."""
 
@@ -53,11 +45,11 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
     request, puzzle = load(store, puzzles, run)
     plan = store.record(run, "plan") or {}
     refinements = store.parts(run, "refinement")
-    methods = _ranked([_method_record(store, puzzle, request, *part) for part in request.parts])
+    methods = ranked_methods(store, puzzle, request)
     plan = _with_pool(store, address, puzzle, request, plan)
     stored, lost = _store(address, puzzle, request, plan, methods, refinements)
     note_stored(store, stored.flushed)
-    best = _best(puzzle, methods, refinements)
+    best = best_solution(puzzle, methods, refinements)
     before = (plan.get("pool_best") or {}).get("full_mse")
     cancelled = store.announced(run) == "cancelled"
     undecidable, noise = (None, None) if best is None or cancelled else _judged(puzzle, best[1], request)
@@ -75,7 +67,7 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
         "solved": bool(best and best[1].solved),
         "noise": noise,
         "noise_floor": puzzle.noise_floor,
-        "best": best and _best_record(*best, puzzle.names),
+        "best": best and best_record(*best, puzzle.names),
         "undecidable": undecidable,
         "methods": methods,
         "pool": {
@@ -109,116 +101,6 @@ def _judged(puzzle: Puzzle, solution: Solution, request: Request) -> tuple[dict[
     return None if undecidable is None else asdict(undecidable), noise
 
 
-def _method_record(store: Store, puzzle: Puzzle, request: Request, method: str, seed: int) -> dict[str, Any]:
-    """One entry of the summary's ``methods``."""
-    run, part = request.run, part_name(method, seed)
-    try:
-        failure = store.part(run, "failure", method) or store.part(run, "failure", part)
-        assigned, refined = store.part(run, "assignment", method), store.part(run, "refinement", part)
-        if assigned is not None:
-            check_blocks(assigned["pairs"], puzzle, f"the pairing of '{method}'")
-        if refined is not None:
-            _check_result(puzzle, refined, part)
-    except RecordError as unsound:
-        failure, assigned, refined = {"error": str(unsound)}, None, None
-    ok = failure is None and refined is not None
-    why = (
-        "the run was cancelled before"
-        if store.announced(run) == "cancelled"
-        else "its worker was lost, or time ran out"
-    )
-    error = None if ok else (failure or {}).get("error", f"did not finish: {why}")
-    record: dict[str, Any] = {"method": method, "seed": seed, "ok": ok, "error": error}
-    for name in ("total_similarity", "mean_similarity", "top_pairs", "pairs", "margins", "confidence"):
-        record[name] = assigned and assigned[name]
-    for name in ("pairs_matching_pool_best", "pool_order_mse"):
-        record[name] = assigned and assigned[name]
-    for name in ("annealer", "start", "start_mse"):
-        record[name] = refined and refined[name]
-    record["full_mse"] = refined and refined["solution"]["full_mse"]
-    for name in ("evaluations", "repaired_pairs", "stopped", "seconds"):
-        record[name] = refined and refined[name]
-    if not ok:
-        record["stopped"] = "failed"
-    return record
-
-
-def _check_result(puzzle: Puzzle, refined: dict[str, Any], part: str) -> None:
-    """Whether a refinement's result is one of this puzzle, and as good as it says; a pool never forgets a false one.
-
-    Raises:
-        RecordError: it is not.
-    """
-    solution = refined["solution"]
-    for name in ("inp_sigma", "out_sigma"):
-        check_blocks(solution[name], puzzle, f"the results of {part}")
-    if solution["full_mse"] is None:
-        return
-    order, most = solution["inp_sigma"], HOSTS_RATIO * solution["full_mse"] + HOSTS_VARIANCE * puzzle.target_variance
-    network = Network(puzzle, pairs_of(order, solution["out_sigma"]))
-    # A few rows clear nearly every honest result; none is refused before all rows have been looked at.
-    if _sampled_error(network, order) > most and (error := network.full_mse(order)) > most:
-        raise RecordError(
-            f"the result of {part} in the store has an error of {error:.3g}, not of {solution['full_mse']:.3g} as it"
-            " says: somebody else has changed it. Enqueue the run again"
-        )
-
-
-@np.errstate(over="ignore", invalid="ignore")  # a wrong order may overflow
-def _sampled_error(network: Network, order: list[int]) -> float:
-    """The error on a few rows from everywhere; infinite where it overflows."""
-    puzzle = network.puzzle
-    most = max(1, int(CHECKED_COST * CHECKED_ROWS / costs.forward(puzzle, CHECKED_ROWS)))
-    rows = np.linspace(0, puzzle.rows - 1, min(puzzle.rows, CHECKED_ROWS, most)).astype(np.int64)
-    residual = puzzle.target_values[rows] - network.predict(np.array(order, np.int64), puzzle.rows_in[rows])
-    error = float(np.mean(np.square(residual)))
-    return error if math.isfinite(error) else math.inf
-
-
-def _ranked(methods: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By error; behind them those that were stopped early, then those that failed."""
-
-    def rank(record: dict[str, Any]) -> tuple[int, float]:
-        if not record["ok"]:
-            return 2, 0.0
-        error = record["full_mse"]
-        return int(stopped_early(record["stopped"])), float("inf") if error is None else error
-
-    return sorted(methods, key=rank)
-
-
-def _solution(puzzle: Puzzle, refined: dict[str, Any]) -> Solution:
-    solution = refined["solution"]
-    error = float("inf") if solution["full_mse"] is None else solution["full_mse"]
-    return solution_of(puzzle, solution["inp_sigma"], solution["out_sigma"], error)
-
-
-def _best(
-    puzzle: Puzzle, methods: list[dict[str, Any]], refinements: dict[str, dict[str, Any]]
-) -> tuple[dict[str, Any], Solution] | None:
-    """The record and the solution of least error, whoever found it first in the ranking."""
-    finished = [m for m in methods if m["ok"] and m["full_mse"] is not None]
-    if not finished:
-        return None
-    found = min(finished, key=lambda m: m["full_mse"])
-    return found, _solution(puzzle, refinements[part_name(found["method"], found["seed"])])
-
-
-def _best_record(found: dict[str, Any], solution: Solution, names: tuple[str, ...]) -> dict[str, Any]:
-    """The summary's ``best``."""
-    return {
-        "method": found["method"],
-        "seed": found["seed"],
-        "full_mse": solution.full_mse,
-        "inp_sigma": list(solution.inp_sigma),
-        "out_sigma": list(solution.out_sigma),
-        "permutation": list(solution.permutation),
-        "names": [names[number] for number in solution.permutation] if names else [],
-        "hash": solution.hash,
-        "hash_match": solution.hash_match,
-    }
-
-
 def _store(
     address: PoolAddress,
     puzzle: Puzzle,
@@ -232,11 +114,11 @@ def _store(
     candidates = []
     for method in methods:
         refined = refinements.get(part_name(method["method"], method["seed"]))
-        if not method["ok"] or refined is None or not _searched(refined):
+        if not method["ok"] or refined is None or not has_searched(refined):
             continue
         if is_winner(method["full_mse"], before, puzzle.target_variance):
             found = {name: method[name] for name in ("method", "seed")} | {n: refined[n] for n in ("host", "seconds")}
-            candidates.append(Candidate(**found, solution=_solution(puzzle, refined)))
+            candidates.append(Candidate(**found, solution=solution_of_record(puzzle, refined)))
     if not candidates and not any(address.spool.glob("*.json")):
         return Stored(), None
     try:
@@ -263,15 +145,6 @@ def _with_pool(
     read = {**plan, "pool_best": before, "pool_error": None}
     store.put_record(request.run, "plan", read)
     return read
-
-
-def _searched(refined: dict[str, Any]) -> bool:
-    """Whether a result is more than the order at which its refinement was interrupted before it found anything."""
-    interrupted = stopped_early(refined["stopped"]) or refined["cut_by_deadline"]
-    start, error = refined["start_mse"], refined["solution"]["full_mse"]
-    if refined["evaluations"] == 0:
-        return False
-    return not interrupted or start is None or (error is not None and error < start)
 
 
 def _seconds(

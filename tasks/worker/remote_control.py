@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from config.settings import Settings, settings
 from pairing.version import __version__
-from tasks.contracts.build import LOADED, code_digest
+from tasks.contracts.code_digest import LOADED, code_digest
 from tasks.runs.protocol_version import PROTOCOL
 from tasks.worker.command import THREAD_SETTINGS, cores
 

@@ -16,7 +16,7 @@ from kombu import Connection
 from config import complaints, example
 from config.brokers import broker
 from config.complaints import UNKNOWN, SettingsError, of_names
-from config.injected import is_injected
+from config.kubernetes import is_injected
 from config.settings import Settings, settings, variables
 from pairing.errors import InputError
 from tasks.client.environment import checked_settings

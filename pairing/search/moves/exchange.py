@@ -3,7 +3,8 @@
 Let the blocks at positions p and q exchange their out pieces (or their inp pieces). A row's output changes, to first
 order, by ``E_pq = g_{p+1}·(f'_p − f_p) + g_{q+1}·(f'_q − f_q)``, with f' the new branches at the present states and g
 the output's gradient. With wrong pairs the order is wrong too, since it was bent to make up for them. So inversions
-are a nuisance, and with K of :mod:`pairing.search.gls` an exchange's log-likelihood ratio is ``E·K r − E·K E / 2``.
+are a nuisance, and with K of :mod:`pairing.search.whitening` the log-likelihood ratio of an exchange is
+``E·K r − E·K E / 2``.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 from pairing.arrays import Array32, Array64, Indices
 from pairing.model.activations import activation_of
 from pairing.model.network import Network
-from pairing.search.gls import Whitening
 from pairing.search.surrogate import Trajectory, commutators, trajectory
+from pairing.search.whitening import Whitening
 
 SCREENING = 5
 """All exchanges are screened on one in so many of the rows."""

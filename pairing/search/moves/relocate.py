@@ -3,7 +3,7 @@
 A descent moves a block past its neighbours as long as each linearization says that this lowers the error. One that is
 thirty places away from its own stays there: on the way the error is higher, and at the end of it too, until the blocks
 that had made up for it have gone back. So every block is tried at a few places all over the order, and of each
-exact residual that is compared which small changes of the order could not explain (:mod:`pairing.search.gls`).
+exact residual that is compared which small changes of the order could not explain (:mod:`pairing.search.whitening`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from pairing.model.network import Network
 from pairing.model.puzzle import Puzzle
 from pairing.search.acceptance import accept
 from pairing.search.batch_error import candidate_residuals
-from pairing.search.gls import Whitening
 from pairing.search.local_search import Descent, descent_rows
 from pairing.search.state import Search
 from pairing.search.surrogate import Surrogate
+from pairing.search.whitening import Whitening
 
 PLACES = 8
 """At which each block is tried: the order's length apart by so many."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pairing.arrays import Indices
 from pairing.model.activations import ACTIVATIONS
 from pairing.model.network import Network
-from pairing.search import gls
+from pairing.search import whitening
 from pairing.search.moves.exchange import Exchange, Prices, price_exchanges
 from pairing.search.surrogate import linearize
 from tests.support.puzzles import Planted, altered, plain_outputs, plant
@@ -83,7 +83,7 @@ def test_both_kinds_make_the_same_pairs_and_twice_gives_back(made: tuple[Indices
 @contextmanager
 def order_taken_as_right() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gls, "INVERSION_VARIANCE", 0.0)
+        patch.setattr(whitening, "INVERSION_VARIANCE", 0.0)
         yield
 
 
@@ -112,7 +112,7 @@ def assert_gains_are_falls(
     target = network.puzzle.target_values[rows]
     inp, out = order, network.pairs[order]
     before = outputs_of(network, inp, out, rows)
-    noise = gls.NOISE * float(np.mean((target - before) ** 2))
+    noise = whitening.NOISE * float(np.mean((target - before) ** 2))
     for exchange, gain in gains.items():
         pairs, new_inp = exchange.applied(network.pairs, order)
         new_out = pairs[new_inp]
@@ -197,9 +197,9 @@ def test_gains_are_those_of_generalized_least_squares(shape: int, activation: st
     order, rows = rng.permutation(noisy.puzzle.blocks), np.arange(noisy.puzzle.rows)
     model = linearize(noisy, order, rows)
     residual, changes = model.residual.astype(np.float64), model.changes.astype(np.float64)
-    inverted = gls.INVERSION_VARIANCE * changes.T @ changes
-    least = gls.CONDITION * np.trace(inverted) / len(inverted)
-    noise = max(gls.NOISE * model.error, least)
+    inverted = whitening.INVERSION_VARIANCE * changes.T @ changes
+    least = whitening.CONDITION * np.trace(inverted) / len(inverted)
+    noise = max(whitening.NOISE * model.error, least)
     inverse = np.linalg.inv(inverted + noise * np.eye(len(inverted)))
     before = outputs_of(noisy, order, noisy.pairs[order], rows)
     for exchange, gain in gains_of(price_exchanges(noisy, order, rows)).items():

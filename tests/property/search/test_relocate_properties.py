@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pairing.model.network import Network
-from pairing.search.gls import INVERSION_VARIANCE, NOISE, Whitening
 from pairing.search.moves.relocate import CANDIDATES, relocations
 from pairing.search.surrogate import linearize
+from pairing.search.whitening import INVERSION_VARIANCE, NOISE, Whitening
 from tests.support.puzzles import plant
 
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from config.settings import Settings
 from pairing.version import __version__
 from tasks.commands.doctor import _line
-from tasks.contracts.build import LOADED, code_digest
+from tasks.contracts.code_digest import LOADED, code_digest
 from tasks.contracts.queues import ROLES
 from tasks.doctor.examination import CHECKS, Finding, examine, is_well
 from tasks.doctor.probes import Answer, Broker, ProbeFailure, ProbeResults, _answer
@@ -213,7 +213,7 @@ def test_a_terminal_gets_whole_words_below_each_other(width: int) -> None:
 
 
 def test_the_digest_is_of_every_file_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.contracts.build.FOLDERS", (tmp_path,))
+    monkeypatch.setattr("tasks.contracts.code_digest.FOLDERS", (tmp_path,))
     digests = [code_digest()]
     for change in (
         lambda: (tmp_path / "a.py").write_text("1"),
