@@ -37,7 +37,7 @@ class Soaked:
     most: float = 0.0
     """MiB of the largest process."""
     before: Left | None = None
-    """At rest, after a run and before the first fault."""
+    """At rest, after runs that every process took part in, and before the first fault."""
     after: Left | None = None
     """At rest, when everything has ended."""
 
@@ -59,9 +59,10 @@ def soak(
     with open_site(folder, TMPDIR=str(temporary)) as site:
         for _ in range(WORKERS):
             site.start_worker(**SERVICE)
-        warm = site.enqueue(SHORT).run
-        site.wait_for_end(warm)
-        site.check_run(warm, undisturbed(SHORT))
+        # So many that every process works, and has the connections that it keeps.
+        for run in [site.enqueue(SHORT, puzzle=numbered(-number)).run for number in range(1, 2 * WORKERS + 1)]:
+            site.wait_for_end(run)
+            site.check_run(run, undisturbed(SHORT))
         site.runs.clear()
         at_rest(site)
         watch = Watch(site, temporary)
