@@ -15,7 +15,9 @@ MOST_DECIMALS = 16
 CLEAR = 1.25
 """A decimal grid shows where its step is so many times that of the binary one, which has its values anyway."""
 SHOWN_PART = 0.5
-"""In that part of the values at least."""
+"""In that part of the values at least, …"""
+EVIDENCE = 30.0
+"""… or in so many that all of them lie on it by chance with a probability of e⁻³⁰ at most."""
 LOOKED_AT = 4096
 """Values of a column that are looked at."""
 READ = 512
@@ -91,9 +93,11 @@ def _decimals(values: Array64, steps: Array64) -> int | None:
         return None
     for decimals in range(1, MOST_DECIMALS):
         shown = CLEAR * steps < 10.0**-decimals
-        if np.count_nonzero(shown) < SHOWN_PART * len(values):
+        some, ratios = values[shown], steps[shown] * 10.0**decimals
+        with np.errstate(divide="ignore"):
+            evidence = -float(np.log(ratios).sum())
+        if len(some) < SHOWN_PART * len(values) and evidence < EVIDENCE:
             return None
-        some = values[shown]
         if _nearly_all(np.abs(np.round(some, decimals) - some) <= steps[shown] / 2):
             return decimals
     return None

@@ -40,6 +40,7 @@ GRIDS = {
     "3 decimals": lambda values: np.round(values, 3),
     "3 decimals in float32": lambda values: np.round(values, 3).astype(np.float32).astype(np.float64),
     "2 decimals in float16": lambda values: np.round(values, 2).astype(np.float16).astype(np.float64),
+    "3 decimals in float16": lambda values: np.round(values, 3).astype(np.float16).astype(np.float64),
     "6 decimals": lambda values: np.round(values, 6),
     "float16": stored(np.float16),
     "bfloat16": bfloat16,
