@@ -1,9 +1,10 @@
-"""The queues: which of them each role of worker reads, and how many messages wait."""
+"""The queues: which of them each role of worker reads, and what waits there."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from tasks.contracts.errors import BrokerError
 
@@ -25,12 +26,28 @@ def queue_lengths(app: Celery, queues: Iterable[str]) -> dict[str, int]:
     Raises:
         BrokerError: the broker cannot be asked.
     """
+    with _channel(app) as channel:
+        return {name: int(channel.queue_declare(queue=name).message_count) for name in queues}
+
+
+def task_ids(app: Celery) -> set[str] | None:
+    """The ids of all tasks of the fleet that wait or are held; ``None`` where very many wait.
+
+    Raises:
+        BrokerError: the broker cannot be asked.
+    """
+    with _channel(app) as channel:
+        found: set[str] | None = channel.task_ids([queue.name for queue in app.conf.task_queues])
+        return found
+
+
+@contextmanager
+def _channel(app: Celery) -> Iterator[Any]:
     from kombu.exceptions import OperationalError
     from redis.exceptions import RedisError
 
     try:
         with app.connection_or_acquire() as connection:
-            channel = connection.default_channel
-            return {name: int(channel.queue_declare(queue=name).message_count) for name in queues}
+            yield connection.default_channel
     except (OperationalError, RedisError, OSError) as error:
-        raise BrokerError(f"the queues cannot be counted: {error}") from error
+        raise BrokerError(f"the queues cannot be read: {error}") from error

@@ -89,6 +89,30 @@ redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
 """
 
+# One that is no message, or is told to be by others, has no id.
+_TASK_IDS = """
+local waiting = 0
+for i = 4, #KEYS do
+    waiting = waiting + redis.call('LLEN', KEYS[i])
+end
+if waiting > tonumber(ARGV[1]) then
+    return false
+end
+local found = {}
+local function note(message)
+    found[#found + 1] = message.headers.id
+end
+for _, entry in ipairs(redis.call('HVALS', KEYS[1])) do
+    pcall(function() note(cjson.decode(entry)[1]) end)
+end
+for i = 4, #KEYS do
+    for _, message in ipairs(redis.call('LRANGE', KEYS[i], 0, -1)) do
+        pcall(function() note(cjson.decode(message)) end)
+    end
+end
+return found
+"""
+
 
 class Leases:
     """The messages that workers hold, and their leases."""
@@ -126,6 +150,11 @@ class Leases:
         queues = [self._prefix + key for key, _ in copies]
         push = "RPUSH" if first else "LPUSH"
         return bool(self._run(_HAND_OUT, queues, tag, entry, push, *(message for _, message in copies)))
+
+    def task_ids(self, queues: Sequence[str], most: int) -> set[str] | None:
+        """The ids of all tasks that are held or wait in queues (their keys); ``None`` where more than ``most`` wait."""
+        found = self._run(_TASK_IDS, [self._prefix + key for key in queues], most)
+        return None if found is None else {_text(task_id) for task_id in found}
 
     def _run(self, script: str, queues: Sequence[str], *arguments: object) -> Any:
         keys = [*self._keys, *queues]

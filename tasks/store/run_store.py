@@ -45,7 +45,7 @@ MOST_DEADLINES = 10_000
 
 KEYS = (
     *("asked", "request", "plan", "summary", "outcome", "end", "stop", "matrices", "published"),
-    *("claim.published", "claim.rescue", "rescue"),
+    *("claim.published", "claim.publication", "claim.rescue", "rescue"),
     *("assignment", "refinement", "progress", "failure", "times", "checkpoint", "attempt", "stored"),
 )
 """Everything that is kept of a run."""

@@ -10,7 +10,7 @@ from typing import Any
 from celery.signals import worker_init, worker_process_init, worker_ready, worker_shutdown
 
 from config.settings import settings
-from tasks.contracts.queues import queue_lengths
+from tasks.contracts.queues import queue_lengths, task_ids
 from tasks.worker import celery_tasks  # noqa: F401 - registers them
 from tasks.worker.app import app
 from tasks.worker.process_limits import limit_memory
@@ -80,7 +80,7 @@ def begin_chores(**_: Any) -> None:
     """Sees to runs that nobody else brings to an end, to winners that wait in the spool, and to the pool's age."""
     from tasks.worker.maintenance import do_chores, pool_chores
 
-    chores = pool_chores(store(), pool_address(), settings())
+    chores = pool_chores(store(), pool_address(), settings(), lambda: task_ids(app))
     threading.Thread(target=do_chores, args=(chores, _ended), name="chores", daemon=True).start()
 
 

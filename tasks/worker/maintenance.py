@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 
 from config.settings import Settings
+from tasks.client.lost_tasks import LostTasks
 from tasks.client.retrying import tries
 from tasks.client.submit import rescue
 from tasks.contracts.message_signing import serializer_of
@@ -25,6 +26,7 @@ LONGEST_SECONDS = 600.0
 """Between two tries of a chore that fails."""
 
 SWEEP_SECONDS = 10.0
+LOST_TASKS_SECONDS = 20.0
 FLUSH_SECONDS = 30.0
 NEWEST_ROW_SECONDS = 15.0
 
@@ -59,10 +61,16 @@ def do_chores(chores: Sequence[Chore], ended: threading.Event) -> None:
             due[chore.name] = time.monotonic() + wait
 
 
-def pool_chores(store: Store, address: PoolAddress, found: Settings) -> list[Chore]:
-    """Sweeping the runs, flushing the spool, and, where somebody is given numbers, looking for the newest row."""
+def pool_chores(
+    store: Store, address: PoolAddress, found: Settings, task_ids: Callable[[], Set[str] | None]
+) -> list[Chore]:
+    """Sweeping the runs, looking for lost tasks, flushing the spool, and looking for the newest row for metrics.
+
+    ``task_ids`` as for :class:`tasks.client.lost_tasks.LostTasks`.
+    """
     chores = [
         Chore("sweeping", SWEEP_SECONDS, lambda: sweep_runs(store, found)),
+        Chore("looking for lost tasks", LOST_TASKS_SECONDS, LostTasks(store, found, task_ids).look),
         Chore("flushing the spool", FLUSH_SECONDS, lambda: _flush(store, address)),
     ]
     if found.metrics_port:

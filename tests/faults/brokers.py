@@ -17,9 +17,10 @@ from kombu.pidbox import Mailbox
 from tests.faults.processes import start_workers
 from tests.faults.proxy import forwarding
 from tests.faults.scenario import Found, Scenario, Size, Work, disturb, pause
-from tests.faults.site import SHORT, Site, open_site
+from tests.faults.site import PATIENCE, SHORT, Site, open_site
 from tests.faults.undisturbed import undisturbed
 from tests.support.broker_troubles import TROUBLES, Trouble
+from tests.support.fleet import wait_for
 
 DROPS = 5
 WITHIN_SECONDS = 2.5
@@ -125,6 +126,27 @@ def worker_cut_off(folder: Path, size: Size, rng: random.Random) -> Found:
         return found
 
 
+def messages_lost(folder: Path, size: Size, rng: random.Random) -> Found:
+    """Redis gives all that waits to hosts that are gone in that moment: nobody has noted it, and nobody works on it."""
+    with open_site(folder) as site, redis.Redis.from_url(site.broker.url) as client:
+        start_workers(site, size)
+
+        def waiting() -> list[bytes]:
+            return [key for key in client.scan_iter("pairing.*", _type="list") if client.llen(key)]
+
+        def damage(run: str, flying: dict[str, int]) -> float | None:
+            queues = waiting()
+            for queue in queues:
+                client.delete(queue)
+            began = time.monotonic()
+            if not queues:
+                return None
+            wait_for("what was lost", lambda: waiting() or site.ended(run), PATIENCE)
+            return time.monotonic() - began
+
+        return disturb(site, size, rng, damage)
+
+
 SCENARIOS = (
     Scenario(
         name="broker-killed",
@@ -139,6 +161,14 @@ SCENARIOS = (
         holds="the same; no winner twice",
         work=outlived(suspend),
         full=Size(times=1, outage=30.0),
+    ),
+    Scenario(
+        name="messages-lost",
+        what="Redis gives what waits in its queues to hosts that have just lost power",
+        holds="the run is published again, and ends with the same solutions",
+        work=messages_lost,
+        short=Size(workers=1),
+        full=Size(times=2, workers=1),
     ),
     Scenario(
         name="worker-cut-off",

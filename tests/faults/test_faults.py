@@ -25,7 +25,8 @@ def test_what_is_promised_holds(scenario: Scenario, tmp_path: Path) -> None:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.name))
 def test_at_full_length_several_workers_do_the_work(scenario: Scenario) -> None:
     full = scenario.full
-    assert full.workers > 1 or scenario.name == "worker-cut-off"  # there it is one beside the one that is cut off
+    alone = ("worker-cut-off", "messages-lost")  # beside the one that is cut off; before what waits and is lost
+    assert full.workers > 1 or scenario.name in alone
 
 
 def test_as_many_evaluations_are_chosen_as_last_so_long() -> None:

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from queue import Empty
 from typing import Any
 
@@ -30,6 +31,9 @@ ANSWERS = ".reply.celery.pidbox"
 """How the names of queues end that answers to questions wait in …"""
 ANSWER_SECONDS = 60
 """… and for how long."""
+
+MOST_WAITING = 1000
+"""Messages that are read at most to see which tasks wait: a busy fleet is not kept from its work by that."""
 
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
@@ -122,6 +126,11 @@ class Channel(redis.Channel):
         """The leases of all messages that were taken from the server of this channel."""
         client = self._create_client()  # type: ignore[no-untyped-call]
         return Leases(client, self.global_keyprefix, self.unacked_key, self.unacked_index_key)
+
+    def task_ids(self, queues: Iterable[str]) -> set[str] | None:
+        """The ids of all tasks that wait in these queues or are held; ``None`` where very many wait."""
+        keys = [self._q_for_pri(queue, step) for queue in queues for step in self.priority_steps]  # type: ignore[no-untyped-call]
+        return self.leases().task_ids(keys, MOST_WAITING)
 
     def copies(self, entry: Any) -> list[tuple[str, str]]:
         """A message that is put back, as ``(queue's key without prefix, message)``, from its entry in ``unacked``."""

@@ -134,6 +134,25 @@ def test_a_message_that_is_handed_out_again_says_so_and_keeps_its_priority(redis
         queue.delete()
 
 
+def test_all_tasks_are_told_that_wait_or_are_held(
+    redis_url: str, client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = f"test-{secrets.token_hex(6)}:"
+    with app.connection_for_write(redis_url, transport_options={"global_keyprefix": prefix}) as connection:
+        for name, priority in (("first", 0), ("second", 9), ("third", 3)):
+            options = {"connection": connection, "queue": "pairing.pool", "ignore_result": True}
+            app.send_task("pairing.run", task_id=name, priority=priority, **options)
+        client.lpush(f"{prefix}pairing.pool", "no message", json.dumps({"headers": 3}))
+        client.hset(f"{prefix}unacked", "tag", json.dumps({"no": "message"}))
+        channel = connection.channel()
+        taken = Queue("pairing.pool")(channel).get()
+        assert channel.task_ids(["pairing.pool", "pairing.refine"]) == {"first", "second", "third"}
+        taken.ack()
+        assert channel.task_ids(["pairing.pool"]) == {"first", "second", "third"} - {taken.headers["id"]}
+        monkeypatch.setattr("tasks.worker.upstream.transport.MOST_WAITING", 1)
+        assert channel.task_ids(["pairing.pool"]) is None
+
+
 def test_what_is_held_and_is_no_message_is_removed(redis_url: str, client: redis.Redis) -> None:
     prefix = f"test-{secrets.token_hex(6)}:"
     options = {"global_keyprefix": prefix, "visibility_timeout": 0}
