@@ -65,6 +65,6 @@ SCENARIOS = (
         holds="three attempts each, then they have failed and the rest is compared",
         work=poisoned,
         full=Size(outage=30.0, processes=2),
-        short=Size(outage=2.0, processes=2, workers=1),  # nothing but the guard moves what hangs
+        short=Size(outage=6.0, processes=2, workers=1),  # nothing but the guard moves what hangs
     ),
 )

@@ -18,7 +18,7 @@ from tasks.doctor.probes import ask
 from tasks.pool.repository import open_pool
 from tasks.store.redis import Redis
 from tasks.store.run_store import Store
-from tests.support.fleet import Command, Ended
+from tests.support.fleet import Command, Ended, wait_for
 from tests.support.host import Host
 from tests.support.pools import PostgresPoolDatabase
 from tests.support.servers import Postgres, run_redis
@@ -42,6 +42,15 @@ class Site:
         ):
             findings = examine(ask(Settings(), self.host.command.folder / "results"))
         return lines_of([asdict(finding) for finding in findings])
+
+    def answered(self, **environment: str) -> dict[str, list[tuple[str, str, str]]]:
+        """The same, once a worker answers: on a busy machine that may take longer."""
+
+        def look() -> dict[str, list[tuple[str, str, str]]] | None:
+            found = self.doctor(**environment)
+            return None if any(text == "no worker answers" for _, text, _ in found["versions"]) else found
+
+        return wait_for("a worker that answers", look)
 
     def said(self, *arguments: str, **environment: str) -> Ended:
         """What the command says."""

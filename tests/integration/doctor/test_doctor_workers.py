@@ -35,7 +35,7 @@ def test_a_stop_file_and_what_waits_behind_it(site: Site) -> None:
         assert states(found["stop files"]) == ["warning", "warning"]  # here, and as the worker sees it
         assert all(str(site.stop) in said for _, said, _ in found["stop files"])
         site.host.enqueue("waiting", "--priority", "urgent")
-        ((state, said, advice),) = site.doctor()["queue lengths"]
+        ((state, said, advice),) = site.answered()["queue lengths"]
         assert (state, "pairing.pool 1" in said, "stop file" in advice) == ("wrong", True, True)
     finally:
         site.stop.unlink()
@@ -91,7 +91,7 @@ def append(file: Path, text: str) -> None:
 
 def test_stale_code_another_protocol_and_threads_stand_out(site: Site, tmp_path: Path) -> None:
     with without_workers(site) as environment, installed_elsewhere(site, tmp_path, environment):
-        found = site.doctor(**environment)
+        found = site.answered(**environment)
         assert states(found["versions"]) == ["wrong"]
         assert "protocol 2" in found["versions"][0][1]
         assert "speaks another protocol" in found["versions"][0][1]
@@ -99,7 +99,7 @@ def test_stale_code_another_protocol_and_threads_stand_out(site: Site, tmp_path:
         assert "OMP_NUM_THREADS=2" in found["threads"][0][1]
         assert "999 processes" in found["threads"][1][1]
         append(tmp_path / "tasks" / "worker" / "process_limits.py", "# upgraded")
-        ((state, said, advice),) = site.doctor(**environment)["versions"]
+        ((state, said, advice),) = site.answered(**environment)["versions"]
     assert (state, "STALE" in said, advice) == ("wrong", True, "restart it")
 
 
@@ -122,7 +122,7 @@ def test_a_worker_that_does_not_understand_is_stale(site: Site, tmp_path: Path) 
         worker = subprocess.Popen(words, cwd=tmp_path, env=clean_environment(), stdout=output, stderr=output)
         try:
             wait_for("the worker", lambda: b" ready." in log.read_bytes() or worker.poll() is not None)
-            found = site.doctor(**environment)
+            found = site.answered(**environment)
         finally:
             worker.kill()
             worker.wait()
@@ -136,7 +136,7 @@ def test_winners_that_wait_are_said(site: Site) -> None:
     spool.mkdir(exist_ok=True)
     winner = spool / "damaged.json"
     winner.write_text(json.dumps({}))
-    lines = site.doctor()["disk"]
+    lines = site.answered()["disk"]
     winner.unlink()
     assert states(lines) == ["warning", "warning"]  # here, and as the worker sees it
     assert all("1 winners wait in the spool" in said for _, said, _ in lines)
