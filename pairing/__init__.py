@@ -15,14 +15,37 @@ from typing import Any as _Any
 from pairing.version import __version__
 
 if _TYPE_CHECKING:
+    from pairing.comparison import compare
+    from pairing.found import FoundSolution
     from pairing.io.load import load_puzzle
     from pairing.model.puzzle import Puzzle
+    from pairing.search.driver import Progress
+    from pairing.search.history import History
     from pairing.solution import Solution
     from pairing.solving import solve
 
-__all__ = ["Puzzle", "Solution", "__version__", "load_puzzle", "solve"]
+__all__ = [
+    "FoundSolution",
+    "History",
+    "Progress",
+    "Puzzle",
+    "Solution",
+    "__version__",
+    "compare",
+    "load_puzzle",
+    "solve",
+]
 
-_HOMES = {"Puzzle": "model.puzzle", "Solution": "solution", "load_puzzle": "io.load", "solve": "solving"}
+_HOMES = {
+    "FoundSolution": "found",
+    "History": "search.history",
+    "Progress": "search.driver",
+    "Puzzle": "model.puzzle",
+    "Solution": "solution",
+    "compare": "comparison",
+    "load_puzzle": "io.load",
+    "solve": "solving",
+}
 
 
 def __getattr__(name: str) -> _Any:

@@ -1,4 +1,4 @@
-"""Put a solved puzzle's network together again, as one file of weights."""
+"""Put a solved puzzle's network together again, as one file of weights or as a torch module."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from pairing.model.puzzle import Puzzle
 from pairing.search.noise import noise_of
 from pairing.solution import permutation_of
 from pairing.torch_missing import require_torch
+
+if TYPE_CHECKING:
+    from pairing.torch_network import ResidualNetwork
 
 TORCH_SUFFIXES = (".pt", ".pth")
 
@@ -63,6 +67,19 @@ def assemble(puzzle: Puzzle, inp_sigma: tuple[int, ...], out_sigma: tuple[int, .
         with contextlib.suppress(OSError):
             partial.unlink()
     return error
+
+
+def module_of(puzzle: Puzzle, inp_sigma: tuple[int, ...], out_sigma: tuple[int, ...]) -> ResidualNetwork:
+    """The network as a ``torch.nn.Module``, with copies of the pieces' weights.
+
+    Raises:
+        InputError: torch is missing, or a sigma is no permutation.
+    """
+    require_torch("a torch module")
+    from pairing.torch_network import network_of
+
+    permutation_of(puzzle, inp_sigma, out_sigma)
+    return network_of(state_of(puzzle, inp_sigma, out_sigma), puzzle.activation)
 
 
 def _is_noise(puzzle: Puzzle, inp_sigma: tuple[int, ...], out_sigma: tuple[int, ...], error: float) -> bool:

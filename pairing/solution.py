@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from numbers import Integral
 
 from pairing.errors import InputError
@@ -38,17 +38,16 @@ class Solution:
     """
     by_chance: float | None = None
     """About how many other orders of its blocks fit as well by chance; ``None`` where nobody has looked."""
-    method: str = field(default="", compare=False)
-    """The method that found it, where one did."""
-    seconds: float = field(default=0.0, compare=False)
-    """How long everything took until it was found and checked."""
+
+    @property
+    def verdict(self) -> str:
+        """``solved``, ``solved up to noise`` or ``not solved``."""
+        return "solved" if self.solved else "not solved" if self.noise is None else "solved up to noise"
 
     def __repr__(self) -> str:
         """One line: whether it solves the puzzle, its MSE and its hash."""
-        verdict = "solved" if self.solved else "not solved" if self.noise is None else "solved up to noise"
-        by = f" by {self.method} in {self.seconds:.1f} s" if self.method else ""
         size = f"{len(self.inp_sigma)} blocks"
-        return f"<Solution of {size}: {verdict}{by}, MSE {self.full_mse:.3g}, hash {self.hash[:12]}…>"
+        return f"<Solution of {size}: {self.verdict}, MSE {self.full_mse:.3g}, hash {self.hash[:12]}…>"
 
 
 def permutation_of(puzzle: Puzzle, inp_sigma: Sequence[int], out_sigma: Sequence[int]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pairing.arrays import Array32, Array64
 from pairing.errors import InputError, shown
+from pairing.html_repr import html_table
 from pairing.model.activations import AUTO, activation_of
 from pairing.model.grid import rounding_errors
 
@@ -218,6 +219,17 @@ class Puzzle:
         outputs = f"{self.outputs} output{'s' if self.outputs > 1 else ''}"
         sizes = f"{self.blocks} blocks of {self.width} × {self.hidden}, {outputs}, {self.rows:,} samples"
         return f"<Puzzle {self.name!r}: {sizes}, {self.activation}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a short table."""
+        rows = {
+            "blocks": f"{self.blocks}, of width {self.width} with {self.hidden} hidden units ({self.activation})",
+            "outputs": self.outputs,
+            "samples": f"{self.rows:,}",
+            "target": shown(self.target),
+            "target hash": self.target_hash or "unknown",
+        }
+        return html_table(f"Puzzle {shown(self.name)}", rows)
 
     def arrays(self) -> dict[str, NDArray[np.floating]]:
         """Every array by its name; a target's is ``target.<name>``."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pairing.arrays import Indices
 from pairing.errors import MethodError
 from pairing.search.state import State
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 POINTS = 200
 """Improvements that are kept at most."""
@@ -17,7 +20,7 @@ ORDERS = 12
 Kept = TypeVar("Kept")
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, repr=False)
 class History:
     """A refinement's improvements. Small and plain: it goes into every checkpoint and into the run's record."""
 
@@ -48,6 +51,17 @@ class History:
     def _pass(self, order: Indices) -> None:
         if order.tolist() != self.orders[-1]:
             self.orders = _thinned([*self.orders, order.tolist()], ORDERS)
+
+    def to_frame(self) -> DataFrame:
+        """One row per improvement: ``seconds``, ``evaluations``, and ``sample MSE``, over at most 1,024 samples."""
+        from pandas import DataFrame
+
+        return DataFrame(self.points, columns=["seconds", "evaluations", "sample MSE"])
+
+    def __repr__(self) -> str:
+        """One line: how many improvements, and what they cost."""
+        cost = f"{self.evaluations:,} evaluations in {self.seconds:.1f} s"
+        return f"<History of {len(self.points)} improvements: {cost}>"
 
     def to_json(self) -> dict[str, Any]:
         """A record that ``from_json`` makes the same history of: plain numbers and lists."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import pairing
-from pairing import Puzzle, Solution, load_puzzle, solve, solving, version
+from pairing import FoundSolution, Puzzle, Solution, compare, load_puzzle, solve, solving, version
 from pairing.arrays import Array64
 from pairing.assignment import assign
 from pairing.errors import InputError, MethodError
 from pairing.model.network import pairs_of
+from pairing.search.driver import Progress
+from pairing.search.history import History
 from pairing.signals.registry import similarity
+from pairing.solution import solution_of
 from tests.support.paths import EXAMPLES
 from tests.support.puzzles import plain_mse, plant, with_answer
 
@@ -94,9 +97,13 @@ def test_a_failing_method_does_not_cost_the_others() -> None:
 
 def test_the_package_offers_its_names_and_no_others() -> None:
     assert {getattr(pairing, name) for name in pairing.__all__} == {
+        FoundSolution,
+        History,
+        Progress,
         Puzzle,
         Solution,
         version.__version__,
+        compare,
         load_puzzle,
         solve,
     }
@@ -123,7 +130,7 @@ def test_one_thread_works_and_all_are_there_again_afterwards(monkeypatch: pytest
 
 
 def test_what_is_public_is_told() -> None:
-    assert dir(pairing) == ["Puzzle", "Solution", "__version__", "load_puzzle", "solve"]
+    assert dir(pairing) == sorted(pairing.__all__)
     assert pairing.__version__ == version.__version__
     assert (Path(pairing.__file__).parent / "py.typed").exists()
 
@@ -139,8 +146,14 @@ def test_a_folder_may_be_named_and_progress_be_seen() -> None:
 
 def test_reprs_take_a_line(demo: Puzzle) -> None:
     assert repr(demo) == "<Puzzle 'demo-puzzle': 12 blocks of 16 × 32, 1 output, 1,500 samples, relu>"
-    line = r"<Solution of 12 blocks: solved by trace in \d+\.\d s, MSE \S+, hash [0-9a-f]{12}…>"
-    assert re.fullmatch(line, repr(solve(demo, "trace")))
+    found = solve(demo, "trace")
+    line = r"<FoundSolution of 12 blocks: solved by trace in \d+\.\d s, MSE \S+, hash [0-9a-f]{12}…>"
+    assert re.fullmatch(line, repr(found))
+    assert re.fullmatch(r"<History of \d+ improvements: \d+ evaluations in \d+\.\d s>", repr(found.history))
+    planted = plant(0)
+    assert repr(solution_of(planted.puzzle, planted.inp_sigma, planted.out_sigma, 0.5)) == (
+        f"<Solution of 4 blocks: solved, MSE 0.5, hash {planted.puzzle.target_hash[:12]}…>"  # type: ignore[index]
+    )
 
 
 @pytest.mark.parametrize(
@@ -149,8 +162,24 @@ def test_reprs_take_a_line(demo: Puzzle) -> None:
         ({"methods": "none"}, "unknown method"),
         ({"annealer": "none"}, "unknown annealer"),
         ({"start": "pool"}, "unknown start"),
+        ({"seed": -1}, "seed is -1; give a whole number, 0 or more"),
+        ({"seed": 0.5}, r"seed is 0\.5"),
+        ({"progress": "yes"}, "progress is 'yes'; give True, False or a function"),
     ],
 )
-def test_a_wrong_argument_is_one_error_before_anything_is_read(options: dict[str, Any], said: str) -> None:
+@pytest.mark.parametrize("call", [solve, compare])
+def test_a_wrong_argument_is_one_error_before_anything_is_read(
+    options: dict[str, Any], said: str, call: Callable[..., object]
+) -> None:
     with pytest.raises(InputError, match=said):
-        solve("no such folder", **options)
+        call("no such folder", **options)
+
+
+def test_what_is_no_puzzle_is_refused() -> None:
+    with pytest.raises(InputError, match="puzzle is a list; give a Puzzle, or the path"):
+        solve([1, 2, 3])  # type: ignore[arg-type]
+
+
+def test_the_same_seed_gives_the_same_solution(demo: Puzzle) -> None:
+    first, again = (solve(demo, "svd", seed=5).history.points for _ in range(2))
+    assert [(count, mse) for _, count, mse in first] == [(count, mse) for _, count, mse in again]
