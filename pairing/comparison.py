@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,9 @@ from pairing.assignment import agreement
 from pairing.errors import MethodError
 from pairing.model.network import pairs_of
 from pairing.model.puzzle import Puzzle
+from pairing.search.driver import Progress
 from pairing.search.refine import Refinement
-from pairing.solving import SearchOptions, Show, attempt, prepared
+from pairing.solving import SearchOptions, attempt, prepared
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -26,7 +27,7 @@ def compare(
     puzzle: Puzzle | str | Path,
     methods: str | Sequence[str] = "all",
     *,
-    progress: bool | Show = False,
+    progress: bool | Callable[[str, Progress], None] = False,
     seed: int = 0,
     annealer: str = "surrogate",
     start: str = "auto",

@@ -1,4 +1,4 @@
-"""From sigmas to the answer's permutation and hash, and back."""
+"""From sigmas to the solution's permutation and hash, and back."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pairing.model.puzzle import Puzzle
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Solution:
-    """One complete answer: which piece stands where, and how well that predicts."""
+    """Which piece stands where, and how well that predicts."""
 
     inp_sigma: tuple[int, ...]
     """Index into the inp pieces (sorted by piece number) of the block applied k-th."""
     out_sigma: tuple[int, ...]
     """Index into the out pieces of the block applied k-th."""
     full_mse: float
-    """Mean squared error over all rows and outputs against the puzzle's target."""
+    """MSE against the puzzle's target, over all samples and outputs."""
     permutation: tuple[int, ...]
     """Piece numbers ``inp, out, inp, out, …, last``."""
     hash: str
@@ -28,16 +28,16 @@ class Solution:
     hash_match: bool | None
     """Whether the hash is the target hash; ``None`` where none is known."""
     solved: bool
-    """With a target hash: the hash matches. Without: ``full_mse`` is at most ``puzzle.solved_mse``."""
+    """Whether the hash is the target hash or, where none is known, ``full_mse`` is at most ``puzzle.solved_mse``."""
     noise: float | None = None
-    """The standard deviation of the noise that alone explains the error (``pairing.search.noise``); else ``None``."""
+    """The standard deviation of the noise that alone explains the MSE (``pairing.search.noise``); else ``None``."""
     as_good: int | None = None
-    """How many of the answers that one exchange of pieces or blocks makes the data cannot tell from this one.
+    """How many solutions, one exchange of pieces or blocks away, the data cannot tell from this one.
 
-    ``None`` where nobody has looked (:mod:`pairing.search.identifiability`).
+    ``None`` where this was not examined (``pairing.search.identifiability``).
     """
     by_chance: float | None = None
-    """About how many other orders of its blocks fit as well by chance; ``None`` where nobody has looked."""
+    """About how many other block orders fit as well by chance; ``None`` where this was not examined."""
 
     @property
     def verdict(self) -> str:
@@ -108,7 +108,7 @@ def permutation_hash(permutation: Sequence[int]) -> str:
 
 
 def solution_of(puzzle: Puzzle, inp_sigma: Sequence[int], out_sigma: Sequence[int], full_mse: float) -> Solution:
-    """The full record of an answer whose error on all rows is known.
+    """The full record of a solution whose MSE is known.
 
     Raises:
         InputError: a sigma is no permutation of 0 … N−1.

@@ -39,7 +39,7 @@ def solve(
     puzzle: Puzzle | str | Path,
     methods: str | Sequence[str] = "all",
     *,
-    progress: bool | Show = False,
+    progress: bool | Callable[[str, Progress], None] = False,
     seed: int = 0,
     annealer: str = "surrogate",
     start: str = "auto",

@@ -72,18 +72,19 @@ class Puzzle:
     last_number: int
     """The last layer's piece number."""
     rows_in: Array32
-    """(R, d) float32: the network's inputs, one row a record."""
+    """(R, d) float32, the network's inputs, one row per sample."""
     targets: Mapping[str, Array64]
     """Target name (``pred``, ``true`` or another column) to (R, o) float64."""
     names: tuple[str, ...] = ()
-    """Where pieces had names that no numbers told apart: these, in their order; piece numbers are places among them."""
+    """The pieces' names, in their order, if their names hold no numbers; a piece number is then an index into them."""
     name: str = ""
+    """The puzzle's own name."""
     activation: str = "relu"
-    """Its name; ``auto`` where it is still to be chosen (``pairing.analysis.activation_choice``)."""
+    """The activation's name; ``auto`` if it is still to be chosen (``pairing.analysis.activation_choice``)."""
     target_hash: str | None = None
-    """The hash that the right answer has (lower-case hexadecimal), where it is known."""
+    """The hash of the right solution (lower-case hexadecimal), if it is known."""
     target: str = "pred"
-    """The target that errors are taken against."""
+    """The name of the target that the MSE is taken against."""
 
     @property
     def blocks(self) -> int:
@@ -107,12 +108,12 @@ class Puzzle:
 
     @property
     def rows(self) -> int:
-        """R, the number of data rows."""
+        """R, the number of samples."""
         return len(self.rows_in)
 
     @property
     def target_values(self) -> Array64:
-        """(R, o) float64: the column(s) that errors are taken against.
+        """(R, o) float64, the column or columns that the MSE is taken against.
 
         Raises:
             InputError: the data has no such column.
@@ -129,7 +130,7 @@ class Puzzle:
 
     @cached_property
     def noise_floor(self) -> float:
-        """The mean squared error that rounding the target makes: step² / 12 of the grid on which its values lie.
+        """The MSE that rounding the target makes, step² / 12 of the grid on which its values lie.
 
         Each output's grid is seen in its values (:mod:`pairing.model.grid`). Whole numbers count as labels, not as
         rounded, and give 0, like values of full precision.
@@ -142,7 +143,7 @@ class Puzzle:
 
     @cached_property
     def arithmetic_floor(self) -> float:
-        """The mean squared error that float32's rounding makes of a right answer, by the sizes of what is added up.
+        """The MSE that float32's rounding gives the right solution, by the sizes of what is added up.
 
         The inputs, every block's bias, what its hidden units add (as the raw inputs move them), and the target itself
         pass through N additions, each of which rounds by up to half an epsilon. What grows on the way and is taken off
@@ -170,9 +171,9 @@ class Puzzle:
 
     @cached_property
     def rounded_mse(self) -> float:
-        """What the target's rounding and the arithmetic's make of a right answer's full error at most.
+        """The largest MSE that rounding, of the target and of the arithmetic, gives the right solution.
 
-        The former times 1.05, or by four standard errors of its mean more in a short table.
+        The target's part counts 1.05 times, or with four standard errors of its mean added if the table is short.
         """
         expected, rows = self._rounding, self.rows
         if rows == len(expected):  # so few that it matters whether some are equal: these err together
@@ -184,7 +185,7 @@ class Puzzle:
 
     @property
     def solved_mse(self) -> float:
-        """The largest full error that counts as solved where no target hash is known.
+        """The largest MSE that counts as solved if no target hash is known.
 
         1e-9 of the target's variance (1e-12 in a short table, where many orders come near) or, where that is more,
         ``rounded_mse``.
@@ -194,7 +195,7 @@ class Puzzle:
 
     @cached_property
     def digest(self) -> str:
-        """``sha256:…``: the puzzle's identity, the same for every file format that holds it.
+        """``sha256:…``, the puzzle's identity, the same for every file format that holds it.
 
         Over shapes and float32 little-endian bytes of weights, biases, inputs and targets; names,
         activation and known hashes are no part of it.
@@ -210,7 +211,7 @@ class Puzzle:
     def with_options(
         self, *, target: str | None = None, target_hash: str | None = None, activation: str | None = None
     ) -> Puzzle:
-        """This puzzle with what a caller's options say; ``None`` leaves a value as it is."""
+        """This puzzle with other options; ``None`` leaves a value as it is."""
         changes = {"target": target, "target_hash": target_hash, "activation": activation}
         return replace(self, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
 
@@ -232,7 +233,7 @@ class Puzzle:
         return html_table(f"Puzzle {shown(self.name)}", rows)
 
     def arrays(self) -> dict[str, NDArray[np.floating]]:
-        """Every array by its name; a target's is ``target.<name>``."""
+        """Every array by its name; a target's is named ``target.<name>``."""
         layers = ("inp_weight", "inp_bias", "out_weight", "out_bias", "last_weight", "last_bias", "rows_in")
         arrays: dict[str, NDArray[np.floating]] = {name: getattr(self, name) for name in layers}
         return arrays | {f"target.{name}": values for name, values in self.targets.items()}

@@ -75,14 +75,18 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What a refinement says of itself about once a second."""
+    """How far a refinement is."""
 
     stage: str
+    """Always ``refinement``."""
     best_error: float
-    """On the yardstick rows (a sample where the data has more than 1,024)."""
+    """The best MSE so far, over at most 1,024 samples."""
     evaluations: int
+    """How many MSEs were computed; a linearization counts as one."""
     steps: int
+    """Steps of the annealer."""
     seconds_left: float
+    """Of the refinement's budget."""
 
 
 @dataclass(frozen=True, kw_only=True)

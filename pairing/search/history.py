@@ -1,4 +1,4 @@
-"""How a refinement came to its result: its best error over time, and a few of the orders on its way."""
+"""The trajectory of a refinement: its best MSE over time, and a few of its block orders."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ Kept = TypeVar("Kept")
 
 @dataclass(kw_only=True, repr=False)
 class History:
-    """A refinement's improvements. Small and plain: it goes into every checkpoint and into the run's record."""
+    """The trajectory of a refinement. It is small, since every checkpoint and the run's record hold it."""
 
     points: list[tuple[float, int, float]] = field(default_factory=list)
-    """(seconds, evaluations, error on the yardstick rows) of every new best; where there are many, of some of them."""
+    """(seconds, evaluations, MSE over at most 1,024 samples) of the improvements; if there are many, of some."""
     orders: list[list[int]]
-    """The first order, some of the best ones since, and the last: each N indices of inp pieces."""
+    """The first block order, some of the improvements, and the last, each as N indices of inp pieces."""
     seconds: float = 0.0
     """Wall-clock time of all attempts so far."""
     evaluations: int = 0
+    """How many MSEs were computed; a linearization counts as one."""
 
     def note(self, seconds: float, state: State) -> None:
         """Keeps the state's best where it is better than the last; ``seconds`` is the time of all attempts so far.

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urldefrag
 import click
 import pytest
 
+import pairing
 from config.settings import variables
 from pairing.solution import permutation_hash
 from tasks.commands.main import cli
@@ -31,6 +32,10 @@ MISTYPED = {"PAIRING_STOP_FILE"}
 """Shown as what a person gets wrong."""
 OPTIONS_OF_OTHERS = {"--constraint", "--logfile", "--seed"}
 """Of pip, of Celery's worker, and of ``make faults``."""
+
+
+INTERNAL = {"of", "note", "end", "to_json", "from_json"}
+"""Methods of public classes that are not for users."""
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +110,20 @@ def _slugs(page: Path) -> set[str]:
     """The anchors of a page's headings, as forges make them."""
     titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_the_api_page_has_every_public_name_and_what_it_is(site: Path) -> None:
+    page = (site / "api.html").read_text(encoding="utf-8")
+    anchors = _Page(site / "api.html").anchors
+    for name in set(pairing.__all__) - {"__version__"}:
+        assert f"pairing.{name}" in anchors, name
+        if isinstance(public := getattr(pairing, name), type):
+            members = {each for each in dir(public) if not each.startswith("_")} - INTERNAL
+            assert all({f"pairing.{kind.__name__}.{each}" for kind in public.__mro__} & anchors for each in members), (
+                name
+            )
+    assert "TypeAliasForwardRef" not in page
+    assert not re.search(r"<dt[^>]*>Type<", page), "an attribute's docstring has a colon that ends its first words"
 
 
 # --- what people type
