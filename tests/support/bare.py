@@ -1,11 +1,11 @@
-"""A Python that has Celery, its Redis client and what these need, and nothing of ours."""
+"""Pythons that have a few distributions, and what these need."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,20 +33,25 @@ class BarePython:
 
 
 def bare_python(folder: Path) -> BarePython:
-    """Makes one in ``folder``: this interpreter without its packages, but for links to Celery's."""
+    """Makes one with Celery and its Redis client in ``folder``: this interpreter, and links to their packages."""
     packages = folder / "celery-alone"
     packages.mkdir()
-    for name in sorted(_needed("celery", {"redis"})):
-        distribution = importlib.metadata.distribution(name)
-        for top in {file.parts[0] for file in distribution.files or () if file.parts[0] not in ("..", "__pycache__")}:
-            (packages / top).symlink_to(Path(str(distribution.locate_file(top))))
+    link_packages(packages, ["celery[redis]"])
     return BarePython([sys.executable, "-S", "-s"], {"PYTHONPATH": str(packages), "PATH": "/usr/bin:/bin"})
 
 
-def _needed(name: str, extras: set[str]) -> Iterator[str]:
-    """A distribution and what it requires here, with these extras."""
+def link_packages(folder: Path, requirements: Iterable[str]) -> None:
+    """Links in ``folder`` to the packages of these requirements and of all that they need, as installed here."""
+    for name in sorted(_needed(requirements)):
+        distribution = importlib.metadata.distribution(name)
+        for top in {file.parts[0] for file in distribution.files or () if file.parts[0] not in ("..", "__pycache__")}:
+            (folder / top).symlink_to(Path(str(distribution.locate_file(top))))
+
+
+def _needed(requirements: Iterable[str]) -> Iterator[str]:
+    """The distributions of the requirements, and what they require here."""
     seen: set[str] = set()
-    waiting = [(name, extras)]
+    waiting = [(requirement.name, requirement.extras) for requirement in map(Requirement, requirements)]
     while waiting:
         name, extras = waiting.pop()
         if name in seen:

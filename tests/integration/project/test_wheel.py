@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.paths import ROOT
+from tests.support.bare import link_packages
+from tests.support.documents import example
+from tests.support.paths import EXAMPLES, ROOT
 
 PACKAGES = ("pairing", "tasks", "config")
 
@@ -102,6 +104,32 @@ def test_the_packages_are_imported_from_the_wheel(clean_python: Path) -> None:
     assert [file.parent.name for file in files] == list(PACKAGES)
     for file in files:
         assert file.is_relative_to(site), file
+
+
+@pytest.fixture
+def library_python(wheel: Path, tmp_path: Path) -> Path:
+    """A Python that has the wheel and the packages of requirements-library.txt, and no others."""
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "library", cwd="/")
+    python = tmp_path / "library" / "bin" / "python"
+    own = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd="/").strip())
+    lines = (ROOT / "requirements-library.txt").read_text(encoding="utf-8").splitlines()
+    link_packages(own, [line for line in lines if line and not line.startswith("#")])
+    run(sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", wheel, cwd="/")
+    return python
+
+
+def test_the_library_needs_no_package_of_the_fleet(library_python: Path, tmp_path: Path) -> None:
+    fleet = ("celery", "flower", "kombu", "psycopg2", "redis", "sqlalchemy", "pydantic", "click", "torch")
+    shutil.copytree(EXAMPLES, tmp_path / "examples")
+    code = f"""
+import importlib.util
+assert not [name for name in {fleet!r} if importlib.util.find_spec(name)]
+{example("solving.md", "## As a library")}
+assert solution.solved
+assert len(solution.to_frame()) == 12
+assert list(compare(puzzle, "trace")["status"]) == ["solved"]
+"""
+    assert run(library_python, "-c", code, cwd=tmp_path).startswith("True (4, 3, 16,")
 
 
 def test_the_command_is_installed(clean_python: Path) -> None:

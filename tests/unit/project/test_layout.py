@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,6 +13,8 @@ import pytest
 from tests.support.paths import ROOT
 
 PACKAGES = ("pairing", "tasks", "config")
+OPTIONAL = {"torch", "sklearn"}
+"""What training and exporting a network needs."""
 FILES = [path.relative_to(ROOT) for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
@@ -19,6 +23,18 @@ def test_every_folder_is_a_package_that_is_installed() -> None:
     folders = {".".join(path.parent.parts) for path in FILES}
     assert set(project["tool"]["setuptools"]["packages"]) == folders
     assert all((ROOT.joinpath(*folder.split(".")) / "__init__.py").exists() for folder in folders)
+
+
+def test_the_librarys_requirements_are_what_it_imports() -> None:
+    lines = (ROOT / "requirements-library.txt").read_text().splitlines()
+    required = {line for line in lines if line and not line.startswith("#")}
+    assert required < set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"])
+    trees = [ast.parse((ROOT / file).read_text()) for file in FILES if file.parts[0] == "pairing"]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+    imported = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"pairing"} - OPTIONAL
+    assert {re.match(r"[\w-]+", line)[0] for line in required} == imported  # type: ignore[index]
 
 
 @pytest.mark.parametrize("package", PACKAGES)
