@@ -36,7 +36,7 @@ class Recipe:
     rows: int | None = None
     """Rows of data; 2,000 synthetic ones, or all of the table's."""
     epochs: int = 30
-    """Passes over the rows."""
+    """Passes over the rows; with 0 the network stays untrained."""
     learning_rate: float = 1e-3
     """AdamW's step size."""
     weight_decay: float = 0.0
@@ -57,9 +57,9 @@ class Recipe:
     def __post_init__(self) -> None:
         """Checks what no table is needed for."""
         for name in ("blocks", "width", "hidden", "outputs", "rows", "epochs", "batch_size"):
-            count = getattr(self, name)
-            if count is not None and count < 1:
-                raise InputError(f"{name} is {count}; give a whole number of at least 1")
+            count, least = getattr(self, name), int(name != "epochs")
+            if count is not None and count < least:
+                raise InputError(f"{name} is {count}; give a whole number of at least {least}")
         if self.rows == 1:
             raise InputError("rows is 1; a network cannot be trained on fewer than 2 rows")
         for name, example in (("learning_rate", 0.001), ("branch_scale", 0.25)):
