@@ -3,6 +3,7 @@
 from tests.benchmarks import (
     candidates,
     command,
+    data_alone,
     engine,
     growth,
     overhead,
@@ -24,6 +25,7 @@ CASES = (
     *signals.CASES,
     *growth.CASES,
     *repair.CASES,
+    *data_alone.CASES,
     *rows.CASES,
     *pool.CASES,
 )

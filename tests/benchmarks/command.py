@@ -20,7 +20,7 @@ from pairing.io.packed import pack_puzzle
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.puzzles import PUBLISHED_PUZZLE, disguised, published
 from tests.benchmarks.record import Figure, share
-from tests.support.puzzles import write_puzzle
+from tests.support.puzzles import Planted, write_puzzle
 
 PAIRING = "from tasks.commands.main import run_command; run_command()"
 INLINE = ("--inline", "--methods", "trace")
@@ -42,6 +42,30 @@ def run(arguments: Sequence[str], folder: Path, code: str = PAIRING) -> tuple[fl
     if not ended.stdout:
         raise RuntimeError(f"pairing ended with {ended.returncode}: {ended.stderr.decode()[-500:]}")
     return wall, _children_since(before), json.loads(ended.stdout)
+
+
+def solved(planted: Planted, deadline: int, *options: str) -> Values:
+    """``pairing solve`` with an empty pool: its permutation compared with the planted one, and what it took."""
+    with tempfile.TemporaryDirectory() as name:
+        packed = Path(name) / "puzzle.safetensors"
+        packed.write_bytes(pack_puzzle(planted.puzzle))
+        limits = ("--deadline", str(deadline), "--budget", str(deadline))
+        wall, spent, found = run(["solve", str(packed), *limits, *options], Path(name))
+    best = found["best"] or {"permutation": [], "method": None, "full_mse": None}
+    return {
+        "exact": tuple(best["permutation"]) == planted.permutation,
+        "seconds": wall,
+        "cpu": spent,
+        "method": best["method"],
+        "full_mse": best["full_mse"],
+        "pairs_right": pairs_right(planted.permutation, best["permutation"]),
+    }
+
+
+def pairs_right(true: Sequence[int], found: Sequence[int]) -> int:
+    """How many (inp, out) pairs of a permutation of piece numbers are also in another."""
+    pairs, others = (set(zip(numbers[:-1:2], numbers[1:-1:2], strict=True)) for numbers in (true, found))
+    return len(pairs & others)
 
 
 def imports(modules: Sequence[str]) -> float:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-import tempfile
 import time
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
-from pairing.io.packed import pack_puzzle
 from pairing.model.network import Network
 from pairing.search.driver import Limits
 from pairing.search.initial_orders import start_order
@@ -19,7 +16,7 @@ from pairing.search.refine import refine
 from pairing.signals.posterior import log_odds
 from pairing.signals.registry import similarity
 from tests.benchmarks.case import Case, Sample, Values
-from tests.benchmarks.command import run
+from tests.benchmarks.command import solved
 from tests.benchmarks.networks import trained
 from tests.benchmarks.puzzles import is_answer
 from tests.benchmarks.recipes import HARD, RECIPES, SAMPLE_SEEDS, BenchmarkNetwork, fresh_seeds
@@ -41,21 +38,8 @@ def case_name(recipe: BenchmarkNetwork) -> str:
 
 
 def _solved(recipe: BenchmarkNetwork, sample: Sample) -> Values:
-    """``pairing solve`` with all methods and an empty pool, its permutation compared with the answer file's."""
-    planted = trained(recipe, sample.seed, sample.networks)
-    with tempfile.TemporaryDirectory() as name:
-        packed = Path(name) / "puzzle.safetensors"
-        packed.write_bytes(pack_puzzle(planted.puzzle))
-        limits = ("--deadline", str(DEADLINE), "--budget", str(DEADLINE))
-        wall, spent, found = run(["solve", str(packed), *limits], Path(name))
-    best = found["best"] or {"permutation": [], "method": None, "full_mse": None}
-    return {
-        "exact": tuple(best["permutation"]) == planted.permutation,
-        "seconds": wall,
-        "cpu": spent,
-        "method": best["method"],
-        "full_mse": best["full_mse"],
-    }
+    """``pairing solve`` with all methods."""
+    return solved(trained(recipe, sample.seed, sample.networks), DEADLINE)
 
 
 def _solved_figures(values: Sequence[Values], recipe: BenchmarkNetwork) -> list[Figure]:

@@ -7,6 +7,7 @@ import math
 import subprocess
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,14 @@ from click.testing import CliRunner
 from pairing.errors import InputError
 from pairing.synthetic.make import make_puzzle
 from pairing.synthetic.recipe import Recipe
-from tests.benchmarks import signals
+from tests.benchmarks import data_alone, signals
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.candidates import exchanges, swaps
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.cases import CASES
-from tests.benchmarks.command import imports
+from tests.benchmarks.command import imports, pairs_right
+from tests.benchmarks.data_alone import DEEP_AND_NARROW, HARDLY_TRAINED, LARGE, UNTRAINED
+from tests.benchmarks.fitted import studied
 from tests.benchmarks.growth import exponent
 from tests.benchmarks.machine import code_digest, machine
 from tests.benchmarks.networks import trained
@@ -30,9 +33,12 @@ from tests.benchmarks.record import END_MARK, START_MARK, Figure, markdown_table
 from tests.benchmarks.repair import permuted
 from tests.benchmarks.runs import Run, carry_out, last_run, open_run
 from tests.benchmarks.signals import Judged, signal_figures
-from tests.support.puzzles import plain_mse
+from tests.support.puzzles import Planted, plain_mse
 
 TINY = BenchmarkNetwork("tiny", "tests", Recipe(blocks=3, width=4, rows=40, epochs=2))
+BIGGER = BenchmarkNetwork("bigger", "more tests", replace(TINY.recipe, blocks=4))
+
+ALL = [*RECIPES, HARD, *GROWTH, *UNTRAINED, *HARDLY_TRAINED, *DEEP_AND_NARROW, *LARGE]
 
 
 # --- recipes --------------------------------------------------------------------------------------------------------
@@ -50,15 +56,14 @@ def test_the_networks_cover_what_is_asked_for() -> None:
     assert {network.width for network in GROWTH} == {32}
 
 
-@pytest.mark.parametrize("network", [*RECIPES, HARD, *GROWTH], ids=lambda network: network.name)
+@pytest.mark.parametrize("network", ALL, ids=lambda network: network.name)
 def test_a_network_can_be_made(network: BenchmarkNetwork, tmp_path: Path) -> None:
     less = replace(network.recipe, blocks=2, rows=20, epochs=1)
     assert make_puzzle(tmp_path / "puzzle", less).rows == 20
 
 
 def test_names_and_digests_tell_recipes_apart() -> None:
-    recipes = [*RECIPES, HARD, *GROWTH]
-    assert len({recipe.name for recipe in recipes}) == len({recipe.digest for recipe in recipes}) == len(recipes)
+    assert len({recipe.name for recipe in ALL}) == len({recipe.digest for recipe in ALL}) == len(ALL)
     assert replace(TINY, recipe=replace(TINY.recipe, rows=41)).digest != TINY.digest
 
 
@@ -70,6 +75,13 @@ def test_a_network_is_trained_once(tmp_path: Path) -> None:
     assert trained(TINY, 3, tmp_path).puzzle.digest == planted.puzzle.digest
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*")} == written
     assert trained(TINY, 4, tmp_path).puzzle.digest != planted.puzzle.digest
+
+
+def test_a_fitted_network_is_its_answer() -> None:
+    planted = studied(3, 2, seed=5)
+    assert plain_mse(planted.puzzle, planted.inp_sigma, planted.out_sigma) < 1e-10
+    assert studied(3, 2, seed=5).puzzle.digest == planted.puzzle.digest
+    assert len({studied(3, epochs, seed).puzzle.digest for epochs, seed in ((0, 5), (2, 5), (2, 6))}) == 3
 
 
 def test_fresh_seeds() -> None:
@@ -221,6 +233,34 @@ def test_candidates_are_all_changes_of_their_kind() -> None:
     first, second = exchanges(inp, out)
     assert first.tolist() == [inp.tolist()] * len({tuple(o) for o in second}) == [inp.tolist()] * 6
     assert [int((o != out).sum()) for o in second] == [2] * 6
+
+
+def test_right_pairs_of_a_permutation() -> None:
+    assert pairs_right((3, 1, 0, 2, 4), (0, 2, 3, 1, 4)) == 2
+    assert pairs_right((3, 1, 0, 2, 4), (0, 1, 3, 2, 4)) == 0
+    assert pairs_right((3, 1, 0, 2, 4), ()) == 0
+
+
+def test_every_network_from_data_alone_is_measured_as_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def solved(planted: Planted, deadline: int) -> Values:
+        made.append(planted.puzzle.blocks)
+        return {"exact": True, "seconds": deadline + made.count(planted.puzzle.blocks) - 2}
+
+    monkeypatch.setattr("tests.benchmarks.data_alone.solved", solved)
+    kind = replace(data_alone.KINDS[0], networks=data_alone.recipes([TINY, BIGGER]))
+    case = Case(
+        name="kind",
+        measure=partial(data_alone.measured, kind),
+        figures=partial(data_alone.figures_of, kind=kind),
+        full=6,
+    )
+    values = list(carry_out(open_run(tmp_path, "full", tmp_path / "networks", seed=4), case, 6, pytest.fail))
+    assert made == [3, 4, 3, 4, 3, 4]
+    exact, *medians = case.figures(values)
+    assert (exact.measured, exact.samples) == (pytest.approx(200 / 3), 6)
+    assert [(median.measured, median.samples) for median in medians] == [(300, 3), (300, 3)]
 
 
 def judged(method: str, right: Sequence[bool], stated: Sequence[float]) -> Judged:
