@@ -25,7 +25,7 @@ TORCH_SUFFIXES = (".pt", ".pth")
 
 
 class AssemblyError(PairingError):
-    """The network that was put together does not answer as the data says."""
+    """The network that was put together does not predict the data's target."""
 
 
 def state_of(puzzle: Puzzle, inp_sigma: tuple[int, ...], out_sigma: tuple[int, ...]) -> dict[str, Array32]:
@@ -40,7 +40,7 @@ def state_of(puzzle: Puzzle, inp_sigma: tuple[int, ...], out_sigma: tuple[int, .
 
 
 def assemble(puzzle: Puzzle, inp_sigma: tuple[int, ...], out_sigma: tuple[int, ...], out: Path) -> float:
-    """Writes the network to ``out`` (.pt, .pth or .safetensors), reads it back and gives its error on all rows.
+    """Writes the network to ``out`` (.pt, .pth or .safetensors), reads it back and gives its MSE over all samples.
 
     Raises:
         InputError: ``out`` has another ending or cannot be written, torch is missing, or a sigma is no permutation.
@@ -57,8 +57,8 @@ def assemble(puzzle: Puzzle, inp_sigma: tuple[int, ...], out_sigma: tuple[int, .
         error = _error(puzzle, _read(partial))
         if error > puzzle.solved_mse and not _is_noise(puzzle, inp_sigma, out_sigma, error):
             raise AssemblyError(
-                f"the network that this solution makes has an error of {error:.3g} over all rows, and a right one at"
-                f" most {puzzle.solved_mse:.3g}; nothing was written. Solve the puzzle first"
+                f"the network that this solution makes has an MSE of {error:.3g} over all samples, and the right one"
+                f" at most {puzzle.solved_mse:.3g}; nothing was written. Solve the puzzle first"
             )
         partial.replace(out)
     except OSError as error_:

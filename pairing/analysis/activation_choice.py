@@ -1,4 +1,4 @@
-"""Which activation a network has, where nobody says: the one that leaves the least error."""
+"""Which activation a network has, if it is not given: the one with the smallest MSE."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MOST_COST = 5e9
 ROUNDS = (40, 160)
 """Evaluations that each trial gets in a round."""
 CLOSE = 4.0
-"""Trials of at most so many times the least error go on to the next round."""
+"""Trials of at most so many times the smallest MSE go on to the next round."""
 
 Trial = tuple[Puzzle, Indices]
 """A puzzle of a certain activation, and pairs (N,) int64."""
@@ -43,7 +43,7 @@ def with_activation(puzzle: Puzzle, seconds: float = float("inf")) -> Puzzle:
 
 
 def choose_activation(puzzle: Puzzle, seconds: float = float("inf")) -> str:
-    """The activation of least error after a short refinement; the puzzle's own is not looked at.
+    """The activation with the smallest MSE after a short refinement; the puzzle's own is not considered.
 
     A trial is an activation with the pairs of one method; trials whose error is near the least are refined
     further, and one that leaves no error but float32's rounding ends the search. The choice
@@ -72,7 +72,7 @@ def choose_activation(puzzle: Puzzle, seconds: float = float("inf")) -> str:
 
 
 def activation_of_answer(puzzle: Puzzle, inp_sigma: Sequence[int], out_sigma: Sequence[int]) -> str:
-    """The activation with which this answer's error on all rows is least."""
+    """The activation with which this solution's MSE over all samples is smallest."""
 
     def error(name: str) -> float:
         return Network(puzzle.with_options(activation=name), pairs_of(inp_sigma, out_sigma)).full_mse(inp_sigma)
@@ -81,7 +81,7 @@ def activation_of_answer(puzzle: Puzzle, inp_sigma: Sequence[int], out_sigma: Se
 
 
 def _sample(puzzle: Puzzle) -> Puzzle:
-    """Some rows of the puzzle, and no hash: a wrong activation may lead to the right answer."""
+    """Some samples of the puzzle, and no hash: a wrong activation may lead to the right solution."""
     some = min(ROWS, max(FEWEST_ROWS, int(MOST_COST * ROWS / costs.forward(puzzle, ROWS))))
     rows = np.random.default_rng(0).permutation(puzzle.rows)[:some]
     targets = {puzzle.target: puzzle.target_values[rows]}

@@ -1,4 +1,4 @@
-"""The last word on an answer: whether noise explains its error, and how many others are as good."""
+"""The last check of a solution: whether noise explains its MSE, and how many others are as good."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ def _group_targets(columns: dict[str, Array64], outputs: int, file: Path) -> dic
     """Target name to (R, o): ``pred`` for one output, ``pred_0 … pred_{o−1}`` for several."""
     if not columns:
         wanted = "'pred'" if outputs == 1 else f"'pred_0' … 'pred_{outputs - 1}'"
-        raise PuzzleError(f"{file}: has no target, only measurements; add the network's answers as {wanted}")
+        raise PuzzleError(f"{file}: has no target, only measurements; add the network's predictions as {wanted}")
     if outputs == 1:
         return {name: values[:, None] for name, values in columns.items()}
     grouped: dict[str, Array64] = {}

@@ -1,4 +1,4 @@
-"""A puzzle's files: a folder of the published layout, and the answer beside it, never in it."""
+"""A puzzle's files: a folder of the published layout, and the solution beside it, never in it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def checked_folder(folder: Path) -> Path:
     elif folder.exists():
         raise InputError(f"{folder} is a file; name a new folder")
     if not folder.name:
-        raise InputError(f"{folder} cannot hold a puzzle with its answer beside it; name a folder below it")
+        raise InputError(f"{folder} cannot hold a puzzle with its solution beside it; name a folder below it")
     return folder
 
 
@@ -49,7 +49,7 @@ def appearing_whole(folder: Path, answer_path: Path) -> Iterator[tuple[Path, Pat
         try:
             part.mkdir(parents=True)  # not tempfile: its folders can be read by their owner alone
             yield part, answer_part
-            # The answer first: a puzzle that lacks its answer could not be told from a real one.
+            # The solution first: a puzzle that lacks it could not be told from a real one.
             answer_part.replace(answer_path)
             if folder.exists():
                 folder.rmdir()

@@ -48,21 +48,21 @@ class Network:
         advance(columns, ((k, self.pairs[k]) for k in blocks))
 
     def outputs(self, states: Array32) -> Array32:
-        """The last layer's answer (S, o) float32 to the final states (S, d), without its bias."""
+        """The last layer's outputs (S, o) float32 for the final states (S, d), without its bias."""
         return states @ self.puzzle.last_weight.T
 
     def predict(self, order: Sequence[int] | Indices, rows_in: Array32) -> Array64:
-        """The whole network's answer (S, o) to ``rows_in`` (S, d), its blocks in ``order``; the bias in float64."""
-        answers = np.empty((len(rows_in), self.puzzle.outputs))
+        """The whole network's predictions (S, o) for ``rows_in`` (S, d), blocks in ``order``; the bias in float64."""
+        predictions = np.empty((len(rows_in), self.puzzle.outputs))
         for chunk in self.layers.chunks(len(rows_in)):
             columns = columns_of(rows_in[chunk])
             self._advance_columns(columns, order)
-            np.add((self.layers.last @ columns[:-1]).T, self.puzzle.last_bias, out=answers[chunk], dtype=np.float64)
-        return answers
+            np.add((self.layers.last @ columns[:-1]).T, self.puzzle.last_bias, out=predictions[chunk], dtype=np.float64)
+        return predictions
 
     @np.errstate(over="ignore", invalid="ignore")
     def full_mse(self, order: Sequence[int] | Indices) -> float:
-        """Mean squared error over all rows and outputs, accumulated in float64. Infinite where it overflows."""
+        """MSE over all samples and outputs, accumulated in float64; infinite where it overflows."""
         targets, total = self.puzzle.target_values, 0.0
         for chunk in self.layers.chunks(self.puzzle.rows):
             residual = targets[chunk] - self.predict(order, self.puzzle.rows_in[chunk])

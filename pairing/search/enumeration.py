@@ -1,4 +1,4 @@
-"""Where a target hash is known and the data cannot tell answers apart, the hash can: they are tried one by one."""
+"""Where a target hash is known and the data cannot tell solutions apart, the hash can: they are tried one by one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pairing.search.identifiability import NOISY_ROWS, alike_exchanges
 from pairing.solution import permutation_hash, permutation_of
 
 MOST_HASHES = 50_000
-"""Answers that are tried at most, those of fewest exchanges first."""
+"""Solutions that are tried at most, those of fewest exchanges first."""
 MOST_LOOKS = 64
-"""Answers at which exchanges are looked for anew: blocks that have changed places have other neighbours."""
+"""Solutions at which exchanges are computed anew: blocks that have changed places have other neighbors."""
 
 Answer = tuple[tuple[int, ...], tuple[int, ...]]
 """``(inp_sigma, out_sigma)``."""
@@ -26,7 +26,7 @@ Moves = list[tuple[int, int, int]]
 
 
 def matching_answer(network: Network, order: Indices, most: float, pace: Pace) -> tuple[Network, Indices] | None:
-    """The answer of the target hash among those that exchanges lead to from ``order`` (N,), as its network and order.
+    """The solution with the target hash among those that exchanges lead to from ``order`` (N,): its network and order.
 
     An exchange may change the predictions by a mean square of ``most``. ``None`` where the hash is none of theirs, as
     far as time and ``MOST_HASHES`` allow.
@@ -59,7 +59,7 @@ def matching_answer(network: Network, order: Indices, most: float, pace: Pace) -
 
 
 def _moves(puzzle: Puzzle, answer: Answer, most: float, pace: Pace) -> Moves:
-    """The exchanges that leave an answer's predictions as they are, by pieces and not by places."""
+    """The exchanges that leave a solution's predictions as they are, by pieces and not by places."""
     network, order = Network(puzzle, pairs_of(*answer)), np.array(answer[0], np.int64)
     rows = np.random.default_rng(0).permutation(puzzle.rows)[:NOISY_ROWS]
     inp, out = answer

@@ -1,4 +1,4 @@
-"""Which exchanges in a finished solution the data cannot decide: the answers beside it that are as good.
+"""Which exchanges in a finished solution are non-identifiable: the neighboring solutions that are as good.
 
 An exchange that changes the predictions by a mean square of V changes the error by V, give or take 2·sqrt(E·V/n) where
 the solution's error E over n values is noise that knows nothing of the exchange. So nothing tells it from the solution
@@ -61,7 +61,7 @@ class Undecidable:
     out: Pairs = field(default_factory=list)
     """The out pieces are exchanged."""
     neighbours: int = 0
-    """How many exchanges were looked at: of the answer's so many neighbours, ``as_good`` are as good."""
+    """How many exchanges were examined; of so many neighbors of the solution, ``as_good`` are as good."""
     by_chance: float = 0.0
     """About how many other orders of its blocks fit as well by chance, since the data have so few values."""
 
@@ -71,7 +71,7 @@ class Undecidable:
 
     @property
     def as_good(self) -> int:
-        """How many neighbours the data cannot tell from the answer."""
+        """How many neighbors the data cannot tell from the solution."""
         return len(self.blocks) + len(self.inp) + len(self.out)
 
 
@@ -108,7 +108,7 @@ def _orders_by_chance(network: Network, order: Indices, most: float) -> float:
     """The expected number of other orders whose predictions differ by a mean square of at most ``most``.
 
     Random orders tell how predictions scatter along the principal axes of the R·o values. Of all N! orders the part is
-    left that falls near the answer's along every axis, as if they were normal and independent.
+    left that falls near the solution's along every axis, as if they were normal and independent.
     """
     puzzle = network.puzzle
     values = puzzle.target_values.size

@@ -103,7 +103,7 @@ def descend_near(at, form, least):  # type: ignore[no-untyped-def]  # pragma: no
 
 @njit(fastmath=True)
 def _insert(at, form, taken, put):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Puts a block elsewhere, one neighbour after the other: the error's change."""
+    """Puts a block elsewhere, one neighbor after the other: the MSE's change."""
     order, slopes, inverted = at
     matrix, _, index, _, _ = form
     block, step, change = order[taken], 1 if put > taken else -1, 0.0

@@ -1,15 +1,15 @@
-"""Whether what an answer leaves unexplained is noise that knows nothing of the network.
+"""Whether what a solution leaves unexplained is noise that knows nothing of the network.
 
-A target may carry noise of its own: then even the right answer has an error. What a wrong one leaves is a function of
-the inputs, which shows in three tests, the cheapest first; noise passes them all.
+A target may carry noise of its own: then even the right solution has an MSE above rounding. What a wrong one leaves is
+a function of the inputs, which shows in three tests, the cheapest first; noise passes them all.
 
 1. Each output's residual is regressed on the inputs, their squares, and what every block adds to the output: an F-test.
 2. It is regressed on the changes that all exchanges of two blocks make to first order, the commutators of
    :mod:`pairing.search.surrogate` (where they are many, on random combinations of them): another F-test.
-3. No exchange of two blocks, inp or out pieces, computed exactly, betters the error by more than noise would let it.
+3. No exchange of two blocks, inp or out pieces, computed exactly, lowers the MSE by more than noise would.
 
-Each is to be passed at the level ``LEVEL``, all of its comparisons together (Bonferroni): the right answer under noise
-fails one in about three hundred times.
+Each is to be passed at the level ``LEVEL``, all of its comparisons together (Bonferroni): the right solution under
+noise fails one in about three hundred times.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ FEWEST_VALUES = 100
 MOST_FEATURES = 1024
 """Commutators, or combinations of them, at most."""
 EXPLAINED = 0.5
-"""An answer whose error is more of the target's variance explains nothing that could be tested."""
+"""A solution whose MSE is more of the target's variance explains nothing that could be tested."""
 MOST_NEIGHBOURS = 400
-"""Exchanges that might better the error are computed exactly; if there are more, the answer is not settled."""
+"""Exchanges that might lower the MSE are computed exactly; if there are more, the question stays open."""
 
 
 @np.errstate(over="ignore", invalid="ignore")

@@ -29,7 +29,7 @@ class Refinement:
     annealer: str
     start: str
     start_mse: float
-    """The starting order's error on all rows; NaN where there was no time for it."""
+    """The initial order's MSE over all samples; NaN where there was no time for it."""
     evaluations: int
     """Errors of orders computed (a linearization counts as one)."""
     steps: int
@@ -40,7 +40,7 @@ class Refinement:
     seconds: float
     """Wall-clock time of all attempts, the final check on all rows included."""
     verification_seconds: float
-    """The part of it that exact errors on all rows took."""
+    """The part of it that exact MSEs over all samples took."""
     history: History
     """How it came there, over all attempts."""
 
@@ -69,9 +69,9 @@ def refine(
     where neither the clock nor another's success ends it, the result is the same; also when it was interrupted and
     resumed from a ``checkpoint``, the record that ``hooks.checkpoint`` was given last.
 
-    ``start``: ``auto`` takes the order of least error among the pool's (where there is one), ``greedy`` and ``norm``;
-    or the name of one. ``pool_order`` is the pool best's order, (N,) int64; seeds after
-    ``first_seed`` start from a neighbour of it, so many moves of a block away as ``diversity`` says
+    ``start``: ``auto`` takes the order with the smallest MSE among the pool's (where there is one), ``greedy`` and
+    ``norm``; or the name of one. ``pool_order`` is the pool best's order, (N,) int64; seeds after
+    ``first_seed`` start from a neighbor of it, so many moves of a block away as ``diversity`` says
     (:func:`pairing.search.initial_orders.near`). With ``repair`` pairs are exchanged where
     no order leads to an error at rounding (``surrogate`` only); ``evidence`` (N, N) float64, the log-odds of every pair
     in nats (:func:`pairing.signals.posterior.log_odds`), then speaks beside the data.

@@ -1,7 +1,7 @@
-"""A puzzle with a known answer: a small residual network, trained and then dropped.
+"""A puzzle with a known solution: a small residual network, trained and then dropped.
 
 The network has the form and the initialization of the published puzzles' (see :mod:`pairing.synthetic.training`).
-The folder it is written to has the published layout; the answer goes to a file beside the folder,
+The folder it is written to has the published layout; the solution goes to a file beside the folder,
 never into it.
 """
 
@@ -31,7 +31,7 @@ class SyntheticPuzzle:
     folder: Path
     """The puzzle: ``pieces/``, ``historical_data.csv``, ``puzzle.json``."""
     answer_path: Path
-    """The answer and its recipe, beside the folder."""
+    """The solution and its recipe, beside the folder."""
     permutation: tuple[int, ...]
     """Piece numbers in the order of application: ``inp, out, inp, out, …, last``."""
     target_hash: str

@@ -83,5 +83,5 @@ def _forward(
 ) -> torch.Tensor:
     for inp, out in zip(layers[:-1:2], layers[1:-1:2], strict=True):
         x = x + out(act(inp(x)))
-    answer: torch.Tensor = layers[-1](x)
-    return answer
+    outputs: torch.Tensor = layers[-1](x)
+    return outputs

@@ -1,4 +1,4 @@
-"""Look at one answer to a puzzle: read it, and tell what it is worth."""
+"""Check one solution of a puzzle: read it, and say what it is worth."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pairing.solution import Solution, sigmas_of, solution_of
 from tasks.runs.outcome import FEWEST_BY_CHANCE
 
 JUDGED_SECONDS = 10.0
-"""How long an answer is compared with its neighbours, and its error with noise."""
+"""How long a solution is compared with its neighbors, and its MSE with noise."""
 
 
 def read_puzzle(
@@ -59,7 +59,7 @@ def solution_from(path: Path, text: str, **options: str | None) -> tuple[Puzzle,
 
 
 def read_permutation(text: str) -> list[int]:
-    """Piece numbers from ``3,17,…``, or from a file with them, a JSON list, an answer or a run's summary.
+    """Piece numbers from ``3,17,…``, or from a file: them, a JSON list, a synthetic puzzle's solution, a run's summary.
 
     Raises:
         InputError: there is no list of numbers in it.

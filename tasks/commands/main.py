@@ -83,7 +83,7 @@ def solve(
 @click.argument("puzzle", type=click.Path(path_type=Path))
 @click.argument("permutation")
 @click.option("--target", default="pred", show_default=True, help="pred, true, or another column of the data")
-@click.option("--target-hash", metavar="HEX", help="hash of the right answer  [default: the puzzle's own]")
+@click.option("--target-hash", metavar="HEX", help="hash of the right solution  [default: the puzzle's own]")
 @click.option("--activation", help=ACTIVATION_HELP)
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
 def verify(puzzle: Path, permutation: str, as_json: bool, **options: Any) -> None:
@@ -160,11 +160,11 @@ def methods(as_json: bool) -> None:
 @click.option("--hidden", type=int, help="hidden units of a block  [default: twice the width]")
 @click.option("--outputs", default=1, show_default=True)
 @click.option("--activation", default="relu", show_default=True)
-@click.option("--rows", type=int, help="rows of data  [default: 2000, or all of the table's]")
-@click.option("--epochs", default=150, show_default=True, help="passes over the rows; 0 leaves the network untrained")
+@click.option("--rows", type=int, help="samples  [default: 2000, or all of the table's]")
+@click.option("--epochs", default=150, show_default=True, help="passes over the samples; 0 leaves the network untrained")
 @click.option("--lr", default=0.01, show_default=True, help="learning rate of AdamW")
 @click.option("--weight-decay", default=0.1, show_default=True)
-@click.option("--batch-size", default=64, show_default=True, help="rows in a step of the training")
+@click.option("--batch-size", default=64, show_default=True, help="samples in a step of the training")
 @click.option("--branch-scale", default=1.0, show_default=True, help="factor on the out layers' initial weights")
 @click.option("--seed", default=0, show_default=True)
 @click.option(

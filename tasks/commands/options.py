@@ -61,7 +61,7 @@ def run_options(command: Any) -> Any:
             help="whether refinements exchange pairs that a method got wrong",
         ),
         click.option("--target", default="pred", show_default=True, help="pred, true, or another column of the data"),
-        click.option("--target-hash", metavar="HEX", help="hash of the right answer  [default: the puzzle's own]"),
+        click.option("--target-hash", metavar="HEX", help="hash of the right solution  [default: the puzzle's own]"),
         click.option("--activation", help=ACTIVATION_HELP),
         click.option("--note", default="", metavar="TEXT", help="kept with the results"),
         click.option("--run", metavar="ID", help="the run's id  [default: generated]"),

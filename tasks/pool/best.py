@@ -23,7 +23,7 @@ class Recomputed:
         self._errors: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = {}
 
     def best(self, rows: Iterable[PoolRow], seconds: float = float("inf")) -> dict[str, Any] | None:
-        """The row of least error; ``None`` where none has a finite one.
+        """The row with the smallest MSE; ``None`` where none has a finite one.
 
         A record with ``id``, ``inp_sigma``, ``out_sigma`` and ``full_mse`` (recomputed on all rows). What does not come
         within so many ``seconds`` is passed over, but for the first.

@@ -45,9 +45,9 @@ class Stored:
     error: str | None = None
     """Why the pool took no more."""
     unrecorded: bool = False
-    """Whether a winner is in the pool without a record of where it came from: we have no right to tables of ours."""
+    """Whether a winner is in the pool without a record of its origin, for lack of rights to Pairing's own tables."""
     best: float | None = None
-    """The least error of the solutions that the pool was seen to hold."""
+    """The smallest MSE of the solutions that the pool was seen to hold."""
 
 
 def store_winners(

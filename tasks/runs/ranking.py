@@ -41,7 +41,7 @@ def ranked_methods(store: Store, puzzle: Puzzle, request: Request) -> list[dict[
 def best_solution(
     puzzle: Puzzle, methods: list[dict[str, Any]], refinements: dict[str, dict[str, Any]]
 ) -> tuple[dict[str, Any], Solution] | None:
-    """The record and the solution of least error, whoever found it first in the ranking."""
+    """The record and the solution with the smallest MSE; of several, the first in the ranking."""
     finished = [m for m in methods if m["ok"] and m["full_mse"] is not None]
     if not finished:
         return None
@@ -130,7 +130,7 @@ def _check_result(puzzle: Puzzle, refined: dict[str, Any], part: str) -> None:
     # A few rows clear nearly every honest result; none is refused before all rows have been looked at.
     if _sampled_error(network, order) > most and (error := network.full_mse(order)) > most:
         raise RecordError(
-            f"the result of {part} in the store has an error of {error:.3g}, not of {solution['full_mse']:.3g} as it"
+            f"the result of {part} in the store has an MSE of {error:.3g}, not of {solution['full_mse']:.3g} as it"
             " says: somebody else has changed it. Enqueue the run again"
         )
 

@@ -47,7 +47,7 @@ def _trace_figures(values: Sequence[Values]) -> list[Figure]:
     ratios = [v["seconds"] / v["forward"] if v["exact"] else math.inf for v in values]
     return [
         Figure(
-            what="trace to checked answer / full forward pass",
+            what="trace to verified solution / full forward pass",
             measured=float(np.median(ratios)),
             unit="×",
             required=2.5,

@@ -152,7 +152,7 @@ SCENARIOS = (
     Scenario(
         name="spool-full",
         what="a full disk where winners wait, and no pool",
-        holds="the answer is told, and that it is stored nowhere (exit status 3)",
+        holds="the solution is printed, with the message that it is stored nowhere (exit status 3)",
         work=spool_full,
         full=Size(),
     ),

@@ -1,6 +1,6 @@
 """Blocks that stand far from their places, found though the others have settled around them.
 
-A descent moves a block past its neighbours as long as each linearization says that this lowers the error. One that is
+A descent moves a block past its neighbors as long as each linearization says that this lowers the MSE. One that is
 thirty places away from its own stays there: on the way the error is higher, and at the end of it too, until the blocks
 that had made up for it have gone back. So every block is tried at a few places all over the order, and of each
 exact residual that is compared which small changes of the order could not explain (:mod:`pairing.search.whitening`).
@@ -27,7 +27,7 @@ from pairing.search.whitening import Whitening
 PLACES = 8
 """At which each block is tried: the order's length apart by so many."""
 NEAR = 12
-"""A block's neighbourhood, which a descent searches: N over so many places to either side, but two at least."""
+"""A block's neighborhood, which a descent searches: N over so many places to either side, but two at least."""
 CANDIDATES = 400
 """About the most that are tried: in large networks those of a random part of the blocks."""
 
