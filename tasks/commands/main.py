@@ -161,7 +161,9 @@ def methods(as_json: bool) -> None:
 @click.option("--outputs", default=1, show_default=True)
 @click.option("--activation", default="relu", show_default=True)
 @click.option("--rows", type=int, help="samples  [default: 2000, or all of the table's]")
-@click.option("--epochs", default=150, show_default=True, help="passes over the samples; 0 leaves the network untrained")
+@click.option(
+    "--epochs", default=150, show_default=True, help="passes over the samples; 0 leaves the network untrained"
+)
 @click.option("--lr", default=0.01, show_default=True, help="learning rate of AdamW")
 @click.option("--weight-decay", default=0.1, show_default=True)
 @click.option("--batch-size", default=64, show_default=True, help="samples in a step of the training")
