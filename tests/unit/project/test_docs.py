@@ -86,6 +86,11 @@ def test_every_page_is_built_and_says_nothing_but_text(site: Path) -> None:
         assert "<math" in text or "$$" not in page.read_text(encoding="utf-8"), page.name
 
 
+def test_programs_and_commands_are_highlighted(site: Path) -> None:
+    text = (site / "solving.html").read_text(encoding="utf-8")
+    assert {"highlight-python", "highlight-bash"} <= set(re.findall(r"highlight-\w+", text))
+
+
 def test_options_keep_their_dashes(site: Path) -> None:
     assert "The pool is --pool, else" in (site / "commands.html").read_text(encoding="utf-8")
 
