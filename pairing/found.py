@@ -19,6 +19,7 @@ from pairing.solution import Solution
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from pairing.plotting import SolutionFigure
     from pairing.torch_network import ResidualNetwork
 
 CHANGE_SAMPLES = 1000
@@ -48,8 +49,8 @@ class FoundSolution(Solution):
         """One row per block, in the order in which the blocks are applied.
 
         Columns: ``position``, ``inp piece`` and ``out piece`` (piece numbers; ``inp name`` and ``out name`` too if the
-        pieces have names), ``inp norm`` and ``out norm`` (Frobenius norms of the weights), and ``RMS change`` (the root
-        mean square of what the block adds to the residual stream, over at most 1,000 samples).
+        pieces have names), ``inp norm`` and ``out norm`` (Frobenius norms of the weights), and ``relative change``
+        (‖x' − x‖ / ‖x‖ for the states x before and x' after the block, over at most 1,000 samples).
         """
         from pandas import DataFrame
 
@@ -62,7 +63,7 @@ class FoundSolution(Solution):
         columns |= {
             "inp norm": np.linalg.norm(puzzle.inp_weight[inp], axis=(1, 2)),
             "out norm": np.linalg.norm(puzzle.out_weight[out], axis=(1, 2)),
-            "RMS change": self._changes(),
+            "relative change": self._changes(),
         }
         return DataFrame(columns)
 
@@ -77,15 +78,24 @@ class FoundSolution(Solution):
         """
         return module_of(self.puzzle, self.inp_sigma, self.out_sigma)
 
+    def plot(self) -> SolutionFigure:
+        """A matplotlib figure: the search's MSE over evaluations, and what each block changes, in the block order."""
+        from pairing.plotting import solution_figure
+
+        _, evaluations, mses = zip(*self.history.points, strict=True) if self.history.points else ((), (), ())
+        title = f"{shown(self.puzzle.name) or 'puzzle'}: {self.verdict}, MSE {self.full_mse:.3g}"
+        return solution_figure(title, evaluations, mses, self._changes().tolist())
+
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # the states of a wrong order may overflow
     def _changes(self) -> Array64:
-        """(N,) float64: the root mean square of what each block adds, in the order of the blocks."""
+        """(N,) float64: the relative change that each block makes, in the order of the blocks."""
         network = Network(self.puzzle, pairs_of(self.inp_sigma, self.out_sigma))
         states = self.puzzle.rows_in[:: -(-self.puzzle.rows // CHANGE_SAMPLES)].copy()
         changes = np.empty(self.puzzle.blocks)
         for position, block in enumerate(self.inp_sigma):
             before = states.copy()
             network.advance(states, [block])
-            changes[position] = np.sqrt(np.mean(np.square(states - before, dtype=np.float64)))
+            changes[position] = np.linalg.norm(states - before) / np.linalg.norm(before)
         return changes
 
     def __repr__(self) -> str:

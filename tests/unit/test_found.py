@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -34,7 +35,7 @@ def planted_solution(planted: Planted, puzzle: Puzzle | None = None) -> FoundSol
 
 def test_the_frame_has_a_row_per_block(found: FoundSolution) -> None:
     frame = found.to_frame()
-    assert list(frame.columns) == ["position", "inp piece", "out piece", "inp norm", "out norm", "RMS change"]
+    assert list(frame.columns) == ["position", "inp piece", "out piece", "inp norm", "out norm", "relative change"]
     assert list(frame["position"]) == list(range(12))
     pieces = [number for row in zip(frame["inp piece"], frame["out piece"], strict=True) for number in row]
     assert (*pieces, found.puzzle.last_number) == found.permutation
@@ -47,9 +48,9 @@ def test_norms_and_changes_are_those_of_the_blocks() -> None:
     for k, (i, j) in enumerate(zip(planted.inp_sigma, planted.out_sigma, strict=True)):
         hidden = PLAIN_ACTIVATIONS["tanh"](x @ puzzle.inp_weight[i].T + puzzle.inp_bias[i])
         change = hidden @ puzzle.out_weight[j].T + puzzle.out_bias[j]
-        x = x + change
         row = frame.iloc[k]
-        assert row["RMS change"] == pytest.approx(np.sqrt(np.mean(change**2)), rel=1e-4)
+        assert row["relative change"] == pytest.approx(np.linalg.norm(change) / np.linalg.norm(x), rel=1e-4)
+        x = x + change
         assert row["inp norm"] == pytest.approx(np.sqrt(np.sum(puzzle.inp_weight[i] ** 2)), rel=1e-5)
         assert row["out norm"] == pytest.approx(np.sqrt(np.sum(puzzle.out_weight[j] ** 2)), rel=1e-5)
 
@@ -98,6 +99,31 @@ def test_without_torch_a_module_is_one_clear_error(found: FoundSolution, monkeyp
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(InputError, match=r"a torch module needs torch, .* install it: .* -m pip install torch"):
         found.to_module()
+
+
+def test_the_plot_shows_the_search_and_every_block(found: FoundSolution) -> None:
+    figure = found.plot()
+    search, blocks = figure.axes
+    assert search.lines[0].get_ydata().tolist() == found.history.to_frame()["sample MSE"].tolist()
+    assert search.get_yscale() == "log"
+    assert [bar.get_height() for bar in blocks.patches] == pytest.approx(found.to_frame()["relative change"].tolist())
+    for axes in figure.axes:
+        assert axes.get_xlabel()
+        assert axes.get_ylabel()
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_plot_needs_no_improvements_and_takes_any_name() -> None:
+    planted = plant(0)
+    for name in (HOSTILE, "$\\bad{$"):
+        figure = planted_solution(planted, replace(planted.puzzle, name=name)).plot()
+        assert figure._repr_png_().startswith(b"\x89PNG")
+
+
+def test_only_what_is_asked_for_is_imported() -> None:
+    code = "import sys, pairing.comparison; print({'matplotlib', 'pandas', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 class Seen(HTMLParser):
