@@ -61,8 +61,8 @@ class FoundSolution(Solution):
         if puzzle.names:
             columns |= {f"{kind} name": [puzzle.names[n] for n in found] for kind, found in numbers.items()}
         columns |= {
-            "inp norm": np.linalg.norm(puzzle.inp_weight[inp], axis=(1, 2)),
-            "out norm": np.linalg.norm(puzzle.out_weight[out], axis=(1, 2)),
+            "inp norm": np.linalg.norm(puzzle.inp_weight[inp].astype(np.float64), axis=(1, 2)),
+            "out norm": np.linalg.norm(puzzle.out_weight[out].astype(np.float64), axis=(1, 2)),
             "relative change": self._changes(),
         }
         return DataFrame(columns)

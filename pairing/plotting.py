@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
@@ -34,7 +35,8 @@ def solution_figure(
     search.plot(evaluations, mses, color=_BLUE, marker="o", markersize=3, drawstyle="steps-post")
     search.set(title="Search", xlabel="evaluations", ylabel="MSE, at most 1,024 samples")
     search.set_yscale("log" if min(mses, default=0) > 0 else "linear")
-    blocks.bar(range(len(changes)), changes, color=_ORANGE)
+    heights = [change if math.isfinite(change) else 0.0 for change in changes]  # states that overflow have no bar
+    blocks.bar(range(len(heights)), heights, color=_ORANGE)
     blocks.set(title="Blocks", xlabel="position", ylabel="relative change")
     for axes in (search, blocks):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -113,6 +113,14 @@ def test_the_plot_shows_the_search_and_every_block(found: FoundSolution) -> None
     assert figure._repr_png_().startswith(b"\x89PNG")
 
 
+def test_states_that_overflow_are_no_error() -> None:
+    planted = plant(0)
+    huge = replace(planted.puzzle, out_weight=planted.puzzle.out_weight * np.float32(1e30))
+    found = planted_solution(planted, huge)
+    assert not np.isfinite(found.to_frame()["relative change"]).all()
+    assert found.plot()._repr_png_().startswith(b"\x89PNG")
+
+
 def test_a_plot_needs_no_improvements_and_takes_any_name() -> None:
     planted = plant(0)
     for name in (HOSTILE, "$\\bad{$"):
