@@ -104,7 +104,8 @@ def _reopen(store: Store, run: str, parts: Sequence[tuple[str, int]]) -> None:
             store.forget_similarities(bundle, [method])
         for name in (method, part):
             store.remove_part(run, "failure", name)
-        store.remove_part(run, "refinement", part)
+        for kind in ("refinement", "progress"):
+            store.remove_part(run, kind, part)
         for stage in STAGES:
             store.remove_part(run, "attempt", f"{stage}.{part}")
     for stage in (PLANNING, COMPARISON):

@@ -19,6 +19,7 @@ from tasks.puzzles.bundles import DIGEST, remove, shipped
 from tasks.report.result_files import history_record, prepare_folder
 from tasks.runs.lifecycle import finish, is_deserted, run_entries_of, state_of
 from tasks.runs.outcome import notes
+from tasks.runs.overview import overview
 from tasks.runs.spooled_winners import as_stored
 from tasks.store.run_store import Store
 
@@ -115,8 +116,9 @@ def status(run: str) -> dict[str, Any]:
 
 
 def runs(most: int) -> list[dict[str, Any]]:
-    """An entry for each run that the store knows, the newest first, of so many at most."""
-    return run_entries_of(_store(), most)
+    """An entry for each run that the store knows, the newest first, of so many at most, and what it has found."""
+    store = _store()
+    return overview(store, run_entries_of(store, most))
 
 
 def failed_runs(most: int) -> list[dict[str, Any]]:
@@ -124,7 +126,8 @@ def failed_runs(most: int) -> list[dict[str, Any]]:
     store = _store()
     entries = run_entries_of(store, most)
     failures = given_up(store, [entry["run"] for entry in entries])
-    found = [{**entry, "failed": failed} for entry, failed in zip(entries, failures, strict=True)]
+    known = overview(store, entries)
+    found = [{**entry, "failed": failed} for entry, failed in zip(known, failures, strict=True)]
     return [entry for entry in found if entry["failed"] or entry["state"] in ("failed", "timed_out")]
 
 

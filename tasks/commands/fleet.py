@@ -142,18 +142,20 @@ def drop(run: str) -> None:
 def _print_runs(most: int, as_json: bool) -> None:
     from tasks.client import runs_api
     from tasks.commands.watch import table
+    from tasks.runs.overview import puzzle_label, shown_age
 
     found = runs_api.runs(most)
     if as_json:
         click.echo(json.dumps({"schema": 1, "runs": found}))
         return
+    now = time.time()
     columns = {
         "run": lambda entry: entry["run"],
-        "state": lambda entry: entry["state"],
-        "enqueued": lambda entry: _when(entry["enqueued_at"]),
-        "priority": lambda entry: entry["priority"],
-        "methods": lambda entry: f"{','.join(entry['methods'][:3])}{'…' if len(entry['methods']) > 3 else ''}",
-        "seeds": lambda entry: str(entry["seeds"]),
+        "puzzle": puzzle_label,
+        "best MSE": lambda entry: "" if entry["best_mse"] is None else f"{entry['best_mse']:.3g}",
+        "progress": lambda entry: "" if entry["parts"] is None else f"{entry['parts_ended']}/{entry['parts']}",
+        "status": lambda entry: "solved" if entry["solved"] else entry["state"].replace("_", " "),
+        "age": lambda entry: shown_age(now - entry["enqueued_at"]),
         "note": lambda entry: entry["error"] or entry["note"],
     }
     table(found, columns)

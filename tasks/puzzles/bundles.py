@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,6 +161,13 @@ def shipped(backend: Backend) -> list[Shipped]:
         else:
             found.append(about)
     return sorted(found, key=lambda bundle: -bundle.at)
+
+
+def names_of(backend: Backend, digests: Sequence[str]) -> dict[str, str]:
+    """What those of the bundles are called that are in the store, by their digests; in one round trip."""
+    values = zip(digests, backend.some_fields(REGISTRY, digests), strict=True) if digests else ()
+    found = (_about(digest, value) for digest, value in values if value is not None)
+    return {about.digest: about.name for about in found if about is not None}
 
 
 def _about(digest: str, value: bytes) -> Shipped | None:

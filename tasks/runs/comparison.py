@@ -25,6 +25,7 @@ from tasks.pool.winner_selection import Candidate, Stored, store_winners
 from tasks.puzzles.resolver import Puzzles
 from tasks.runs.lifecycle import finish
 from tasks.runs.outcome import end_of, exit_status
+from tasks.runs.overview import found_by
 from tasks.runs.ranking import best_record, best_solution, has_searched, ranked_methods, solution_of_record
 from tasks.runs.spooled_winners import note_stored
 from tasks.runs.stage_execution import load
@@ -89,7 +90,8 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
     }
     store.put_record(run, "outcome", outcome)
     store.put_record(run, "summary", summary)
-    finish(store, run, end_of(summary, outcome), lost, exit_status(summary, outcome))  # last: who waits waits for this
+    # Last: who waits waits for this.
+    finish(store, run, end_of(summary, outcome), lost, exit_status(summary, outcome), found_by(summary))
     return summary
 
 

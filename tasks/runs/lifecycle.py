@@ -79,9 +79,16 @@ def check_arguments(store: Store, request: Request) -> None:
         )
 
 
-def finish(store: Store, run: str, end: End, error: str | None = None, exit_status: int = 1) -> None:
-    """Records how a run ended; the first end stays."""
-    record = {"end": end, "error": error, "exit_status": exit_status, "at": time.time()}
+def finish(
+    store: Store,
+    run: str,
+    end: End,
+    error: str | None = None,
+    exit_status: int = 1,
+    found: dict[str, Any] | None = None,
+) -> None:
+    """Records how a run ended, and what it ``found`` (see ``overview.found_by``); the first end stays."""
+    record = {"end": end, "error": error, "exit_status": exit_status, "at": time.time(), "found": found}
     if store.put_new_record(run, "end", record):
         store.close(run)
         store.count({f"ended.{end}": 1})
@@ -182,6 +189,6 @@ def with_states(store: Store, entries: list[dict[str, Any]]) -> list[dict[str, A
         if isinstance(wrong := end or plan, RecordError):
             about |= {"state": "unknown", "error": str(wrong)}
         elif isinstance(end, dict):
-            about |= {"state": end["end"], "error": end.get("error"), "ended_at": end["at"]}
+            about |= {"state": end["end"], "error": end.get("error"), "ended_at": end["at"], "found": end.get("found")}
         found.append({**entry, **about})
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.runs.lifecycle import End
+from tasks.store.run_store import Store, part_name
 
 LISTED = 5
 """Undecidable exchanges of a kind that are named to people; the summary has them all."""
@@ -25,6 +26,25 @@ def stopped_early(stopped: str) -> bool:
 def way_of_ending(stopped: str) -> str:
     """What people read of a refinement's end."""
     return INTERRUPTED if stopped_early(stopped) else stopped
+
+
+def result_of_stage(store: Store, run: str, method: str, seed: int, done: str) -> dict[str, Any]:
+    """What a task for a part of a run gives as its Celery result: ``{"status": …}``, ``done`` or why it was not."""
+    failures = store.parts(run, "failure")
+    failure = failures.get(method) or failures.get(part_name(method, seed))
+    if failure is not None:
+        return {"status": f"failed: {failure['error']}"}
+    if store.announced(run) == "cancelled" or store.record(run, "end") is not None:
+        return {"status": INTERRUPTED}
+    return {"status": done}
+
+
+def result_of_refinement(store: Store, run: str, method: str, seed: int) -> dict[str, Any]:
+    """What a refinement's task gives as its Celery result: ``{"MSE", "status"}``; the MSE is null where there is none."""
+    refined = store.parts(run, "refinement").get(part_name(method, seed))  # one that is spoilt is a failure by now
+    if refined is None:
+        return {"MSE": None, **result_of_stage(store, run, method, seed, "not begun")}
+    return {"MSE": refined["solution"]["full_mse"], "status": way_of_ending(refined["stopped"])}
 
 
 def exit_status(summary: dict[str, Any], outcome: dict[str, Any]) -> int:

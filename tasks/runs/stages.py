@@ -163,6 +163,7 @@ def _refinement(
     check_blocks(record["pairs"], puzzle, f"the pairing of '{method}'")
     if checkpoint is None and store.announced(run) == "solved_elsewhere":
         store.put_part(run, "refinement", part, _not_begun(request, record["pairs"]))
+        _show_end(store, run, part, "solved_elsewhere", None, 0)
         return
 
     def announced() -> str | None:
@@ -251,8 +252,16 @@ def _refinement(
             "history": found.history.to_json(),
         },
     )
+    _show_end(store, run, part, found.stopped, _finite(found.solution.full_mse), found.evaluations)
     said = found.stopped, found.solution.full_mse, found.evaluations, found.seconds
     logger.info("refined: %s, MSE %.3g, %d evaluations, %.1f s", *said)
+
+
+def _show_end(store: Store, run: str, part: str, stopped: str, error: float | None, evaluations: int) -> None:
+    """Has the progress of a refinement say that it is over, for whoever does not read the whole result."""
+    steps = (store.part(run, "progress", part) or {"steps": 0})["steps"]
+    record = {"stage": stopped, "best_error": error, "evaluations": evaluations, "steps": steps, "seconds_left": None}
+    store.put_part(run, "progress", part, {**record, "ended": True})
 
 
 def _not_begun(request: Request, pairs: list[int]) -> dict[str, Any]:

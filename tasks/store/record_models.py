@@ -31,11 +31,20 @@ class _Plan(Record):
     pool_error: str | None = None
 
 
+class _Found(Record):
+    best_mse: Positive | None
+    best_method: str | None
+    solved: bool
+    parts: Count
+    parts_ended: Count
+
+
 class _End(Record):
     end: Literal["succeeded", "failed", "cancelled", "timed_out"]
     error: str | None
     exit_status: int = Field(ge=0, le=255)
     at: _Time
+    found: _Found | None = None
 
 
 class _Attempt(Record):
@@ -59,6 +68,7 @@ class _Progress(Record):
     evaluations: Count
     steps: Count
     seconds_left: float | None
+    ended: bool = False
 
 
 class _Assignment(Record):

@@ -8,7 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, ParamSpec, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from celery import Task
 from celery.exceptions import Ignore, Reject
@@ -25,6 +25,7 @@ from tasks.worker.resources import has_backlog, pool_address, puzzles, store
 from tasks.worker.upstream.soft_shutdown import interruption
 
 P = ParamSpec("P")
+Result = TypeVar("Result")
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +42,12 @@ def interrupted() -> bool:
     return interruption.is_set()
 
 
-def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
+def _handed_back(work: Callable[P, Result]) -> Callable[P, Result]:
     """Watches a task, and hands it back to the queue where another worker has to do it, or this one later."""
     signature = inspect.signature(work)
 
     @functools.wraps(work)
-    def checked(*args: P.args, **kw: P.kwargs) -> None:
+    def checked(*args: P.args, **kw: P.kwargs) -> Result:
         from tasks.runs.attempts import InterruptedTaskError, SupersededError
         from tasks.runs.lifecycle import finish
         from tasks.runs.time_slicing import TurnOverError
@@ -58,7 +59,7 @@ def _handed_back(work: Callable[P, None]) -> Callable[P, None]:
         begin_watch(settings().stall_seconds)
         try:
             check_protocol(store(), run)
-            work(*args, **kw)
+            return work(*args, **kw)
         except RecordError as error:  # no method's own: the run cannot go on
             finish(store(), run, "failed", str(error), error.exit_status)
             raise
@@ -170,34 +171,40 @@ def _again(task: Task) -> bool:
 
 @app.task(name="pairing.similarity", bind=True)  # type: ignore[untyped-decorator]
 @_handed_back
-def similarity(self: Task, run: str, method: str, seed: int) -> None:  # noqa: ARG001
+def similarity(self: Task, run: str, method: str, seed: int) -> dict[str, Any]:  # noqa: ARG001
     """Computes and stores a method's similarity matrix."""
     from tasks.runs import stages
+    from tasks.runs.outcome import result_of_stage
 
     stages.similarity(store(), puzzles(), run, method, seed)
+    return result_of_stage(store(), run, method, seed, "computed")
 
 
 @app.task(name="pairing.assignment", bind=True)  # type: ignore[untyped-decorator]
 @_handed_back
-def assignment(self: Task, run: str, method: str, seed: int) -> None:
+def assignment(self: Task, run: str, method: str, seed: int) -> dict[str, Any]:
     """Pairs the pieces by a method's similarities; where these are sure of them, their refinement comes sooner."""
     from tasks.contracts.run_request import request_of
     from tasks.runs import stages
+    from tasks.runs.outcome import result_of_stage
 
     stages.assignment(store(), puzzles(), run, method, seed)
     if stages.is_confident(store(), run, method):
         request = request_of(store().record(run, "request") or {})
         for following in self.request.chain or ():
             following["options"]["priority"] = request.message_priority("surely")
+    return result_of_stage(store(), run, method, seed, "assigned")
 
 
 @app.task(name="pairing.refinement", bind=True)  # type: ignore[untyped-decorator]
 @_handed_back
-def refinement(self: Task, run: str, method: str, seed: int) -> None:  # noqa: ARG001
-    """Orders the blocks of a method's pairing."""
+def refinement(self: Task, run: str, method: str, seed: int) -> dict[str, Any]:  # noqa: ARG001
+    """Orders the blocks of a method's pairing: ``{"MSE", "status"}``, for those who look at tasks."""
     from tasks.runs import stages
+    from tasks.runs.outcome import result_of_refinement
 
     stages.refinement(store(), puzzles(), run, method, seed, interrupted, has_backlog)
+    return result_of_refinement(store(), run, method, seed)
 
 
 @app.task(name="pairing.comparison", bind=True)  # type: ignore[untyped-decorator]
