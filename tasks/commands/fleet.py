@@ -60,7 +60,7 @@ def status(run: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
         return
-    from tasks.commands.watch import queue_state
+    from tasks.worker.queue_state import queue_state
 
     parts = found["parts"]
     state = queue_state() if found["state"] == "queued" else found["state"]
@@ -276,7 +276,7 @@ def worker(role: str, concurrency: int | None, name: str | None, celery_argument
 @click.argument("flower_arguments", nargs=-1, type=click.UNPROCESSED)
 def flower(flower_arguments: tuple[str, ...]) -> None:
     """Start Flower for the fleet in the foreground, behind PAIRING_FLOWER_AUTH; further arguments are its own."""
-    from tasks.worker.flower import exec_flower
+    from tasks.web.launch import exec_flower
 
     exec_flower(flower_arguments)
 

@@ -12,14 +12,11 @@ from typing import Any
 from tasks.client.runs_api import POLL_SECONDS, accepted, check_time, compared, store_of
 from tasks.client.submit import enqueue
 from tasks.commands.terminal import Display, print_result
-from tasks.contracts.queues import ROLES, queue_lengths
 from tasks.contracts.run_request import Request
 from tasks.report.result_files import history_record, prepare_folder, write_artefacts
 from tasks.runs.outcome import notes
 from tasks.store.run_store import Store
-
-PING_SECONDS = 1.0
-"""How long workers are given to say that they are there."""
+from tasks.worker.queue_state import queue_state
 
 
 def enqueue_here(puzzle: str, wait: bool, as_json: bool, out: Path, options: dict[str, Any]) -> int:
@@ -61,21 +58,6 @@ def watch(run: str, as_json: bool, out: Path | None = None) -> int:
                 time.sleep(POLL_SECONDS)
             display.show(store, last=True)
     return show_results(store, run, as_json, out)
-
-
-def queue_state() -> str:
-    """What a run that is queued waits for."""
-    from tasks.contracts.errors import BrokerError
-    from tasks.worker.app import app
-
-    try:
-        behind = sum(queue_lengths(app, ROLES["plan"]).values()) - 1
-        reachable = app.control.ping(timeout=PING_SECONDS, limit=1)
-    except (BrokerError, OSError):  # what is asked next says so
-        return "queued"
-    if not reachable:
-        return "queued; no worker reachable"
-    return f"queued behind {behind:,} task{'s' if behind > 1 else ''}" if behind > 0 else "queued"
 
 
 def show_results(store: Store, run: str, as_json: bool, out: Path | None) -> int:

@@ -142,6 +142,17 @@ class Leases:
         found = self._run(_EXPIRED, (), seconds, visibility_timeout)
         return [(_text(tag), entry) for tag, entry in zip(found[::2], found[1::2], strict=True)]
 
+    def listed(self, most: int) -> list[tuple[str, bytes, float | None]]:
+        """So many held messages: tag, what stands at it, and seconds that its lease lasts (``None``: it has none)."""
+        found = []
+        (seconds, micros), ends = self._client.time(), dict(self._client.zrange(self._keys[2], 0, -1, withscores=True))
+        for tag, entry in self._client.hscan_iter(self._keys[0], count=most):
+            end = ends.get(tag)
+            found.append((_text(tag), entry, None if end is None else end - seconds - micros / 1e6))
+            if len(found) == most:
+                break
+        return found
+
     def hand_out(self, tag: str, entry: bytes, copies: Sequence[tuple[str, str]], first: bool = True) -> bool:
         """Puts a message back, as ``(queue's key, message)``, in place of what is held; whether it was held still.
 

@@ -40,7 +40,7 @@ def result_of_stage(store: Store, run: str, method: str, seed: int, done: str) -
 
 
 def result_of_refinement(store: Store, run: str, method: str, seed: int) -> dict[str, Any]:
-    """What a refinement's task gives as its Celery result: ``{"MSE", "status"}``; the MSE is null where there is none."""
+    """What a refinement's task gives as its Celery result: ``{"MSE", "status"}``, the MSE null where there is none."""
     refined = store.parts(run, "refinement").get(part_name(method, seed))  # one that is spoilt is a failure by now
     if refined is None:
         return {"MSE": None, **result_of_stage(store, run, method, seed, "not begun")}

@@ -1,4 +1,4 @@
-"""Flower for the fleet: the same app, an address of our choosing, and never without authentication."""
+"""Flower for the fleet, with our pages: an address of our choosing, and never without authentication."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from pairing.errors import InputError
 from tasks.client.environment import checked_settings
 from tasks.contracts.message_signing import serializer_of
 from tasks.worker.command import worker_environment
+
+PURGE_SECONDS = "600"
+"""How long after its last heartbeat a worker that is gone leaves Flower's pages and metrics."""
 
 
 def flower_environment(found: Settings) -> dict[str, str]:
@@ -32,6 +35,7 @@ def flower_environment(found: Settings) -> dict[str, str]:
             "FLOWER_BASIC_AUTH": logins,
             "FLOWER_ADDRESS": found.flower_address,
             "FLOWER_PORT": str(found.flower_port),
+            "FLOWER_PURGE_OFFLINE_WORKERS": os.environ.get("FLOWER_PURGE_OFFLINE_WORKERS", PURGE_SECONDS),
             "FLOWER_CONF": os.devnull,  # else a flowerconfig.py of the working directory is run
         }
     )
@@ -48,5 +52,5 @@ def exec_flower(arguments: Sequence[str]) -> None:
     found = checked_settings()
     environment = flower_environment(found)
     serializer_of(found)
-    command = [sys.executable, "-m", "celery", "-A", "tasks", "flower", *arguments]
+    command = [sys.executable, "-m", "tasks.web", *arguments]
     os.execve(command[0], command, environment)  # noqa: S606 - our own interpreter, no shell # nosec B606

@@ -1,0 +1,188 @@
+"""All that people ask of one run, gathered: what was asked for, how far each method is, and what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import Field
+
+from pairing.errors import InputError
+from tasks.contracts.run_request import Request, request_of
+from tasks.contracts.run_summary import Count, Positive, Record
+from tasks.runs.lifecycle import with_states
+from tasks.runs.outcome import notes, way_of_ending
+from tasks.runs.overview import OPEN, overview
+from tasks.runs.spooled_winners import as_stored
+from tasks.store.run_store import Store, part_name
+
+SIZES = ("blocks", "width", "hidden", "outputs", "rows", "activation", "version")
+"""What a summary says of the puzzle, and of who solved it."""
+
+
+class MethodFacts(Record):
+    """How far one method is with one seed, or what it reached."""
+
+    method: str
+    seed: int
+    status: str
+    """``waiting``, ``similarity``, ``assigned``, ``refinement``; or how it ended."""
+    ended: bool = False
+    mse: Positive | None = None
+    initial_mse: Positive | None = None
+    evaluations: Count | None = None
+    steps: Count | None = None
+    seconds: Positive | None = None
+    seconds_left: float | None = None
+    host: str = ""
+    why: str = ""
+    """Why it failed, if it did."""
+
+
+class RunFacts(Record):
+    """A run as a whole. Times are Unix times."""
+
+    run: str
+    state: str
+    error: str | None = None
+    puzzle: str = ""
+    """Its digest in the store, or its path."""
+    pool_puzzle: str = ""
+    """The digest by which the solution pool knows it; empty before the run is planned."""
+    puzzle_name: str = ""
+    note: str = ""
+    priority: str = ""
+    enqueued_at: float
+    deadline_at: float | None = None
+    ended_at: float | None = None
+    asked: dict[str, Any] = Field(default={})
+    """The arguments that are not the defaults, as the run was enqueued."""
+    best_mse: Positive | None = None
+    best_method: str | None = None
+    solved: bool = False
+    parts: Count | None = None
+    parts_ended: Count | None = None
+    methods: list[MethodFacts] = Field(default=[])
+    sizes: dict[str, int | str] = Field(default={})
+    seconds: Positive | None = None
+    """From when it was enqueued to its end."""
+    hash: str = ""
+    hash_match: bool | None = None
+    notes: list[str] = Field(default=[])
+    hosts: list[str] = Field(default=[])
+    """Who has worked on it."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has no end yet."""
+        return self.state in OPEN
+
+
+def facts_of(store: Store, run: str) -> RunFacts | None:
+    """What the store knows of a run; ``None`` where it knows nothing (any more).
+
+    Raises:
+        RecordError: somebody else has changed what is kept of it.
+    """
+    entry = store.run_entry(run)
+    if entry is None:
+        return None
+    (known,) = overview(store, with_states(store, [entry]))
+    names = ("run", "state", "error", "puzzle", "puzzle_name", "note", "priority", "enqueued_at", "deadline_at")
+    found = {name: known[name] for name in names if name in known}
+    found |= {name: known[name] for name in ("ended_at", "best_mse", "best_method", "solved", "parts", "parts_ended")}
+    plan, asked, request = store.record(run, "plan") or {}, store.record(run, "asked") or {}, _request(store, run)
+    found |= {"asked": asked, "pool_puzzle": str(plan.get("puzzle") or "")}
+    methods, hosts = ([], []) if request is None else _methods(store, request)
+    if known["state"] not in OPEN:
+        found |= _result(store, run)
+    return RunFacts.model_validate({**found, "methods": methods, "hosts": hosts}, strict=False)
+
+
+def _request(store: Store, run: str) -> Request | None:
+    record = store.record(run, "request")
+    try:
+        return None if record is None else request_of(record)
+    except InputError:  # of another version
+        return None
+
+
+def _methods(store: Store, request: Request) -> tuple[list[MethodFacts], list[str]]:
+    """Every part, the best first, then those that go on; and the hosts that have worked on them."""
+    run = request.run
+    failures, progress, attempts = (store.parts(run, kind) for kind in ("failure", "progress", "attempt"))
+    assigned, refined = store.parts(run, "assignment"), store.parts(run, "refinement")
+    owners = {part: str(record["owner"]).rpartition(":")[0].rpartition(":")[0] for part, record in attempts.items()}
+    found = []
+    for method, seed in request.parts:
+        part = part_name(method, seed)
+        about: dict[str, Any] = {"method": method, "seed": seed, "host": owners.get(f"refinement.{part}", "")}
+        now = progress.get(part)
+        if now is not None:
+            about |= {"mse": now["best_error"], "evaluations": now["evaluations"], "steps": now["steps"]}
+        failure = failures.get(method) or failures.get(part)
+        if failure is not None:
+            about |= {"status": "failed", "ended": True, "why": failure["error"]}
+        elif (record := refined.get(part)) is not None:
+            about |= {"status": way_of_ending(record["stopped"]), "ended": True, "host": record["host"]}
+            about |= {"mse": record["solution"]["full_mse"], "initial_mse": record["start_mse"]}
+            about |= {"evaluations": record["evaluations"], "seconds": record["seconds"]}
+            if not record["evaluations"]:
+                about["status"] = "not begun"
+        elif now is not None:
+            about |= {"status": now["stage"], "seconds_left": now["seconds_left"]}
+        else:
+            begun = any(name.startswith("similarity.") and name.endswith(f".{part}") for name in attempts)
+            about["status"] = "assigned" if method in assigned else "similarity" if begun else "waiting"
+        found.append(MethodFacts.model_validate(about))
+    hosts = {*owners.values(), *(record["host"] for record in refined.values())} - {""}
+    return sorted(found, key=_rank), sorted(hosts)
+
+
+def _rank(found: MethodFacts) -> tuple[int, float, str, int]:
+    """Those that have ended or are at work by their MSE, then those that wait, were interrupted, or have failed."""
+    infinite = float("inf")
+    behind = 3 if found.status == "failed" else 2 if found.status in ("interrupted", "not begun") else 0
+    behind = behind or int(found.mse is None)
+    return behind, infinite if found.mse is None else found.mse, found.method, found.seed
+
+
+def _result(store: Store, run: str) -> dict[str, Any]:
+    summary, outcome = store.record(run, "summary"), store.record(run, "outcome")
+    if summary is None:
+        return {}
+    best = summary["best"] or {}
+    return {
+        "pool_puzzle": summary["puzzle"],
+        "sizes": {name: summary[name] for name in SIZES},
+        "seconds": summary["seconds"].get("total"),
+        "hash": best.get("hash", ""),
+        "hash_match": best.get("hash_match"),
+        "notes": [] if outcome is None else notes(as_stored(store, run, summary), outcome),
+    }
+
+
+def differences(one: RunFacts, other: RunFacts) -> dict[str, list[tuple[str, Any, Any]]]:
+    """Where two runs differ, by section: ``(what, in the one, in the other)``; what is the same is left out."""
+    return {
+        "Arguments": _unequal(one.asked, other.asked),
+        "Puzzle": _unequal({"puzzle": one.pool_puzzle, **one.sizes}, {"puzzle": other.pool_puzzle, **other.sizes}),
+        "Result": _unequal(*({name: getattr(run, name) for name in _COMPARED} for run in (one, other))),
+        "MSE by method": _unequal(*(_by_method(run, "mse") for run in (one, other))),
+        "Status by method": _unequal(*(_by_method(run, "status") for run in (one, other))),
+        "Evaluations by method": _unequal(*(_by_method(run, "evaluations") for run in (one, other))),
+    }
+
+
+_COMPARED = ("state", "error", "solved", "best_mse", "best_method", "hash", "seconds", "note", "priority")
+
+
+def _by_method(found: RunFacts, name: str) -> dict[str, Any]:
+    several = len({row.seed for row in found.methods}) > 1
+    return {part_name(m.method, m.seed) if several else m.method: getattr(m, name) for m in found.methods}
+
+
+def _unequal(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    names: Iterable[str] = dict.fromkeys([*one, *other])
+    found = [(name, one.get(name), other.get(name)) for name in names]
+    return [(name, a, b) for name, a, b in found if a != b and not (a in (None, "") and b in (None, ""))]

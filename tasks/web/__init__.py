@@ -1,0 +1,1 @@
+"""Our pages beside Flower's: runs, the solution pool, the fleet."""
