@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     pool_connections_per_minute: int = Field(
         default=20, gt=0, description="new connections to the pool's server that this host may make in a minute"
     )
+    history_days: int = Field(
+        default=365, ge=0, description="days that ended runs stay on record in the pool database; 0: none is recorded"
+    )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("pairing"),
         description="where SQLite pools and the spool of unstored winners live; by default the user's data folder",

@@ -275,7 +275,10 @@ def worker(role: str, concurrency: int | None, name: str | None, celery_argument
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.argument("flower_arguments", nargs=-1, type=click.UNPROCESSED)
 def flower(flower_arguments: tuple[str, ...]) -> None:
-    """Start Flower for the fleet in the foreground, behind PAIRING_FLOWER_AUTH; further arguments are its own."""
+    """Start Flower, with pages of runs, pool and fleet, behind PAIRING_FLOWER_AUTH.
+
+    It stays in the foreground; further arguments are Flower's own.
+    """
     from tasks.web.launch import exec_flower
 
     exec_flower(flower_arguments)

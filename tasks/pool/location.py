@@ -31,6 +31,8 @@ class PoolAddress:
     """libpq's options ``sslmode`` and ``sslrootcert``. No part of the URL: files may lie elsewhere on other hosts."""
     connections_per_minute: int = 20
     """New connections to a server that all processes on this host may make in a minute."""
+    history_days: int = 365
+    """How long ended runs stay on record; 0: none is recorded."""
 
     def url_for(self, puzzle: Puzzle) -> str:
         """The pool's URL for one puzzle, without a password."""
@@ -40,6 +42,11 @@ class PoolAddress:
     def urls(self) -> list[str]:
         """The URLs of all pools that there are here."""
         return [self.url] if self.url else [f"sqlite:///{file}" for file in sorted(self._files.glob("*.sqlite"))]
+
+    @property
+    def history_url(self) -> str:
+        """The URL of the database in which ended runs are on record: the pool's, or a file of this host's own."""
+        return self.url or f"sqlite:///{self.data_dir / 'history.sqlite'}"
 
     def knows(self, url: str) -> bool:
         """Whether a pool's URL is this address's own, or that of a puzzle's file in ``data_dir``.
@@ -82,6 +89,7 @@ def address_of(found: Settings, url: str | None = None) -> PoolAddress:
         data_dir=found.data_dir.resolve(),
         tls=found.pool_tls,
         connections_per_minute=found.pool_connections_per_minute,
+        history_days=found.history_days,
     )
 
 

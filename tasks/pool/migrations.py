@@ -40,10 +40,19 @@ _SOLUTION_INDEXES = (
     "CREATE INDEX IF NOT EXISTS pairing_solution_error ON pairing_solution (full_mse, pool_id)",
 )
 
+_HISTORY = """
+CREATE TABLE IF NOT EXISTS pairing_history (
+  run text NOT NULL PRIMARY KEY, puzzle text NOT NULL, state text NOT NULL, note text NOT NULL,
+  best_mse double precision, enqueued_at double precision NOT NULL, ended_at double precision NOT NULL,
+  facts text NOT NULL)
+"""
+_HISTORY_INDEX = "CREATE INDEX IF NOT EXISTS pairing_history_ended ON pairing_history (ended_at)"
+
 # Number, what it makes, statements. Databases from before there were numbers have the first step's tables.
 MIGRATIONS: Sequence[tuple[int, str, Sequence[str]]] = (
     (1, "pairing_run and pairing_result", (_RUN, _RESULT)),
     (2, "pairing_solution", (_SOLUTION, *_SOLUTION_INDEXES)),
+    (3, "pairing_history", (_HISTORY, _HISTORY_INDEX)),
 )
 
 

@@ -37,7 +37,7 @@ def _plain_all(values: Any) -> Any:
     return tuple(map(_plain, values)) if isinstance(values, Iterable) and not isinstance(values, str) else values
 
 
-def _storable(text: Any) -> Any:
+def storable(text: Any) -> Any:
     """Text as PostgreSQL can store it: a note's odd character must not cost the winner."""
     return text.replace("\0", "?").encode("utf-8", "replace").decode("utf-8") if isinstance(text, str) else text
 
@@ -47,7 +47,7 @@ _Integers = Annotated[
     tuple[Annotated[int, Field(ge=-(2**31), lt=2**31)], ...], Field(max_length=300_000), BeforeValidator(_plain_all)
 ]
 _Number = Annotated[float, BeforeValidator(_plain)]
-_Text = Annotated[str, Field(max_length=10_000), BeforeValidator(_storable)]
+_Text = Annotated[str, Field(max_length=10_000), BeforeValidator(storable)]
 
 
 class _Stored(BaseModel):

@@ -26,7 +26,7 @@ from tasks.pool.engine import NO_FILE, RowError, checked_url, explained, place, 
 from tasks.pool.index import enter, solution_row, take_up, unlisted
 from tasks.pool.migrations import migrate, pending
 from tasks.pool.models import Inserted, PoolRow, Provenance, Winner, is_permutation
-from tasks.pool.tables import OWN_TABLES, POOL, RESULT, RUN, SOLUTION
+from tasks.pool.tables import HISTORY, OWN_TABLES, POOL, RESULT, RUN, SOLUTION
 
 __all__ = ["Inserted", "Pool", "PoolRow", "Provenance", "RowError", "Winner", "checked_url", "open_pool"]
 
@@ -70,12 +70,16 @@ class Pool:
         reads_provenance: whether such records, made by whomever, can be read.
         keeps_index: whether rows are entered in the table that makes looking for them fast.
         reads_index: whether that table can be read.
+        keeps_history: whether ended runs are recorded.
+        reads_history: whether those that were can be read.
     """
 
     keeps_provenance: bool
     reads_provenance: bool
     keeps_index: bool
     reads_index: bool
+    keeps_history: bool
+    reads_history: bool
 
     def __init__(
         self,
@@ -286,7 +290,7 @@ class Pool:
 
     def _look_again(self) -> None:
         """Somebody may have made our tables since this pool was opened: a worker keeps it for weeks."""
-        if not (self._read_only or self.keeps_index):
+        if not (self._read_only or (self.keeps_index and self.keeps_history)):
             self._look_up_rights()
 
     def _look_up_rights(self) -> None:
@@ -302,9 +306,12 @@ class Pool:
                 }
         may_write = not self._read_only
         self.reads_provenance = rights[RESULT.name, "SELECT"]
-        self.keeps_provenance = may_write and all(has for (name, _), has in rights.items() if name != SOLUTION.name)
+        has = {table: all(may for (name, _), may in rights.items() if name == table.name) for table in OWN_TABLES}
+        self.keeps_provenance = may_write and has[RUN] and has[RESULT]
         self.reads_index = self.reads_provenance and rights[SOLUTION.name, "SELECT"]
-        self.keeps_index = self.keeps_provenance and all(rights.values())
+        self.keeps_index = self.keeps_provenance and has[SOLUTION]
+        self.reads_history = rights[HISTORY.name, "SELECT"]
+        self.keeps_history = may_write and has[HISTORY]
 
     @contextmanager
     def transaction(self, doing: str, write: bool = False) -> Iterator[Connection]:

@@ -92,6 +92,20 @@ SOLUTION = sa.Table(
     sa.Column("digest", sa.LargeBinary),
 )
 
+# Every run that has ended, for people: the store forgets it after a day. ``facts`` is JSON; times are Unix times.
+HISTORY = sa.Table(
+    "pairing_history",
+    METADATA,
+    sa.Column("run", sa.Text, primary_key=True),
+    sa.Column("puzzle", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("best_mse", sa.Double),
+    sa.Column("enqueued_at", sa.Double, nullable=False),
+    sa.Column("ended_at", sa.Double, nullable=False),
+    sa.Column("facts", sa.Text, nullable=False),
+)
+
 # Which steps of ``tasks.pool.migrations`` this database has.
 MIGRATION = sa.Table(
     "pairing_migration",
@@ -101,5 +115,10 @@ MIGRATION = sa.Table(
     sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.func.now()),
 )
 
-OWN_TABLES = {RUN: ("SELECT", "INSERT"), RESULT: ("SELECT", "INSERT"), SOLUTION: ("SELECT", "INSERT", "UPDATE")}
+OWN_TABLES = {
+    RUN: ("SELECT", "INSERT"),
+    RESULT: ("SELECT", "INSERT"),
+    SOLUTION: ("SELECT", "INSERT", "UPDATE"),
+    HISTORY: ("SELECT", "INSERT", "UPDATE", "DELETE"),
+}
 """Those that are written to, and the rights that this takes."""

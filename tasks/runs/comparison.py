@@ -23,10 +23,11 @@ from tasks.pool.improvement import is_winner
 from tasks.pool.location import PoolAddress, opened
 from tasks.pool.winner_selection import Candidate, Stored, store_winners
 from tasks.puzzles.resolver import Puzzles
-from tasks.runs.lifecycle import finish
+from tasks.runs.lifecycle import end_record, finish
 from tasks.runs.outcome import end_of, exit_status
 from tasks.runs.overview import found_by
 from tasks.runs.ranking import best_record, best_solution, has_searched, ranked_methods, solution_of_record
+from tasks.runs.recording import record_compared
 from tasks.runs.spooled_winners import note_stored
 from tasks.runs.stage_execution import load
 from tasks.store.run_store import Store, part_name
@@ -90,8 +91,9 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
     }
     store.put_record(run, "outcome", outcome)
     store.put_record(run, "summary", summary)
-    # Last: who waits waits for this.
-    finish(store, run, end_of(summary, outcome), lost, exit_status(summary, outcome), found_by(summary))
+    ending = end_of(summary, outcome), lost, exit_status(summary, outcome), found_by(summary)
+    recorded = outcome["pool_error"] is None and record_compared(store, address, run, end_record(*ending))
+    finish(store, run, *ending, recorded=recorded)  # last: who waits waits for this
     return summary
 
 

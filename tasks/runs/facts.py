@@ -10,7 +10,7 @@ from pydantic import Field
 from pairing.errors import InputError
 from tasks.contracts.run_request import Request, request_of
 from tasks.contracts.run_summary import Count, Positive, Record
-from tasks.runs.lifecycle import with_states
+from tasks.runs.lifecycle import with_end, with_states
 from tasks.runs.outcome import notes, way_of_ending
 from tasks.runs.overview import OPEN, overview
 from tasks.runs.spooled_winners import as_stored
@@ -71,6 +71,14 @@ class RunFacts(Record):
     notes: list[str] = Field(default=[])
     hosts: list[str] = Field(default=[])
     """Who has worked on it."""
+    recorded: bool = False
+    """Whether this is from the record: the store has forgotten it."""
+
+    @property
+    def may_be_retried(self) -> bool:
+        """Whether it has ended and left something undone."""
+        undone = any(method.status == "failed" for method in self.methods)
+        return not self.is_open and (self.state != "succeeded" or undone)
 
     @property
     def is_open(self) -> bool:
@@ -78,8 +86,8 @@ class RunFacts(Record):
         return self.state in OPEN
 
 
-def facts_of(store: Store, run: str) -> RunFacts | None:
-    """What the store knows of a run; ``None`` where it knows nothing (any more).
+def facts_of(store: Store, run: str, end: dict[str, Any] | None = None) -> RunFacts | None:
+    """What the store knows of a run, which ends as ``end`` says where that is given; ``None``: nothing (any more).
 
     Raises:
         RecordError: somebody else has changed what is kept of it.
@@ -87,7 +95,7 @@ def facts_of(store: Store, run: str) -> RunFacts | None:
     entry = store.run_entry(run)
     if entry is None:
         return None
-    (known,) = overview(store, with_states(store, [entry]))
+    (known,) = overview(store, with_states(store, [entry]) if end is None else [with_end(entry, end)])
     names = ("run", "state", "error", "puzzle", "puzzle_name", "note", "priority", "enqueued_at", "deadline_at")
     found = {name: known[name] for name in names if name in known}
     found |= {name: known[name] for name in ("ended_at", "best_mse", "best_method", "solved", "parts", "parts_ended")}
@@ -128,7 +136,7 @@ def _methods(store: Store, request: Request) -> tuple[list[MethodFacts], list[st
             about |= {"mse": record["solution"]["full_mse"], "initial_mse": record["start_mse"]}
             about |= {"evaluations": record["evaluations"], "seconds": record["seconds"]}
             if not record["evaluations"]:
-                about["status"] = "not begun"
+                about |= {"status": "not begun", "evaluations": None, "steps": None, "seconds": None, "host": ""}
         elif now is not None:
             about |= {"status": now["stage"], "seconds_left": now["seconds_left"]}
         else:

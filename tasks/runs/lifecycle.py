@@ -79,6 +79,11 @@ def check_arguments(store: Store, request: Request) -> None:
         )
 
 
+def end_record(end: End, error: str | None, exit_status: int, found: dict[str, Any] | None) -> dict[str, Any]:
+    """What is kept of a run's end, which is now."""
+    return {"end": end, "error": error, "exit_status": exit_status, "at": time.time(), "found": found}
+
+
 def finish(
     store: Store,
     run: str,
@@ -86,11 +91,17 @@ def finish(
     error: str | None = None,
     exit_status: int = 1,
     found: dict[str, Any] | None = None,
+    recorded: bool = False,
 ) -> None:
-    """Records how a run ended, and what it ``found`` (see ``overview.found_by``); the first end stays."""
-    record = {"end": end, "error": error, "exit_status": exit_status, "at": time.time(), "found": found}
+    """Records how a run ended, and what it ``found`` (see ``overview.found_by``); the first end stays.
+
+    Unless it is on record (``tasks.runs.recording``), a worker sees to that.
+    """
+    record = end_record(end, error, exit_status, found)
     if store.put_new_record(run, "end", record):
         store.close(run)
+        if not recorded:
+            store.put_unrecorded(run)
         store.count({f"ended.{end}": 1})
         level = logging.INFO if end == "succeeded" else logging.WARNING
         logger.log(level, "the run %s%s", end.replace("_", " "), f": {error}" if error else "", extra={"run": run})
@@ -188,7 +199,11 @@ def with_states(store: Store, entries: list[dict[str, Any]]) -> list[dict[str, A
         about: dict[str, Any] = {"state": "queued" if plan is None else "running", "error": None, "ended_at": None}
         if isinstance(wrong := end or plan, RecordError):
             about |= {"state": "unknown", "error": str(wrong)}
-        elif isinstance(end, dict):
-            about |= {"state": end["end"], "error": end.get("error"), "ended_at": end["at"], "found": end.get("found")}
-        found.append({**entry, **about})
+        found.append(with_end(entry, end) if isinstance(end, dict) else {**entry, **about})
     return found
+
+
+def with_end(entry: dict[str, Any], end: dict[str, Any]) -> dict[str, Any]:
+    """The entry of a run that has ended so, with what ``run_entries_of`` adds to it."""
+    about = {"state": end["end"], "error": end.get("error"), "ended_at": end["at"], "found": end.get("found")}
+    return {**entry, **about}

@@ -29,11 +29,11 @@ def way_of_ending(stopped: str) -> str:
 
 
 def result_of_stage(store: Store, run: str, method: str, seed: int, done: str) -> dict[str, Any]:
-    """What a task for a part of a run gives as its Celery result: ``{"status": …}``, ``done`` or why it was not."""
+    """What a task for a part of a run gives as its Celery result: ``{"status": …}``, and ``error`` where it failed."""
     failures = store.parts(run, "failure")
     failure = failures.get(method) or failures.get(part_name(method, seed))
     if failure is not None:
-        return {"status": f"failed: {failure['error']}"}
+        return {"status": "failed", "error": failure["error"]}
     if store.announced(run) == "cancelled" or store.record(run, "end") is not None:
         return {"status": INTERRUPTED}
     return {"status": done}

@@ -32,6 +32,9 @@ ENQUEUED = "pairing.enqueued"
 OPEN = "pairing.open"
 """… and those that have no end by that, too."""
 
+UNRECORDED = "pairing.unrecorded"
+"""Runs that have ended and are not on record yet, by when they ended."""
+
 COUNTS = "pairing.counts"
 
 NEWEST_ROW = "pairing.newest-row"
@@ -193,6 +196,18 @@ class Store:
     def close(self, run: str) -> None:
         """Says that a run has an end."""
         self.backend.remove_time(OPEN, run)
+
+    def put_unrecorded(self, run: str) -> None:
+        """Says that a run has ended, and is to be put on record."""
+        self.backend.put_times(UNRECORDED, {run: time.time()}, self.lifetime(run))
+
+    def unrecorded(self) -> list[str]:
+        """The runs that are to be put on record, the one that ended first first."""
+        return self.backend.until(UNRECORDED, math.inf)
+
+    def note_recorded(self, run: str) -> None:
+        """Says that a run is on record, as far as it can be."""
+        self.backend.remove_time(UNRECORDED, run)
 
     def due(self, now: float) -> list[str]:
         """The runs that somebody has to look at by now."""

@@ -105,7 +105,10 @@ class Runs(Page):
 
     async def get(self) -> None:
         """Shows them."""
-        await self.show("runs", found=self.listed(), search=self.argument("q"))
+        search, before = self.argument("q"), _time(self.argument("before"))
+        look = partial(runs.earlier, self.site, search, before)
+        earlier = self.site.look(f"earlier {before} {search}", POOL_SECONDS, look)
+        await self.show("runs", found=self.listed(), earlier=earlier, search=search, before=before)
 
 
 class Run(Page):
@@ -208,3 +211,8 @@ class Fleet(Page):
     async def get(self) -> None:
         """Shows it."""
         await self.show("fleet", found=self.site.look("fleet", FLEET_SECONDS, lambda: fleet.fleet_found(self.site)))
+
+
+def _time(text: str) -> float | None:
+    """A Unix time; ``None`` where the text is none."""
+    return float(text) if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text) else None

@@ -8,11 +8,15 @@ from typing import Any
 
 from pairing.errors import InputError
 from tasks.client.runs_api import compared
+from tasks.contracts.errors import PoolError
+from tasks.pool.history import recorded_run, recorded_runs
+from tasks.pool.location import opened
 from tasks.report.result_files import history_record
 from tasks.runs.facts import RunFacts, facts_of
 from tasks.runs.lifecycle import with_states
 from tasks.runs.outcome import notes
 from tasks.runs.overview import OPEN, overview
+from tasks.runs.recording import read_facts
 from tasks.web.site import Site
 from tasks.worker.queue_state import queue_state
 
@@ -20,6 +24,8 @@ MOST_OPEN = 20
 """Open runs whose methods are shown; the others have a line each."""
 MOST_LISTED = 500
 """Runs of the store that are listed, the newest."""
+PAGE = 100
+"""Runs on record that are listed at one time."""
 
 _drawing = threading.Lock()
 """Matplotlib draws in one thread at a time."""
@@ -36,6 +42,17 @@ class Listed:
     counts: dict[str, int]
     waits_for: str
     """What queued runs wait for; empty where none is queued."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Ended runs on record."""
+
+    runs: list[RunFacts]
+    oldest: float | None
+    """When the last of them ended, where there may be more."""
+    trouble: str
+    """Why the record cannot be read; empty where it can."""
 
 
 def listed(site: Site) -> Listed:
@@ -64,21 +81,38 @@ def listed(site: Site) -> Listed:
     )
 
 
+def earlier(site: Site, search: str, before: float | None) -> Earlier:
+    """The newest runs on record, of those that hold a text and ended before a time."""
+    address = site.address
+    try:
+        with opened(address, address.history_url, read_only=True) as pool:
+            rows = recorded_runs(pool, PAGE, search, before)
+    except PoolError as error:
+        return Earlier([], None, str(error))
+    found = [facts for row in rows if (facts := read_facts(row)) is not None]
+    return Earlier(found, rows[-1].ended_at if len(rows) == PAGE else None, "")
+
+
 def waits_for() -> str:
     """What open runs wait for, in words; empty where they wait for nothing."""
     return queue_state().removeprefix("queued").lstrip("; ")
 
 
 def run_facts(site: Site, run: str) -> RunFacts:
-    """A run of the store.
+    """A run of the store, or on record.
 
     Raises:
         InputError: there is no such run.
-        PairingError: its records are damaged, or the broker cannot be reached.
+        PairingError: its records are damaged, or the broker or the pool cannot be reached.
     """
     facts = facts_of(site.store, run)
+    if facts is not None:
+        return facts
+    with opened(site.address, site.address.history_url, read_only=True) as pool:
+        row = recorded_run(pool, run)
+    facts = None if row is None else read_facts(row)
     if facts is None:
-        raise InputError(f"there is no run {run} in the store (any more)")
+        raise InputError(f"there is no run {run} in the store (any more), and none on record")
     return facts
 
 

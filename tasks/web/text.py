@@ -81,10 +81,12 @@ def share(part: int | None, whole: int | None) -> float:
 
 def value(found: Any) -> str:
     """Any JSON value in a line."""
-    if isinstance(found, float):
-        return mse(found)
     if found is None or found == "":
         return "–"
+    if isinstance(found, list):
+        return ", ".join(map(value, found))
+    if isinstance(found, float):
+        return f"{found:.6g}"
     return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
 
 

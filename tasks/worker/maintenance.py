@@ -17,6 +17,7 @@ from tasks.pool.location import PoolAddress, opened
 from tasks.pool.queries import newest_row
 from tasks.pool.spool_flush import flush_all
 from tasks.runs.lifecycle import sweep
+from tasks.runs.recording import forget_old, record_ended
 from tasks.runs.spooled_winners import note_stored
 from tasks.store.run_store import Store
 
@@ -29,6 +30,8 @@ SWEEP_SECONDS = 10.0
 LOST_TASKS_SECONDS = 20.0
 FLUSH_SECONDS = 30.0
 NEWEST_ROW_SECONDS = 15.0
+RECORD_SECONDS = 10.0
+FORGET_SECONDS = 900.0
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def do_chores(chores: Sequence[Chore], ended: threading.Event) -> None:
 def pool_chores(
     store: Store, address: PoolAddress, found: Settings, task_ids: Callable[[], Set[str] | None]
 ) -> list[Chore]:
-    """Sweeping the runs, looking for lost tasks, flushing the spool, and looking for the newest row for metrics.
+    """Sweeping the runs, looking for lost tasks, flushing the spool, the record of runs, the newest row for metrics.
 
     ``task_ids`` as for :class:`tasks.client.lost_tasks.LostTasks`.
     """
@@ -72,6 +75,8 @@ def pool_chores(
         Chore("sweeping", SWEEP_SECONDS, lambda: sweep_runs(store, found)),
         Chore("looking for lost tasks", LOST_TASKS_SECONDS, LostTasks(store, found, task_ids).look),
         Chore("flushing the spool", FLUSH_SECONDS, lambda: _flush(store, address)),
+        Chore("recording runs", RECORD_SECONDS, lambda: record_ended(store, address)),
+        Chore("forgetting old runs", FORGET_SECONDS, lambda: forget_old(address)),
     ]
     if found.metrics_port:
         chores.append(

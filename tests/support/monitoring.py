@@ -73,10 +73,10 @@ def run_prometheus(targets: Mapping[str, str]) -> Iterator[Prometheus]:
 
 
 @contextmanager
-def running_flower(command: Command, port: int) -> Iterator[str]:
-    """Flower as the command starts it with its settings, which name the port: its address."""
+def running_flower(command: Command, port: int, prefix: str = "") -> Iterator[str]:
+    """Flower as the command starts it with its settings, which name the port and the prefix: its address."""
     with command.start("flower") as process:
-        address = f"http://127.0.0.1:{port}"
+        address = f"http://127.0.0.1:{port}{prefix}"
 
         def answers() -> bool:
             assert process.poll() is None, process.stderr.read() if process.stderr else ""
