@@ -98,6 +98,13 @@ def text_of(browser: Browser) -> str:
     return str(browser.value("document.body ? document.body.innerText : ''"))
 
 
+def press(browser: Browser) -> None:
+    """Presses the one button of the page's question, as soon as it is there."""
+    button = "document.querySelector('form[method=post] button')"
+    wait_for("the question", lambda: browser.value(f"{button} !== null"))
+    browser.value(f"{button}.click()")
+
+
 def paths(site: Site) -> list[str]:
     run = f"/runs/{site.solved}"
     puzzle = (site.fleet.store.record(site.solved, "plan") or {})["puzzle"]
@@ -180,7 +187,7 @@ def test_the_pool_says_who_found_what_and_whose_pools_it_shows(page: Browser, si
     page.open(f"{site.flower}/pool", width=1280)
     assert "PAIRING_POOL_URL" in text_of(page)
     rows = page.value("[...document.querySelectorAll('tbody tr')].map(row => row.innerText)")
-    assert any(site.solved in row and "trace" in row for row in rows)
+    assert any("trace" in row and (site.solved in row or site.failed in row) for row in rows)
     page.value("document.querySelector('tbody a').click()")
     wait_for("the puzzle", lambda: "History" in text_of(page))
 
@@ -204,23 +211,40 @@ def test_flowers_own_pages_lead_to_ours(page: Browser, site: Site) -> None:
 
 
 def test_a_run_is_watched_cancelled_and_tried_again(page: Browser, site: Site) -> None:
-    press = "document.querySelector('form[method=post] button').click()"
     with site.open_run() as run:
         page.open(f"{site.flower}/runs/{run}", width=390)
         wait_for("its progress", lambda: "0 of 1 refinements ended" in text_of(page))
         page.value("document.querySelector('.btn-outline-danger').click()")
         wait_for("the question", lambda: "Cancel this run?" in text_of(page))
         assert site.fleet.store.announced(run) is None
-        page.value(press)
+        press(page)
         wait_for("the cancellation", lambda: site.fleet.store.announced(run) == "cancelled")
         wait_for("the run's page", lambda: "Cancel this run?" not in text_of(page))
     wait_for("its end, seen without a hand", lambda: "cancelled" in text_of(page))
     page.open(f"{site.flower}/runs/{run}/cancel", width=390)
-    page.value(press)
+    press(page)
     wait_for("the refusal", lambda: "has ended before" in text_of(page))
     page.open(f"{site.flower}/runs/{run}/retry", width=390)
-    page.value(press)
+    press(page)
     wait_for("what came out", lambda: (site.fleet.store.record(run, "end") or {}).get("end") == "succeeded")
+
+
+# --- what outlives the store
+
+
+def test_a_run_that_the_store_has_forgotten_is_on_record(page: Browser, site: Site) -> None:
+    run = site.enqueue(["trace"], note=f"{HOSTILE} long ago")
+    wait_for("its end", lambda: site.fleet.store.record(run, "end"))
+    site.fleet.store.forget(run)
+    page.open(f"{site.flower}/runs?q=long+ago", width=390)
+    wait_for("the run", lambda: page.value(f"document.querySelector('a[href$=\"/runs/{run}\"]') !== null"))
+    page.open(f"{site.flower}/runs/{run}", width=390)
+    text = wait_for("its record", lambda: shown if "From the record" in (shown := text_of(page)) else None)
+    assert f"{HOSTILE} long ago" in text
+    assert "solved" in text
+    assert page.value("document.querySelector('iframe, .actions a')") is None
+    assert page.value("window.injected") is None
+    assert site.get(f"/runs/{site.solved}/compare?with={run}")[0] == 200
 
 
 # --- what Flower itself shows
