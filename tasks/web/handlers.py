@@ -197,8 +197,9 @@ class PuzzlePool(Page):
 
     tab = "pool"
 
-    async def get(self, puzzle: str) -> None:
+    async def get(self, digits: str) -> None:
         """Shows them."""
+        puzzle = f"sha256:{digits}"
         found = self.site.look(f"pool {puzzle}", POOL_SECONDS, lambda: pool.history(self.site.address, puzzle))
         await self.show("puzzle", found=found, width=pool.WIDTH, height=pool.HEIGHT)
 

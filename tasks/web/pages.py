@@ -42,7 +42,7 @@ def add_pages() -> None:
         url(rf"{run}/compare", handlers.Compare, name="pairing-compare"),
         url(rf"{run}/(cancel|retry)", handlers.Steer, name="pairing-steer"),
         url(r"/pool", handlers.Pool, name="pairing-pool"),
-        url(r"/pool/(sha256:[0-9a-f]{64})", handlers.PuzzlePool, name="pairing-puzzle"),
+        url(r"/pool/([0-9a-f]{64})", handlers.PuzzlePool, name="pairing-puzzle"),
         url(r"/fleet", handlers.Fleet, name="pairing-fleet"),
         url(r"/pairing/(.+)", StaticFileHandler, {"path": str(here / "static")}, name="pairing-static"),
     ]

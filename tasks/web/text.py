@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import time
 from typing import Any
 
@@ -88,6 +89,12 @@ def value(found: Any) -> str:
     if isinstance(found, float):
         return f"{found:.6g}"
     return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+
+
+def hexadecimal(digest: str) -> str:
+    """The digits of a digest, which addresses hold; empty where it is none."""
+    match = re.fullmatch(r"sha256:([0-9a-f]{64})", digest)
+    return "" if match is None else match[1]
 
 
 def short(digest: str) -> str:

@@ -107,7 +107,7 @@ def press(browser: Browser) -> None:
 
 def paths(site: Site) -> list[str]:
     run = f"/runs/{site.solved}"
-    puzzle = (site.fleet.store.record(site.solved, "plan") or {})["puzzle"]
+    puzzle = (site.fleet.store.record(site.solved, "plan") or {})["puzzle"].removeprefix("sha256:")
     steps = [f"{run}/{what}" for what in ("cancel", "retry", "report", f"compare?with={site.failed}")]
     return ["/runs", run, *steps, "/pool", f"/pool/{puzzle}", "/fleet"]
 
@@ -189,7 +189,7 @@ def test_the_pool_says_who_found_what_and_whose_pools_it_shows(page: Browser, si
     rows = page.value("[...document.querySelectorAll('tbody tr')].map(row => row.innerText)")
     assert any("trace" in row and (site.solved in row or site.failed in row) for row in rows)
     page.value("document.querySelector('tbody a').click()")
-    wait_for("the puzzle", lambda: "History" in text_of(page))
+    wait_for("the puzzle", lambda: "History" in text_of(page) and "best MSE" in text_of(page))
 
 
 def test_the_fleet_shows_workers_queues_leases_and_findings(page: Browser, site: Site) -> None:
