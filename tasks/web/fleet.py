@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from kombu.transport.redis import Channel
+from redis.exceptions import RedisError
 
+from pairing.errors import shown
+from tasks.contracts.errors import BrokerError
 from tasks.contracts.queues import ROLES
 from tasks.doctor.examination import Finding, examine
 from tasks.doctor.probes import Answer, Broker, ProbeFailure, ask
@@ -76,12 +79,15 @@ def held(site: Site) -> list[Held]:
     """What workers hold, the lease that ends first first."""
     found = site.settings
     client: Any = redis_client(found.broker_address, socket_connect_timeout=3.0, socket_timeout=5.0)
-    with client:
-        leases = Leases(client, found.key_prefix, Channel.unacked_key, Channel.unacked_index_key)
-        entries = leases.listed(MOST_LEASES)
-    shown = [_held(entry, left) for _, entry, left in entries]
+    leases = Leases(client, found.key_prefix, Channel.unacked_key, Channel.unacked_index_key)
+    try:
+        with client:
+            entries = leases.listed(MOST_LEASES)
+    except RedisError as error:
+        raise BrokerError(f"the leases cannot be read: {shown(error)}") from error
+    tasks = [_held(entry, left) for _, entry, left in entries]
     infinite = float("inf")
-    return sorted(shown, key=lambda one: infinite if one.seconds_left is None else one.seconds_left)
+    return sorted(tasks, key=lambda one: infinite if one.seconds_left is None else one.seconds_left)
 
 
 def _held(entry: bytes, left: float | None) -> Held:

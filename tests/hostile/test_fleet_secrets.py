@@ -36,6 +36,8 @@ from tests.support.tls_servers import run_tls_redis
 
 RUN = "shown"
 PAGES = ("", "workers", "tasks", "broker", "metrics", f"task/{RUN}", f"api/task/info/{RUN}")
+OURS = ("runs", f"runs/{RUN}", f"runs/{RUN}/report", "pool", "fleet")
+"""Of those that stand beside Flower's own."""
 SHOWING = (
     *(["status", RUN], ["runs", "--json"], ["results", RUN, "--json"], ["pool", "list"]),
     ["report", RUN, "--out", "out"],
@@ -138,7 +140,7 @@ def flowers_pages(planted: Planted) -> dict[str, bytes]:
     texts = {}
     workers = json.loads(get(f"{planted.flower}/api/workers", planted.login)[1])
     assert workers
-    for page in (*PAGES, *PARTS, *(f"worker/{quote(name)}" for name in workers)):
+    for page in (*PAGES, *OURS, *PARTS, *(f"worker/{quote(name)}" for name in workers)):
         status, text = get(f"{planted.flower}/{page}", planted.login)
         assert status == 200, (page, status, text[:500])
         texts[f"Flower's /{page}"] = text.encode()
