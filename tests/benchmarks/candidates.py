@@ -41,7 +41,7 @@ def _figures(values: Sequence[Values], what: str) -> list[Figure]:
     """Median speed of the pricing as a share of the median speed of the products alone with the best chunk."""
     products = min(float(np.median([v["products"][str(chunk)] for v in values])) for chunk in CHUNKS)
     share = products / float(np.median([v["seconds"] for v in values]))
-    text = f"exact errors of all {values[0]['candidates']} {what} / products alone"
+    text = f"exact MSEs of all {values[0]['candidates']} {what} / products alone"
     return [Figure(what=text, measured=100 * share, unit="%", required=80, at_least=True, samples=len(values))]
 
 

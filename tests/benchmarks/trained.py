@@ -89,7 +89,7 @@ def _hard_figures(values: Sequence[Values]) -> list[Figure]:
     median = float(np.median([v["seconds"] if v["exact"] else math.inf for v in values]))
     return [
         Figure(
-            what="hard network: error of its greedy and norm orders / target's variance",
+            what="hard network: MSE of its greedy and norm orders / target's variance",
             measured=least,
             unit="",
             required=1,
