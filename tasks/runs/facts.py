@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
@@ -135,7 +135,7 @@ def _methods(store: Store, request: Request) -> tuple[list[MethodFacts], list[st
             about |= {"status": way_of_ending(record["stopped"]), "ended": True, "host": record["host"]}
             about |= {"mse": record["solution"]["full_mse"], "initial_mse": record["start_mse"]}
             about |= {"evaluations": record["evaluations"], "seconds": record["seconds"]}
-            if not record["evaluations"]:
+            if not record["evaluations"] and about["mse"] is None:
                 about |= {"status": "not begun", "evaluations": None, "steps": None, "seconds": None, "host": ""}
         elif now is not None:
             about |= {"status": now["stage"], "seconds_left": now["seconds_left"]}
@@ -176,21 +176,24 @@ def differences(one: RunFacts, other: RunFacts) -> dict[str, list[tuple[str, Any
         "Arguments": _unequal(one.asked, other.asked),
         "Puzzle": _unequal({"puzzle": one.pool_puzzle, **one.sizes}, {"puzzle": other.pool_puzzle, **other.sizes}),
         "Result": _unequal(*({name: getattr(run, name) for name in _COMPARED} for run in (one, other))),
-        "MSE by method": _unequal(*(_by_method(run, "mse") for run in (one, other))),
-        "Status by method": _unequal(*(_by_method(run, "status") for run in (one, other))),
-        "Evaluations by method": _unequal(*(_by_method(run, "evaluations") for run in (one, other))),
+        "Methods": _unequal(_by_method(one), _by_method(other)),
     }
 
 
-_COMPARED = ("state", "error", "solved", "best_mse", "best_method", "hash", "seconds", "note", "priority")
+_COMPARED = ("state", "error", "solved", "best_mse", "best_method", "hash", "seconds")
 
 
-def _by_method(found: RunFacts, name: str) -> dict[str, Any]:
-    several = len({row.seed for row in found.methods}) > 1
-    return {part_name(m.method, m.seed) if several else m.method: getattr(m, name) for m in found.methods}
+def _by_method(found: RunFacts) -> dict[str, str]:
+    """What each method came to, in words."""
+    said = {}
+    for method in found.methods:
+        parts = [method.status]
+        parts += [] if method.mse is None else [f"MSE {method.mse:.3g}"]
+        parts += [] if method.evaluations is None else [f"{method.evaluations:,} evaluations"]
+        said[part_name(method.method, method.seed)] = ", ".join(parts)
+    return said
 
 
-def _unequal(one: dict[str, Any], other: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    names: Iterable[str] = dict.fromkeys([*one, *other])
-    found = [(name, one.get(name), other.get(name)) for name in names]
+def _unequal(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    found = [(name, one.get(name), other.get(name)) for name in dict.fromkeys([*one, *other])]
     return [(name, a, b) for name, a, b in found if a != b and not (a in (None, "") and b in (None, ""))]

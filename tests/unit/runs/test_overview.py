@@ -86,6 +86,16 @@ def test_facts_have_every_part_the_best_first(store: Store) -> None:
     assert RunFacts.model_validate_json(facts.model_dump_json()) == facts
 
 
+def test_a_refinement_that_needed_no_evaluation_was_begun_if_it_has_an_mse(store: Store) -> None:
+    nothing = {**REFINED, "evaluations": 0, "solution": {**REFINED["solution"], "full_mse": None}}
+    store.put_part("one", "refinement", "a.s0", {**REFINED, "evaluations": 0, "stopped": "solved"})
+    store.put_part("one", "refinement", "a.s1", {**nothing, "stopped": "solved_elsewhere"})
+    facts = facts_of(store, "one")
+    assert facts is not None
+    found = {(method.method, method.seed): method.status for method in facts.methods}
+    assert (found["a", 0], found["a", 1]) == ("solved", "not begun")
+
+
 def test_runs_differ_in_what_is_not_the_same() -> None:
     one = RunFacts(run="one", state="succeeded", enqueued_at=1.0, asked={"methods": ["a"], "seeds": 2})
     other = one.model_copy(update={"run": "two", "asked": {"methods": ["b"], "seeds": 2, "note": ""}})
@@ -93,7 +103,7 @@ def test_runs_differ_in_what_is_not_the_same() -> None:
         "Arguments": [("methods", ["a"], ["b"])]
     }
     searched = other.model_copy(update={"methods": [MethodFacts(method="b", seed=0, status="solved", mse=0.5)]})
-    assert differences(one, searched)["MSE by method"] == [("b", None, 0.5)]
+    assert differences(one, searched)["Methods"] == [("b.s0", None, "solved, MSE 0.5")]
 
 
 def test_a_task_says_its_mse_and_how_it_ended(store: Store) -> None:
