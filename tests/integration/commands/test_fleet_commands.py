@@ -101,12 +101,11 @@ def test_a_folder_that_is_none_is_said_before_anything_is_sent(command: Command)
 
 def test_python_enqueues_without_anything_heavy(fleet: Fleet, command: Command) -> None:
     program = (
-        "import sys, time\n"
+        "import sys\n"
         "from tasks import enqueue\n"
         f"print(enqueue({str(DEMO)!r}, methods=['trace', 'cosine'], seeds=2, priority='urgent'))\n"
         "heavy = {'torch', 'scipy', 'pandas', 'numba', 'numpy', 'sqlalchemy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "assert time.process_time() < 1, time.process_time()\n"
     )
     called = subprocess.run(
         [sys.executable, "-c", program],
