@@ -184,7 +184,7 @@ class Driver:
             self.state = State.from_json(checkpoint, len(begin))
             self.began -= self.state.seconds  # as if it had never paused
         self.pace = self._pace()
-        return Search(
+        search = Search(
             self.network,
             begin,
             self.state,
@@ -195,6 +195,10 @@ class Driver:
             repair=repair,
             evidence=evidence,
         )
+        if checkpoint is None:
+            with suppress(OutOfTimeError):
+                self.history.begin(self.seconds(), search.start_error())
+        return search
 
     def seconds(self) -> float:
         """How long it has taken so far, in all attempts."""

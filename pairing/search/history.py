@@ -25,13 +25,21 @@ class History:
     """The trajectory of a refinement. It is small, since every checkpoint and the run's record hold it."""
 
     points: list[tuple[float, int, float]] = field(default_factory=list)
-    """(seconds, evaluations, MSE over at most 1,024 samples) of the improvements; if there are many, of some."""
+    """(seconds, evaluations, MSE) of the initial order and the improvements, all over the same at most 1,024 samples.
+
+    If there are many, some of them.
+    """
     orders: list[list[int]]
     """The first block order, some of the improvements, and the last, each as N indices of inp pieces."""
     seconds: float = 0.0
     """Wall-clock time of all attempts so far."""
     evaluations: int = 0
     """How many MSEs were computed; a linearization counts as one."""
+
+    def begin(self, seconds: float, error: float) -> None:
+        """The initial order's MSE over the same samples is ``error``; no point if it overflows."""
+        if error < float("inf"):
+            self.points = [(round(seconds, 3), 0, float(f"{error:.6g}"))]
 
     def note(self, seconds: float, state: State) -> None:
         """Keeps the state's best where it is better than the last; ``seconds`` is the time of all attempts so far.

@@ -219,11 +219,17 @@ class Search:
             EvaluationsSpent: the allowance is used up; nothing was computed.
             OutOfTimeError: it would not end in time; nothing was computed.
         """
-        puzzle = network.puzzle
-        with self._step(costs.forward(puzzle, len(rows))):
-            residual = puzzle.target_values[rows] - network.predict(order, puzzle.rows_in[rows])
-        error = float(np.mean(np.square(residual)))
-        return error if np.isfinite(error) else float("inf")
+        with self._step(costs.forward(network.puzzle, len(rows))):
+            return _error(network, order, rows)
+
+    def start_error(self) -> float:
+        """The start's error on the yardstick rows, for the history: counts as no evaluation.
+
+        Raises:
+            OutOfTimeError: it would not end in time; nothing was computed.
+        """
+        self.pace.check(costs.forward(self.network.puzzle, len(self.yardstick)))
+        return _error(self.network, self.begin, self.yardstick)
 
     def linearize(self, network: Network, order: Indices, rows: Indices) -> Surrogate:
         """The surrogate of ``network`` at ``order`` from ``rows``.
@@ -274,6 +280,12 @@ class Search:
         began = time.monotonic()
         yield
         self.pace.learn(cost, time.monotonic() - began)
+
+
+def _error(network: Network, order: Indices, rows: Indices) -> float:
+    residual = network.puzzle.target_values[rows] - network.predict(order, network.puzzle.rows_in[rows])
+    error = float(np.mean(np.square(residual)))
+    return error if np.isfinite(error) else float("inf")
 
 
 def _wrong(pairs: Indices, evidence: Array64) -> float:

@@ -78,6 +78,9 @@ _SIGNALS: tuple[Signal, ...] = (
     weights.cosine,
 )
 
+LEGACY = ("svd", "activation", "transpose", "cosine")
+"""The old fleet's methods, kept for comparison."""
+
 
 @cache
 def methods() -> dict[str, Method]:

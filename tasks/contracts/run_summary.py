@@ -51,6 +51,14 @@ class BestSolution(PoolBest):
     hash_match: bool | None
 
 
+class BlockSummary(Record):
+    """A block of the best solution; see :mod:`pairing.analysis.block_profile`."""
+
+    inp_norm: Positive
+    out_norm: Positive
+    change: Positive | None
+
+
 class MethodSummary(Record):
     """A method with one seed."""
 
@@ -104,6 +112,7 @@ class RunSummary(Record):
     solved: bool
     noise: Positive | None = None
     best: BestSolution | None
+    network: list[BlockSummary] | None = None
     undecidable: dict[str, Any] | None = None
     methods: list[MethodSummary]
     pool: PoolSummary

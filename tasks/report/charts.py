@@ -8,20 +8,19 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from itertools import combinations_with_replacement, cycle
 from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
-from numpy.typing import NDArray
+from matplotlib.ticker import FixedLocator, NullLocator
 
-from pairing.arrays import Array64
 from tasks.report.run_data import Course, Findings, Method, common
+from tasks.report.verdict import searched
 
 WIDTH = 4.0
 """Inches of a picture: a phone shows it at four fifths of its size, and its text can still be read."""
@@ -30,15 +29,11 @@ INK = "#1f2327"
 GREY = "#7d858d"
 COLORS = ("#2f7fc1", "#c8681a", "#1f9068", "#b05aa8", "#a07c12", "#d04a5c")
 """Each with a contrast of 3 or more to white and to the page's dark ground; no two curves differ in color alone."""
-RING = (("black", 1.8), ("white", 0.9))
-"""(color, width in points): a ring is seen on every cell."""
 STYLES = ("-", "--", "-.", ":")
 MARKERS = "osD^vPX*"
 MOST_ROWS = 48
-"""Refinements in the picture of errors."""
+"""Refinements in the picture of MSEs."""
 MOST_CURVES = 24
-MOST_CELLS = 256
-"""Cells of a heat map in each direction; larger matrices are shown by the greatest value of each cell's part."""
 NAMED_ROWS = 24
 """Blocks or methods that are named or numbered one by one."""
 DOTS_A_INCH = 150
@@ -54,6 +49,7 @@ _STYLE: Any = {
     "grid.color": GREY,
     "grid.alpha": 0.3,
     "grid.linewidth": 0.6,
+    "legend.frameon": False,
     "text.parse_math": False,  # names of methods come from outside
     "svg.fonttype": "none",
     "svg.hashsalt": "pairing",
@@ -101,159 +97,115 @@ def label_of(method: Method, several_seeds: bool) -> str:
 
 
 def errors(found: Findings) -> Picture | None:
-    """Each refinement's error before and after on a log axis, and how many of its pairs are right."""
-    summary = found.summary
-    shown = summary.methods[:MOST_ROWS]
+    """The MSE of each refinement that was not interrupted, before and after, on a log axis."""
+    shown = searched(found)[:MOST_ROWS]
     values = [e for m in shown for e in (m.start_mse, m.full_mse) if e]
     if not values:
         return None
-    figure, axes = _figure(0.21 * len(shown) + 0.8, left=0.385, right=0.15)
-    least, most, rows = min(values), max(values), np.arange(len(shown))
+    figure, axes = _figure(0.21 * len(shown) + 0.9, left=0.37)
+    least, rows = min(values), np.arange(len(shown))
     starts, ends = (
         np.array([np.nan if e is None else max(e, least) for e in kind])
-        for kind in ([m.start_mse for m in shown], [m.full_mse if m.ok else None for m in shown])
+        for kind in ([m.start_mse for m in shown], [m.full_mse for m in shown])
     )
     axes.hlines(rows, starts, ends, color=GREY, linewidth=1.2)
     axes.plot(starts, rows, "o", markerfacecolor="none", color=INK, markersize=5)
     axes.plot(ends, rows, "D", color=COLORS[0], markersize=5)
-    beside = axes.get_yaxis_transform()
+    several, tips = found.summary.several_seeds, []
     for row, method in enumerate(shown):
+        name = label_of(method, several)
+        tips.append(f"{name}: MSE from {_error(method.start_mse)} to {_error(method.full_mse)}")
+        line = axes.axhspan(row - 0.45, row + 0.45, facecolor=GREY, alpha=0.0)  # what a pointer finds
+        _tipped(line, row)
         if np.isnan(ends[row]):
-            why = "failed" if not method.ok else "overflow" if method.evaluations else "not begun"
-            axes.text(0.5, row, why, transform=beside, va="center", ha="center")
-        right = summary.right(method)
-        if right is not None:
-            axes.text(1.02, row, f"{right}/{summary.blocks}", transform=beside, va="center")
-    axes.set(xscale="log", xlim=(least / 3, most * 3), ylim=(len(shown) - 0.5, -0.5))
-    _decades(axes.xaxis, 4)
-    axes.set_xlabel("MSE (○ initial, ◆ final)")
-    several = len({m.seed for m in summary.methods}) > 1
-    axes.set_yticks(rows, [f"{label_of(m, several)}  {rank}" for rank, m in enumerate(shown, 1)])
+            axes.text(0.5, row, "overflow", transform=axes.get_yaxis_transform(), va="center", ha="center")
+    axes.set(xscale="log", ylim=(len(shown) - 0.5, -0.5))
+    _decades(axes, "x", values, 4)
+    axes.set_xlabel("MSE over all samples (○ initial, ◆ final)")
+    axes.set_yticks(rows, [label_of(m, several) for m in shown])
     axes.tick_params(axis="y", length=0)
-    if summary.solution is not None:
-        axes.text(1.02, -0.8, "right", transform=beside, va="bottom")
-    return _drawn("errors", "MSE of each method", figure)
+    return _drawn("errors", "MSE before and after the search", figure, tips)
 
 
 def times(found: Findings) -> Picture | None:
-    """Each refinement's best error against its time; the number at a curve's end is its rank.
-
-    Those that found nothing better than their start are left out.
-    """
+    """Each refinement's best MSE against its time, all on the same scale and each point over a sample."""
     curves = [
-        (rank, method, found.courses[method.part])
-        for rank, method in enumerate(found.summary.methods, 1)
-        if method.part in found.courses and any(e > 0 for _, _, e in found.courses[method.part].points)
+        (method, course, points)
+        for method in found.summary.methods
+        if (course := found.courses.get(method.part)) and (points := [p for p in course.points if p[2] > 0])
     ][:MOST_CURVES]
     if not curves:
         return None
-    figure, axes = _figure(2.9, left=0.19, right=0.1)
-    looks = zip(cycle(COLORS), cycle(MARKERS), cycle(STYLES), strict=False)
-    ends = []
-    for (rank, method, course), (color, marker, style) in zip(curves, looks, strict=False):
-        start = [(0.0, method.start_mse)] if method.start_mse else []
-        points = [*start, *((seconds, error) for seconds, _, error in course.points if error > 0)]
-        x, y = [*(p[0] for p in points), course.seconds], [*(p[1] for p in points), points[-1][1]]
-        axes.step(x, y, where="post", color=color, linestyle=style, linewidth=1.4)
-        axes.plot(x[:-1], y[:-1], marker, color=color, markersize=3.5, markevery=max(1, len(x) // 12))
-        ends.append((y[-1], x[-1], str(rank)))
-    axes.set(yscale="log", xlabel="seconds", ylabel="best MSE so far", xlim=(0, None))
-    _decades(axes.yaxis, 6)
-    low, high = np.log(axes.get_ylim())
-    place = -1.0
-    for y_end, x_end, text in sorted(ends):  # in a column of their own, so that no two are in one place
-        place = max(place + 0.045, (np.log(y_end) - low) / (high - low))
-        where: Any = {"textcoords": axes.transAxes, "arrowprops": {"arrowstyle": "-", "color": GREY}}
-        axes.annotate(text, (x_end, y_end), (1.03, place), va="center", fontsize=8, **where)
-    return _drawn("times", "MSE against time", figure)
+    lines = -(-len(curves) // 2)
+    figure, axes = _figure(3.0 + 0.19 * lines, left=0.19, bottom=(0.5 + 0.19 * lines) / (3.0 + 0.19 * lines))
+    looks, tips = zip(cycle(COLORS), cycle(MARKERS), cycle(STYLES), strict=False), []
+    for number, ((method, course, points), (color, marker, style)) in enumerate(zip(curves, looks, strict=False)):
+        name = label_of(method, found.summary.several_seeds)
+        seconds, _, mses = zip(*points, strict=True)
+        axes.step(
+            [*seconds, course.seconds], [*mses, mses[-1]], where="post", color=color, linestyle=style, linewidth=1.4
+        )
+        dots = axes.plot(seconds, mses, marker, color=color, markersize=3.5)
+        axes.plot([], [], marker=marker, linestyle=style, color=color, markersize=3.5, linewidth=1.4, label=name)
+        _tipped(dots[0], number)
+        tips.append("\n".join([name, *(f"MSE {mse:.3g} after {s:.3g} s, {n:,} evaluations" for s, n, mse in points)]))
+    axes.set(yscale="log", xlabel="seconds of the refinement", ylabel="best MSE so far", xlim=(0, None))
+    _decades(axes, "y", [p[2] for _, _, points in curves for p in points], 6)
+    figure.legend(loc="lower center", ncols=2, fontsize=8, handlelength=3, borderaxespad=0.1)
+    return _drawn("times", "MSE during the search", figure, tips)
 
 
-def way(name: str, title: str, course: Course) -> Picture:
-    """A refinement's orders from start (left) to end (right): a line a block, colored by its place at the end."""
+def way(name: str, title: str, course: Course, numbers: list[int]) -> Picture:
+    """A refinement's orders from start (left) to end (right): a line a block, colored by its place at the end.
+
+    ``numbers`` are the blocks' names.
+    """
     places = np.argsort(np.array(course.orders), axis=1)  # places[k, block]
     stages, blocks = places.shape
     end, x = places[-1], np.arange(stages)
     figure, axes = _bare(3.0, (0.13, 0.09, 0.79, 0.86))
-    lines = [np.column_stack([x, places[:, block]]) for block in range(blocks)]
     colors = mpl.colormaps["viridis"](np.linspace(0.3, 0.65, blocks))[end]
-    axes.add_collection(LineCollection(lines, colors=colors, linewidths=1.3))
-    axes.scatter(np.tile(x, blocks), places.T.ravel(), s=5, c=np.repeat(colors, stages, axis=0))
+    for block in range(blocks):
+        (line,) = axes.plot(
+            x, places[:, block], color=colors[block], linewidth=1.3, marker="o", markersize=2, clip_on=False
+        )
+        _tipped(line, block)
+    tips = [
+        f"inp piece {n}: position {first + 1}, then {last + 1}"
+        for n, first, last in zip(numbers, places[0], end, strict=True)
+    ]
     if blocks <= NAMED_ROWS:
         for block in range(blocks):
             where: Any = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 7}
-            axes.text(-0.02, places[0, block], str(block), ha="right", **where)
-            axes.text(1.02, end[block], str(block), **where)
+            axes.text(-0.02, places[0, block], str(numbers[block]), ha="right", **where)
+            axes.text(1.02, end[block], str(numbers[block]), **where)
     axes.set(xlim=(0, stages - 1), ylim=(blocks - 0.5, -0.5))
-    axes.text(0, blocks, "start", va="top", ha="center")
-    axes.text(stages - 1, blocks, "end", va="top", ha="center")
+    axes.text(0, blocks, "initial", va="top", ha="center")
+    axes.text(stages - 1, blocks, "final", va="top", ha="center")
     axes.text(-0.12, 0.5, "front ← position → back", transform=axes.transAxes, rotation=-90, va="center", ha="center")
-    return _drawn(name, title, figure)
-
-
-def similarities(found: Findings) -> list[Picture]:
-    """Each method's similarities as a heat map, its assignment as rings, and beside it each pair's margin."""
-    blocks = found.summary.blocks
-    assigned: dict[str, Method] = {}
-    for method in found.summary.methods:  # the best of each method's seeds first
-        assigned.setdefault(method.method, method)
-    rows, scale = np.arange(blocks), blocks / 3
-    # One figure for all: making axes takes longer than drawing them.
-    figure, axes = _bare(3.1, (0.1, 0.1, 0.88, 0.81))
-    nothing, extent = np.zeros((1, 1)), (-0.5, blocks - 0.5, blocks - 0.5, -0.5)
-    image = axes.imshow(nothing, cmap="viridis", extent=extent, interpolation="none", aspect="auto")
-    size = float(np.clip(600.0 / blocks**1.3, 1.0, 40.0)) * 3
-    rings = [axes.scatter([], [], s=size, facecolors="none", edgecolors=c, linewidths=w) for c, w in RING]
-    zero = blocks + 0.75 * scale
-    bars = axes.hlines(rows, zero, zero, linewidth=min(6.0, 160.0 / blocks), color=COLORS[0])
-    axes.vlines(zero, -0.5, blocks - 0.5, color=INK, linewidth=0.8)
-    axes.set(xlim=(-0.5, blocks + 1.5 * scale), ylim=(blocks - 0.5, -0.5))
-    range_text = axes.text(-0.5, -0.8, "", va="bottom")
-    margin_text = axes.text(zero, -0.8, "", va="bottom", ha="center")
-    for place in (0, blocks - 1):
-        axes.text(place, blocks - 0.3, str(place), va="top", ha="center", fontsize=8)
-        axes.text(-0.7, place, str(place), va="center", ha="right", fontsize=8)
-    axes.text((blocks - 1) / 2, blocks - 0.3, "out piece", va="top", ha="center")
-    axes.text(-0.7, (blocks - 1) / 2, "inp piece", va="center", ha="right", rotation=90)
-    drawn = []
-    for number, name in enumerate((name for name in assigned if name in found.matrices), 1):
-        matrix, method = found.matrices[name], assigned[name]
-        cells = _reduced(np.where(np.isfinite(matrix), matrix, np.nan))
-        low, high = np.nanpercentile(cells, [1, 99]) if np.isfinite(cells).any() else (0.0, 1.0)
-        image.set(data=cells, clim=(low, high))
-        range_text.set_text(f"{low:.2g} (dark) to {high:.2g}")
-        pairs = [] if method.pairs is None else method.pairs
-        for ring in rings:
-            ring.set_offsets(np.column_stack([pairs, rows[: len(pairs)]]))
-        margins = np.array([np.nan if m is None else m for m in method.margins or []], np.float64)
-        widest = np.nanmax(np.abs(margins)) if np.isfinite(margins).any() else 0.0
-        lengths = np.nan_to_num(margins) / (widest or 1.0) * 0.7 * scale
-        bars.set_segments([np.array([[zero, row], [zero + length, row]]) for row, length in enumerate(lengths)])
-        bars.set_color([COLORS[1] if margin < 0 else COLORS[0] for margin in margins])
-        margin_text.set_text(f"margin, to {widest:.2g}" if widest else "")
-        drawn.append(_drawn(f"similarity-{number:02}", printable(name), figure))
-    return drawn
+    return _drawn(name, title, figure, tips)
 
 
 def agreement(found: Findings) -> Picture | None:
     """How many pairs each two methods have in common."""
-    pairs = {m.method: m.pairs for m in found.summary.methods if m.pairs is not None}
-    if len(pairs) < 2:
+    paired = {m.method: m for m in found.summary.methods if m.pairs is not None}
+    if len(paired) < 2:
         return None
-    names = list(pairs)
-    shared = np.array([[common(pairs[a], np.array(pairs[b], np.int64)) for b in names] for a in names])
+    names = [label_of(method, False) for method in paired.values()]
+    pairs = [method.pairs or [] for method in paired.values()]
+    shared = np.array([[common(a, np.array(b, np.int64)) for b in pairs] for a in pairs])
     blocks = found.summary.blocks
-    figure, axes = _figure(4.4, left=0.35, bottom=0.33)
+    figure, axes = _figure(4.0, left=0.37, bottom=0.37)
     axes.imshow(shared, cmap="viridis", vmin=0, vmax=blocks, interpolation="none", aspect="auto")
     if len(names) <= NAMED_ROWS:
-        labels = [label_of(m, False) for m in {m.method: m for m in found.summary.methods if m.pairs}.values()]
-        axes.set_xticks(range(len(names)), labels, rotation=90)
-        axes.set_yticks(range(len(names)), labels)
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
         for row, column in combinations_with_replacement(range(len(names)), 2):  # the other half is the same
             value = shared[row, column]
             color = ink_on(mpl.colormaps["viridis"](value / blocks))
             axes.text(column, row, str(value), ha="center", va="center", color=color, fontsize=6.5)
     axes.grid(False)
-    return _drawn("agreement", "Shared pairs", figure)
+    return _drawn("agreement", "Shared pairs", figure, [])
 
 
 def _figure(
@@ -273,33 +225,43 @@ def _bare(height: float, place: tuple[float, float, float, float]) -> tuple[Figu
     return figure, axes
 
 
-def _decades(axis: Axis, most: int) -> None:
-    """Powers of ten in plain text, at most so many."""
-    axis.set_major_locator(LogLocator(numticks=most))
+def _decades(axes: Axes, which: Literal["x", "y"], values: list[float], most: int) -> None:
+    """From a power of ten below all values to one above, and so many of them named at most, two at least."""
+    low, high = int(np.floor(np.log10(min(values)))), int(np.ceil(np.log10(max(values)) + 1e-9))
+    step = -(-(high - low) // most)
+    high += -(high - low) % step
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axes.set(**{f"{which}lim": (10.0**low / 1.3, 10.0**high * 1.3)})
+    axis.set_major_locator(FixedLocator([10.0**k for k in range(low, high + 1, step)]))
     axis.set_major_formatter(lambda value, _: f"{value:.0e}")
     axis.set_minor_locator(NullLocator())
 
 
-def _reduced(matrix: Array64) -> Array64:
-    """The matrix, or where it is larger than ``MOST_CELLS`` the greatest value of each part of it."""
-    step = -(-len(matrix) // MOST_CELLS)
-    if step == 1:
-        return matrix
-    edges = np.arange(0, len(matrix), step)
-    low = np.where(np.isnan(matrix), -np.inf, matrix)
-    most: NDArray[Any] = np.maximum.reduceat(np.maximum.reduceat(low, edges, axis=0), edges, axis=1)
-    return np.where(np.isinf(most), np.nan, most)
+def _error(value: float | None) -> str:
+    return "overflow" if value is None else f"{value:.3g}"
 
 
-def _drawn(name: str, title: str, figure: Figure) -> Picture:
+def _tipped(artist: Artist, number: int) -> None:
+    """Marks what shows the picture's tip of that number to a pointer; further lines of a tip are of its markers."""
+    artist.set_gid(f"tip-{number}")
+
+
+def _drawn(name: str, title: str, figure: Figure, tips: list[str]) -> Picture:
     vector, raster = io.StringIO(), io.BytesIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(vector, format="svg", transparent=True, metadata=nothing)
     figure.savefig(raster, format="png", dpi=DOTS_A_INCH, facecolor="white")
-    return Picture(name=name, title=title, svg=_for_page(vector.getvalue(), name), png=raster.getvalue())
+    return Picture(name=name, title=title, svg=_for_page(vector.getvalue(), name, tips), png=raster.getvalue())
 
 
-def _for_page(svg: str, name: str) -> str:
-    """The drawing as an element of a page: no prologue, the page's color of text, identifiers of its own."""
+def _for_page(svg: str, name: str, tips: list[str]) -> str:
+    """The drawing as an element of a page: no prologue, the page's color of text, identifiers of its own, its tips."""
+
+    def tipped(found: re.Match[str]) -> str:
+        tip, _, points = tips[int(found[1])].partition("\n")
+        data = f' data-points="{escape(points)}"' if points else ""
+        return f'<g class="tip"{data}><title>{escape(tip)}</title>'
+
     element = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    element = re.sub(r'<g id="tip-(\d+)">', tipped, element)
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", element)

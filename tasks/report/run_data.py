@@ -41,6 +41,10 @@ class Summary(RunSummary):
         sigmas = [] if self.best is None else [self.best.inp_sigma, self.best.out_sigma]
         for pairs in [*sigmas, *(method.pairs for method in self.methods if method.pairs is not None)]:
             _check_order(pairs, self.blocks)
+        if self.network is not None and len(self.network) != self.blocks:
+            raise ValueError(f"the network's blocks are not {self.blocks}")
+        if self.best is not None and len(self.best.permutation) != 2 * self.blocks + 1:
+            raise ValueError(f"the permutation is not of {2 * self.blocks + 1} pieces")
         if any(method.margins is not None and len(method.margins) != self.blocks for method in self.methods):
             raise ValueError(f"a method's margins are not {self.blocks}")
         return self
@@ -51,6 +55,18 @@ class Summary(RunSummary):
         if self.best is None or not self.solved:
             return None
         return pairs_of(self.best.inp_sigma, self.best.out_sigma)
+
+    @property
+    def inp_numbers(self) -> list[int]:
+        """The inp pieces' numbers by their indices; without a solution the indices themselves."""
+        if self.best is None:
+            return list(range(self.blocks))
+        return [self.best.permutation[2 * place] for place in np.argsort(self.best.inp_sigma)]
+
+    @property
+    def several_seeds(self) -> bool:
+        """Whether a method's name alone does not tell its refinements apart."""
+        return len({method.seed for method in self.methods}) > 1
 
     def right(self, method: Method) -> int | None:
         """How many of the method's pairs are right; ``None`` where that is not known."""

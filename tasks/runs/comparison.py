@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pairing.analysis.block_profile import block_profiles
 from pairing.analysis.judgement import judged_noise
 from pairing.model.puzzle import Puzzle
 from pairing.search.identifiability import undecidable_exchanges
@@ -70,6 +71,7 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
         "noise": noise,
         "noise_floor": puzzle.noise_floor,
         "best": best and best_record(*best, puzzle.names),
+        "network": best and [asdict(block) for block in block_profiles(puzzle, best[1])],
         "undecidable": undecidable,
         "methods": methods,
         "pool": {

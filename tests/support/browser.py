@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -34,9 +35,12 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
-    def open(self, page: Path | str, *, width: int = 1000, dark: bool = False, media: str = "screen") -> None:
+    def open(
+        self, page: Path | str, *, width: int = 1000, dark: bool = False, media: str = "screen", scripts: bool = True
+    ) -> None:
         """Opens a file, or an address, in a window of so many CSS pixels, and waits until it is loaded."""
         self.events = []
+        self.call("Emulation.setScriptExecutionDisabled", value=not scripts)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", media=media, features=[scheme])
         self.call(
@@ -55,6 +59,17 @@ class Browser:
         """The addresses that the page asked for, itself included."""
         sent = (event["params"] for event in self.events if event["method"] == "Network.requestWillBeSent")
         return [params["request"]["url"] for params in sent]
+
+    def screenshot(self) -> bytes:
+        """The whole page as PNG."""
+        width, height = self.value("[innerWidth, document.documentElement.scrollHeight]")
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        shot = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
+        return base64.b64decode(shot["data"])
+
+    def printed(self) -> bytes:
+        """The page as a PDF file."""
+        return base64.b64decode(self.call("Page.printToPDF")["data"])
 
     def value(self, expression: str) -> Any:
         """What a JavaScript expression gives on the page."""

@@ -60,6 +60,7 @@ def summary_of(methods: Sequence[dict[str, Any]], blocks: int, **changes: Any) -
         "hash": "ab" * 32,
         "hash_match": True,
     }
+    network = [{"inp_norm": 3.0 + k, "out_norm": 2.0, "change": None if k == 1 else 0.25} for k in range(blocks)]
     return {
         "schema": 1,
         "version": "1.0.0",
@@ -75,6 +76,7 @@ def summary_of(methods: Sequence[dict[str, Any]], blocks: int, **changes: Any) -
         "noise": None,
         "noise_floor": 0.0,
         "best": best,
+        "network": best and network,
         "undecidable": None,
         "methods": list(methods),
         "pool": {"best_before": None, "best_after": 1e-3, "inserted": [], "stored_later": []},
@@ -91,7 +93,7 @@ def history_of(methods: Sequence[dict[str, Any]], blocks: int, notes: Sequence[s
         f"{m['method']}.s{m['seed']}": {
             "seconds": 12.5,
             "evaluations": 1234,
-            "points": [[0.1 * 2**k, 10 * k, 0.4 / 10**k] for k in range(6)],
+            "points": [[0.1 * k, 10 * k, 0.4 / 10**k] for k in range(6)],
             "orders": [rng.permutation(blocks).tolist() for _ in range(5)],
         }
         for m in methods

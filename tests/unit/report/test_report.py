@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from base64 import b64decode, b64encode
 from collections.abc import Callable
+from hashlib import sha256
 from html.parser import HTMLParser
 from itertools import product
 from pathlib import Path
@@ -15,7 +18,7 @@ import pytest
 from PIL import Image
 
 from pairing.errors import InputError
-from tasks.report import charts
+from tasks.report import charts, verdict
 from tasks.report.charts import ink_on
 from tasks.report.html import draw, render, write_report
 from tasks.report.run_data import Course, Findings, findings, read_folder
@@ -48,30 +51,114 @@ def page_of(found: Findings) -> Page:
 def test_everything_is_shown() -> None:
     found = ordinary(names=("trace", "consensus", "svd"))
     drawn = draw(found)
-    assert {name: len(group) for name, group in drawn.items()} == {
-        "errors": 1,
-        "times": 1,
-        "ways": 3,
-        "similarities": 3,
-        "agreement": 1,
-    }
+    assert None not in (drawn.errors, drawn.times, drawn.agreement)
+    assert (len(drawn.ways), len(drawn.matrices)) == (3, 3)
     page = Page(render(found, drawn))
     assert page.count("svg") == 9
-    for text in ("Solved", "12/12", "1,500 samples", "ab" * 32, "Nothing was inserted.", "0.001"):
+    assert page.count("details") == 1  # svd is a legacy method
+    for text in ("Solved", "12/12", "1,500 samples", "ab" * 32, "Nothing was inserted.", "0.001", "last layer 24"):
         assert text in page.text
+    titles = [attributes["title"] for _, attributes in page.elements if "title" in attributes]
+    assert len(titles) == 12
+    assert titles[1] == "Block 2: inp piece 2, norm 4; out piece 3, norm 2; change of the state overflow"
+
+
+def test_a_solved_run_is_told_in_a_sentence() -> None:
+    methods = [
+        method_record("trace", 5, stopped="solved", evaluations=2, seconds=0.8),
+        method_record("svd", 5, full_mse=0.25),
+        method_record("cosine", 5, stopped="solved_elsewhere"),
+        method_record("late", 5, stopped="solved_elsewhere", evaluations=0),
+        failed("lost", "its worker was lost", 5, assigned=False),
+    ]
+    found = findings(summary_of(methods, 5), {"histories": {}}, b"", "it")
+    assert verdict.account(found) == (
+        "1 of 5 methods found all 5 pairs; the block order was exact after 2 evaluations, 0.8 s."
+    )
+    assert {group: [m.method for m in some] for group, some in verdict.grouped(found).items()} == {
+        "Solved": ["trace"],
+        "Finished": ["svd"],
+        "Interrupted": ["cosine"],
+        "Failed": ["lost"],
+    }
+    assert [method.method for method in verdict.searched(found)] == ["trace", "svd"]
+    assert "Interrupted before they began (1)" in page_of(found).text
+
+
+def test_a_repaired_and_a_stored_solution_are_told_so() -> None:
+    records = [method_record("trace", 5, stopped="solved")]
+    summary = summary_of(records, 5)
+    summary["best"]["out_sigma"] = [*records[0]["pairs"][1:], records[0]["pairs"][0]]
+    told = verdict.account(findings(summary, {"histories": {}}, b"", "it"))
+    assert told.startswith("The search found all 5 pairs; it repaired 2 of those of trace;")
+    records[0]["start"] = "pool"
+    told = verdict.account(findings(summary_of(records, 5), {"histories": {}}, b"", "it"))
+    assert told == "1 of 1 method found all 5 pairs. The block order came from the solution pool."
+
+
+def test_an_unsolved_run_says_how_far_it_came() -> None:
+    records = [method_record("trace", 5)]
+    found = findings(summary_of(records, 5, solved=False), history_of(records, 5), b"", "it")
+    assert (verdict.headline(found.summary), [*verdict.grouped(found)]) == ("Not solved", ["Finished"])
+    assert verdict.account(found) == "The best MSE is 0.001, by trace. It began with 0.5."
+
+
+def test_an_order_is_exact_once_rounding_alone_lowers_its_mse() -> None:
+    records = [method_record("trace", 3, stopped="budget")]
+    history = history_of(records, 3)
+    history["histories"]["trace.s0"]["points"] = [[0.1, 0, 0.5], [1.0, 4, 9e-15], [9.0, 90, 7e-15]]
+    assert "after 4 evaluations, 1.0 s" in verdict.account(findings(summary_of(records, 3), history, b"", "it"))
+    history["histories"]["trace.s0"]["points"] = [[0.1, 0, 0.5], [1.0, 4, 9e-3], [9.0, 90, 7e-3]]
+    assert "after 90 evaluations, 9.0 s" in verdict.account(findings(summary_of(records, 3), history, b"", "it"))
+
+
+def test_curves_are_of_comparable_figures_alone() -> None:
+    """The initial MSE over all samples is no point of a curve over some of them."""
+    found = ordinary(names=("trace",))
+    picture = draw(found).times
+    assert picture is not None
+    points = re.findall(r'data-points="([^"]*)"', picture.svg)
+    assert len(points) == 1
+    assert [line.split()[1] for line in points[0].split("\n")] == ["0.4", "0.04", "0.004", "0.0004", "4e-05", "4e-06"]
+
+
+@pytest.mark.parametrize("mses", [[3e-4], [2e-3, 1e-3], [1e-3, 1e-9], [0.5, 1e-15]])
+def test_a_logarithmic_axis_has_two_labels_at_least(mses: list[float]) -> None:
+    records = [method_record("trace", 3)]
+    history = history_of(records, 3)
+    history["histories"]["trace.s0"]["points"] = [[k / 10, k, mse] for k, mse in enumerate(mses)]
+    picture = draw(findings(summary_of(records, 3), history, b"", "it")).times
+    assert picture is not None
+    assert len(set(re.findall(r">(1e[+-]\d\d)<", picture.svg))) >= 2
+
+
+def test_matrices_are_in_the_order_of_the_solution() -> None:
+    pairs = [2, 0, 3, 1]
+    matrix = np.zeros((4, 4))
+    matrix[range(4), pairs] = 10.0
+    records = [method_record("trace", 4, pairs=pairs), method_record("wrong", 4, pairs=[0, 2, 3, 1])]
+    summary = summary_of(records, 4)
+    summary["best"] |= {"inp_sigma": [3, 1, 0, 2], "out_sigma": [1, 0, 2, 3]}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, trace=matrix + np.eye(4) / 10, wrong=-matrix)
+    trace, wrong = draw(findings(summary, history_of(records, 4), buffer.getvalue(), "it")).matrices
+    scores = np.frombuffer(b64decode(trace.scores), "<u2").reshape(4, 4)
+    assert (np.argmax(scores, axis=1) == range(4)).all()
+    assert (trace.wrong, trace.to_see.split(" (")[0]) == ([], "4/4 right, bright diagonal")
+    assert (wrong.wrong, wrong.to_see) == ([(1, 2), (2, 1)], "2/4 right")
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 64, 300])
 def test_any_number_of_blocks(blocks: int) -> None:
     page = page_of(ordinary(blocks, ("trace", "svd")))
     assert page.count("figure") == 7 if blocks > 1 else page.count("figure") >= 4
-    assert f"{blocks} blocks" in page.text
+    assert f"{verdict.counted(blocks, 'block')} of 16 × 32" in page.text
 
 
 def test_one_method_alone_agrees_with_nobody() -> None:
     page = page_of(ordinary(names=("trace",)))
     assert page.count("svg") == 4
-    assert "Fewer than two methods have paired the pieces." in page.text
+    assert "Shared pairs" not in page.text
 
 
 def test_methods_that_failed_say_why() -> None:
@@ -83,21 +170,12 @@ def test_methods_that_failed_say_why() -> None:
     ]
     found = findings(summary_of(methods, 5), history_of(methods, 5), archive_of(["good", "late"], 5), "it")
     page = page_of(found)
-    assert "failed: no gradient" in page.text
-    assert "failed: its worker was lost" in page.text
+    assert "no gradient" in page.text
+    assert "its worker was lost" in page.text
     assert "overflow" in page.text
-    (errors,) = draw(found)["errors"]
-    assert errors.svg.count(">failed<") == 2
+    errors = draw(found).errors
+    assert errors is not None
     assert errors.svg.count(">overflow<") == 1
-
-
-def test_what_had_not_begun_when_the_run_was_solved_has_no_errors() -> None:
-    nothing = {"start": "", "start_mse": None, "full_mse": None, "evaluations": 0, "stopped": "solved_elsewhere"}
-    methods = [method_record("trace", 5), method_record("svd", 5, **nothing)]
-    found = findings(summary_of(methods, 5), history_of(methods, 5), archive_of(["trace", "svd"], 5), "it")
-    assert "not begun" in page_of(found).text
-    (errors,) = draw(found)["errors"]
-    assert errors.svg.count(">not begun<") == 1
 
 
 @pytest.mark.parametrize("methods", [[], [failed("trace", "cancelled", 4, assigned=False)]])
@@ -105,15 +183,16 @@ def test_a_run_cancelled_before_any_refinement(methods: list[dict[str, Any]]) ->
     found = findings(summary_of(methods, 4), {"histories": {}}, b"", "it")
     page = page_of(found)
     assert page.count("svg") == 0
-    for text in ("Not solved", "no refinement was finished", "There are no matrices.", "Nothing was inserted."):
+    for text in ("Not solved", "No refinement was finished", "There are no matrices.", "Nothing was inserted."):
         assert text in page.text
 
 
 def test_what_comes_from_outside_stays_text() -> None:
     found = hostile()
     page = page_of(found)
-    assert page.count("script") == 0
-    assert page.count("style") == 1 + page.count("svg")  # ours, and matplotlib's own in each picture
+    assert page.count("script") == 1  # ours
+    charts = page.count("svg") - page.count("image")
+    assert page.count("style") == 1 + charts + 1  # ours, and matplotlib's own in each chart; one has an image
     assert page.count("img") == 0
     assert not [attribute for _, attributes in page.elements for attribute in attributes if attribute.startswith("on")]
     assert "<script>alert(1)</script>" in page.text
@@ -129,7 +208,14 @@ def test_the_page_needs_nothing_beside_it() -> None:
         for name in ("src", "href", "xlink:href"):
             address = attributes.get(name) or "#"
             assert address.startswith(("#", "data:image/png;base64,")), (tag, address)
-        assert tag not in ("link", "script", "iframe", "object")
+        assert tag not in ("link", "iframe", "object")
+
+
+def test_no_script_runs_but_the_page_s_own() -> None:
+    text = render(hostile(), draw(hostile()))
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    allowed = b64encode(sha256(script.encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{allowed}'" in text
 
 
 def test_its_files(tmp_path: Path) -> None:
@@ -178,6 +264,8 @@ DAMAGES: dict[str, Callable[[dict[str, Any], dict[str, Any]], Any]] = {
     "an order of others": lambda _, history: history["histories"]["trace.s0"].update(orders=[[0, 1, 5]]),
     "times that are text": lambda _, history: history["histories"]["trace.s0"].update(points=[["soon", 1, 0.5]]),
     "infinite errors": lambda summary, _: summary["methods"][0].update(full_mse=float("inf")),
+    "a network of others": lambda summary, _: summary["network"].pop(),
+    "a permutation of others": lambda summary, _: summary["best"]["permutation"].pop(),
     "no blocks": lambda summary, _: summary.update(blocks=0),
 }
 
@@ -217,7 +305,7 @@ def test_matrices_that_are_not_finite_are_drawn() -> None:
     np.savez(buffer, allow_pickle=False, trace=np.full((3, 3), np.nan), svd=np.diag([np.inf, 1.0, 2.0]))
     methods = [method_record("trace", 3, margins=[None, None, 1.0]), method_record("svd", 3)]
     found = findings(summary_of(methods, 3), history_of(methods, 3), buffer.getvalue(), "it")
-    assert len(draw(found)["similarities"]) == 2
+    assert len(draw(found).matrices) == 2
 
 
 def test_notes_are_listed() -> None:
@@ -229,10 +317,10 @@ def test_notes_are_listed() -> None:
 @pytest.mark.parametrize("stages", [2, 12])
 def test_the_numbers_of_a_way_are_whole_and_apart(monkeypatch: pytest.MonkeyPatch, stages: int) -> None:
     blocks, seen = charts.NAMED_ROWS, []
-    monkeypatch.setattr(charts, "_drawn", lambda name, title, figure: seen.append(figure))
+    monkeypatch.setattr(charts, "_drawn", lambda name, title, figure, tips: seen.append(figure))
     orders = [list(range(blocks)) for _ in range(stages)]
     with charts.drawing():
-        charts.way("way", "a way", Course(seconds=1.0, evaluations=1, points=[], orders=orders))
+        charts.way("way", "a way", Course(seconds=1.0, evaluations=1, points=[], orders=orders), list(range(blocks)))
         (figure,) = seen
         texts = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
         numbers = [text.get_window_extent() for text in figure.axes[0].texts if text.get_text().isdigit()]

@@ -43,6 +43,15 @@ def test_it_stays_small_and_keeps_both_ends(improvements: int) -> None:
     assert errors == sorted(set(errors), reverse=True)
 
 
+def test_a_start_that_overflows_is_no_point() -> None:
+    history = History(orders=[[0, 1]])
+    history.begin(1.0, float("inf"))
+    assert history.points == []
+    history.begin(1.0, 0.5)
+    history.note(2.0, state(0.5, 1, [0, 1]))  # the start, measured again
+    assert history.points == [(1.0, 0, 0.5)]
+
+
 def test_what_is_no_better_is_not_kept() -> None:
     history = History(orders=[[0, 1]])
     for error in (0.5, 0.5, 0.7, float("inf")):
@@ -67,7 +76,7 @@ def test_a_refinement_tells_its_way(demo: Planted, annealer: str) -> None:
     options: dict[str, Any] = {"annealer": annealer, "start": "random", "limits": allowing(150)}
     found = refine(demo.puzzle, demo.pairs, **options)
     history = found.history
-    assert history.points
+    assert history.points[0][1:] == (0, pytest.approx(found.start_mse, rel=0.2))  # over some of the samples
     assert [evaluations for _, evaluations, _ in history.points] == sorted(e for _, e, _ in history.points)
     assert history.orders[-1] == list(found.solution.inp_sigma)
     assert all(sorted(order) == list(range(demo.puzzle.blocks)) for order in history.orders)
