@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from pairing.arrays import Array64
+from pairing.analysis.block_profile import block_profiles
 from pairing.errors import shown
 from pairing.export import module_of
 from pairing.html_repr import html_table
-from pairing.model.network import Network, pairs_of
 from pairing.model.puzzle import Puzzle
 from pairing.search.history import History
 from pairing.solution import Solution
@@ -21,9 +18,6 @@ if TYPE_CHECKING:
 
     from pairing.plotting import SolutionFigure
     from pairing.torch_network import ResidualNetwork
-
-CHANGE_SAMPLES = 1000
-"""Samples at most over which a block's change is measured."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -54,16 +48,16 @@ class FoundSolution(Solution):
         """
         from pandas import DataFrame
 
-        puzzle, inp, out = self.puzzle, list(self.inp_sigma), list(self.out_sigma)
+        puzzle, profiles = self.puzzle, block_profiles(self.puzzle, self)
         numbers = {"inp": self.permutation[:-1:2], "out": self.permutation[1::2]}
         columns: dict[str, object] = {"position": range(puzzle.blocks)}
         columns |= {f"{kind} piece": found for kind, found in numbers.items()}
         if puzzle.names:
             columns |= {f"{kind} name": [puzzle.names[n] for n in found] for kind, found in numbers.items()}
         columns |= {
-            "inp norm": np.linalg.norm(puzzle.inp_weight[inp].astype(np.float64), axis=(1, 2)),
-            "out norm": np.linalg.norm(puzzle.out_weight[out].astype(np.float64), axis=(1, 2)),
-            "relative change": self._changes(),
+            "inp norm": [block.inp_norm for block in profiles],
+            "out norm": [block.out_norm for block in profiles],
+            "relative change": [block.change for block in profiles],
         }
         return DataFrame(columns)
 
@@ -84,19 +78,7 @@ class FoundSolution(Solution):
 
         _, evaluations, mses = zip(*self.history.points, strict=True) if self.history.points else ((), (), ())
         title = f"{shown(self.puzzle.name) or 'puzzle'}: {self.verdict}, MSE {self.full_mse:.3g}"
-        return solution_figure(title, evaluations, mses, self._changes().tolist())
-
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")  # the states of a wrong order may overflow
-    def _changes(self) -> Array64:
-        """(N,) float64: the relative change that each block makes, in the order of the blocks."""
-        network = Network(self.puzzle, pairs_of(self.inp_sigma, self.out_sigma))
-        states = self.puzzle.rows_in[:: -(-self.puzzle.rows // CHANGE_SAMPLES)].copy()
-        changes = np.empty(self.puzzle.blocks)
-        for position, block in enumerate(self.inp_sigma):
-            before = states.copy()
-            network.advance(states, [block])
-            changes[position] = np.linalg.norm(states - before) / np.linalg.norm(before)
-        return changes
+        return solution_figure(title, evaluations, mses, [block.change for block in block_profiles(self.puzzle, self)])
 
     def __repr__(self) -> str:
         """One line: whether it solves the puzzle, which method found it, its MSE and its hash."""

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pairing.arrays import Array32
 from pairing.model.network import Network, pairs_of
 from pairing.model.puzzle import Puzzle
 from pairing.solution import Solution
 
-SAMPLES = 1024
+SAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class BlockProfile:
     """The Frobenius norm of the inp piece's weight."""
     out_norm: float
     """That of the out piece's."""
-    change: float | None
-    """‖x' − x‖ / ‖x‖ of the states x before and x' behind the block, over at most 1,024 samples; ``None``: overflow."""
+    change: float
+    """‖x' − x‖ / ‖x‖ for the states x before and x' after the block, over at most 1,000 samples; NaN: overflow."""
 
 
 @np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -34,12 +35,15 @@ def block_profiles(puzzle: Puzzle, solution: Solution) -> list[BlockProfile]:
     for inp, out in zip(solution.inp_sigma, solution.out_sigma, strict=True):
         before = states.copy()
         network.advance(states, [inp])
-        change = float(np.linalg.norm(states - before) / np.linalg.norm(before))
         profiles.append(
             BlockProfile(
-                float(np.linalg.norm(puzzle.inp_weight[inp])),
-                float(np.linalg.norm(puzzle.out_weight[out])),
-                change if np.isfinite(change) else None,
+                _norm(puzzle.inp_weight[inp]),
+                _norm(puzzle.out_weight[out]),
+                float(np.linalg.norm(states - before) / np.linalg.norm(before)),
             )
         )
     return profiles
+
+
+def _norm(weight: Array32) -> float:
+    return float(np.linalg.norm(weight.astype(np.float64)))

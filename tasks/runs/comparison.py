@@ -71,7 +71,7 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
         "noise": noise,
         "noise_floor": puzzle.noise_floor,
         "best": best and best_record(*best, puzzle.names),
-        "network": best and [asdict(block) for block in block_profiles(puzzle, best[1])],
+        "network": best and _network(puzzle, best[1]),
         "undecidable": undecidable,
         "methods": methods,
         "pool": {
@@ -97,6 +97,12 @@ def compare(store: Store, puzzles: Puzzles, address: PoolAddress, run: str) -> d
     recorded = outcome["pool_error"] is None and record_compared(store, address, run, end_record(*ending))
     finish(store, run, *ending, recorded=recorded)  # last: who waits waits for this
     return summary
+
+
+def _network(puzzle: Puzzle, solution: Solution) -> list[dict[str, float | None]]:
+    """What the summary says of each block."""
+    blocks = block_profiles(puzzle, solution)
+    return [asdict(block) | {"change": block.change if math.isfinite(block.change) else None} for block in blocks]
 
 
 def _judged(puzzle: Puzzle, solution: Solution, request: Request) -> tuple[dict[str, Any] | None, float | None]:

@@ -12,7 +12,7 @@ from pairing.solution import solution_of
 from tests.support.puzzles import Planted, plant
 
 
-def profiles(planted: Planted, **changes: object) -> list[tuple[float, float, float | None]]:
+def profiles(planted: Planted, **changes: object) -> list[tuple[float, float, float]]:
     puzzle = replace(planted.puzzle, **changes)
     solution = solution_of(puzzle, planted.inp_sigma, planted.out_sigma, 0.0)
     return [(block.inp_norm, block.out_norm, block.change) for block in block_profiles(puzzle, solution)]
@@ -32,8 +32,7 @@ def test_they_are_those_of_the_network_s_own_pass() -> None:
     assert profiles(planted) == [pytest.approx(block, rel=1e-4) for block in expected]
 
 
-def test_a_change_that_overflows_is_none() -> None:
+def test_a_change_that_overflows_is_nan() -> None:
     planted = plant(0, blocks=3)
-    assert [change for _, _, change in profiles(planted, rows_in=planted.puzzle.rows_in * np.float32(1e37))] == [
-        None
-    ] * 3
+    changes = [change for _, _, change in profiles(planted, rows_in=planted.puzzle.rows_in * np.float32(1e37))]
+    assert np.isnan(changes).all()
