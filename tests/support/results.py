@@ -17,9 +17,10 @@ ANSWER: list[int] = json.loads(DEMO.with_name("demo-puzzle.answer.json").read_te
 SCHEMA = {
     "": (
         "schema version run puzzle activation blocks width hidden outputs rows solved noise noise_floor best"
-        " undecidable methods pool artefacts seconds"
+        " network undecidable methods pool artefacts seconds"
     ),
     "best": "method seed full_mse inp_sigma out_sigma permutation names hash hash_match",
+    "network": "inp_norm out_norm change",
     "undecidable": "blocks inp out neighbours by_chance",
     "methods": (
         "method seed ok error total_similarity mean_similarity top_pairs pairs margins confidence"
