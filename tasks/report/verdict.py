@@ -41,7 +41,7 @@ def grouped(found: Findings) -> dict[str, list[Method]]:
 
 def has_not_begun(method: Method) -> bool:
     """Whether a method was interrupted before its refinement began."""
-    return method.ok and not method.evaluations
+    return method.ok and not method.evaluations and method.full_mse is None
 
 
 def searched(found: Findings) -> list[Method]:

@@ -68,20 +68,21 @@ def test_a_solved_run_is_told_in_a_sentence() -> None:
         method_record("trace", 5, stopped="solved", evaluations=2, seconds=0.8),
         method_record("svd", 5, full_mse=0.25),
         method_record("cosine", 5, stopped="solved_elsewhere"),
-        method_record("late", 5, stopped="solved_elsewhere", evaluations=0),
+        method_record("late", 5, stopped="solved_elsewhere", evaluations=0, full_mse=None),
+        method_record("at once", 5, full_mse=0.5, evaluations=0),
         failed("lost", "its worker was lost", 5, assigned=False),
     ]
     found = findings(summary_of(methods, 5), {"histories": {}}, b"", "it")
     assert verdict.account(found) == (
-        "1 of 5 methods found all 5 pairs; the block order was exact after 2 evaluations, 0.8 s."
+        "1 of 6 methods found all 5 pairs; the block order was exact after 2 evaluations, 0.8 s."
     )
     assert {group: [m.method for m in some] for group, some in verdict.grouped(found).items()} == {
         "Solved": ["trace"],
-        "Finished": ["svd"],
+        "Finished": ["svd", "at once"],
         "Interrupted": ["cosine"],
         "Failed": ["lost"],
     }
-    assert [method.method for method in verdict.searched(found)] == ["trace", "svd"]
+    assert [method.method for method in verdict.searched(found)] == ["trace", "svd", "at once"]
     assert "Interrupted before they began (1)" in page_of(found).text
 
 
