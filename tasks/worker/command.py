@@ -24,8 +24,7 @@ THREAD_SETTINGS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",
 def worker_command(app: str, name: str, concurrency: int, arguments: Sequence[str] = ()) -> list[str]:
     """The command of a worker of that name (``…@%h``) with so many processes."""
     fixed = ["--pool=prefork", f"--concurrency={concurrency}", "--hostname", name]
-    # Quiet: it logs what it is, and shows no banner of many lines.
-    return [sys.executable, "-m", "celery", "--quiet", "-A", app, "worker", *fixed, *arguments]
+    return [sys.executable, "-m", "tasks.worker.launch", app, *fixed, *arguments]
 
 
 def worker_environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -41,7 +40,7 @@ def worker_environment(changes: Mapping[str, str] | None = None) -> dict[str, st
         for name, value in os.environ.items()
         if not name.startswith("CELERY_") and name not in _OF_CELERY and name.removesuffix("_FILE") not in changes
     }
-    # `python -m celery` and Celery itself put the working directory before everything, where any tasks.py
+    # `python -m` and Celery itself put the working directory before everything, where any tasks.py
     # would hide the package. This process's own path, with the working directory last, prevents both; before it
     # the folder of our own packages, which stands in no path where they are installed editable.
     own = str(Path(__file__).absolute().parents[2])

@@ -46,7 +46,7 @@ def running(pairing: Command) -> Iterator[subprocess.Popen[str]]:
 
 def assert_no_secret_in_a_command_line(processes: list[psutil.Process]) -> None:
     lines = [" ".join(process.cmdline()) for process in processes]
-    assert sum("celery" in line for line in lines) >= 3  # a worker and its children
+    assert sum("tasks.worker.launch" in line for line in lines) >= 3  # a worker and its children
     assert any("valkey-server" in line for line in lines)
     for line in lines:
         assert "s3cret" not in line
@@ -99,7 +99,7 @@ def test_ctrl_c_keeps_the_best_so_far(pairing: Command, options: list[str]) -> N
 def test_a_second_ctrl_c_abandons_the_run(running: subprocess.Popen[str], tmp_path: Path) -> None:
     below = descendants(running.pid)
     for process in below:
-        if "celery" in " ".join(process.cmdline()):
+        if "tasks.worker.launch" in process.cmdline():
             process.suspend()  # so that the run does not end meanwhile
     assert running.stderr
     read = running.stderr.readline

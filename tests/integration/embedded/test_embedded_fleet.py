@@ -156,7 +156,7 @@ def test_one_supervisor_one_broker_and_a_worker_with_two_children(living_owner: 
     lines = [" ".join(process.cmdline()) for process in living_owner.descendants]
     assert sum("supervisor" in line for line in lines) == 1
     assert sum("valkey-server" in line for line in lines) == 1
-    assert sum("-m celery" in line for line in lines) >= 3
+    assert sum("-m tasks.worker.launch" in line for line in lines) >= 3
     assert len(lines) >= 5
 
 
@@ -242,7 +242,7 @@ def test_other_brokers_in_the_environment_are_kept_from_the_workers(monkeypatch:
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://production.invalid/0")
     with embedded_fleet(1, app=APP) as fleet:
         own = psutil.Process(fleet._supervisor.pid).children(recursive=True)
-        workers = [process for process in own if "celery" in " ".join(process.cmdline())]
+        workers = [process for process in own if "tasks.worker.launch" in process.cmdline()]
         assert workers
         for worker in workers:
             assert "CELERY_BROKER_URL" not in worker.environ()
