@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.contracts.errors import PoolError
-from tasks.pool.engine import CONNECT_SECONDS
+
+CONNECT_SECONDS = 5
+"""How long an attempt to connect may take."""
 
 PATIENCE_SECONDS = 5.0
 """How long a process waits for its turn before it goes on without the pool."""

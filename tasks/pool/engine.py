@@ -12,9 +12,7 @@ from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyE
 
 from pairing.errors import InputError
 from tasks.contracts.errors import PoolError
-
-CONNECT_SECONDS = 5
-"""How long an attempt to connect may take."""
+from tasks.pool.connection_limit import CONNECT_SECONDS
 
 # What to do about an SQLSTATE of PostgreSQL.
 _ADVICE = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from tasks.pool.models import is_permutation, solution_digest
@@ -78,7 +78,8 @@ def solution_row(connection: Connection, sigmas: Sequence[Sequence[int]], puzzle
 
 
 def _insert(connection: Connection) -> Any:
-    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(SOLUTION)
+    dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")  # PostgreSQL's takes long to import
+    return dialect.insert(SOLUTION)
 
 
 def _puzzles(connection: Connection, rows: Sequence[sa.Row[Any]]) -> dict[int, list[str]]:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 from config.settings import Settings
 from tasks.pool.connection_limit import Allowance
-from tasks.pool.engine import checked_url, server
-from tasks.pool.repository import Pool, open_pool
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # whoever only says where the pool is need not wait for SQLAlchemy
     from pairing.model.puzzle import Puzzle
+    from tasks.pool.repository import Pool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +53,8 @@ class PoolAddress:
         Raises:
             InputError: the URL is wrong or holds a password.
         """
+        from tasks.pool.engine import checked_url
+
         asked = checked_url(url)
         if self.url and asked == checked_url(self.url):
             return True
@@ -82,6 +83,8 @@ def address_of(found: Settings, url: str | None = None) -> PoolAddress:
     """
     address = found.pool_address if url is None else url
     if address or url is not None:
+        from tasks.pool.engine import checked_url
+
         checked_url(address)
     return PoolAddress(
         url=address,
@@ -103,6 +106,9 @@ def opened(address: PoolAddress, url: str, *, read_only: bool = False) -> Iterat
     Raises:
         PoolError: it cannot be reached, or this host may not connect to it again yet.
     """
+    from tasks.pool.engine import checked_url, server
+    from tasks.pool.repository import open_pool
+
     known = checked_url(url)
     if read_only or known.get_backend_name() == "sqlite":
         connect = partial(address.allowance.acquire, server(known))
@@ -122,6 +128,9 @@ class _ProcessPool:
 
     def pool(self, address: PoolAddress, url: str) -> Pool:
         """The pool at ``url``: the one that is kept, or another in its stead."""
+        from tasks.pool.engine import checked_url, server
+        from tasks.pool.repository import open_pool
+
         with self._lock:
             if self._pool is None or self._key != (url, address):
                 if self._pool is not None:

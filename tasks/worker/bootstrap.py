@@ -51,6 +51,7 @@ def _import_what_tasks_need(sender: Any) -> None:
     interrupt_softly(sender)
     # Asked here and not when it is ready: by then a stop file may have taken it off its queues.
     if "pairing.pool" in sender.app.amqp.queues.consume_from:
+        import tasks.pool.repository
         import tasks.runs.comparison
         import tasks.runs.planning  # noqa: F401
 
