@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -53,6 +54,8 @@ def solve_here(
         if inline:
             store = run_inline(puzzle, request, address, display)
         else:
+            if with_report:
+                threading.Thread(target=_import_report, daemon=True).start()
             environment = {"PAIRING_POOL_URL": address.url, "PAIRING_DATA_DIR": str(address.data_dir)}
             store = run_embedded(puzzle, request, workers or os.cpu_count() or 1, environment, display)
     summary, outcome = store.record(request.run, "summary") or {}, store.record(request.run, "outcome") or {}
@@ -73,6 +76,12 @@ def solve_here(
         sys.stdout.flush()  # the answer does not wait for its pictures
         _report(folder, summary, history, matrices, sys.stderr if as_json else sys.stdout)
     return 130 if display.interrupted and not summary["solved"] else exit_status(summary, outcome)
+
+
+def _import_report() -> None:
+    """Imports what draws the report while the workers are at work; what is wrong with it, whoever draws it is told."""
+    with suppress(ImportError):
+        import tasks.report.html  # noqa: F401
 
 
 def _report(folder: Path, summary: dict[str, Any], history: dict[str, Any], matrices: bytes, said: TextIO) -> None:

@@ -256,6 +256,20 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(
+    ("code", "spared"),
+    [
+        ("import tasks.commands.solve", {"sqlalchemy", "celery", "numba", "matplotlib"}),
+        ("import tasks.worker.launch", {"flower", "prompt_toolkit"}),
+        ("import tasks.pool.repository", {"sqlalchemy.dialects.postgresql"}),
+    ],
+)
+def test_a_solve_and_its_workers_import_no_more_than_they_use(code: str, spared: set[str]) -> None:
+    code += f"\nimport sys; print(sorted({spared} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd="/", check=True, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_making_a_pools_tables_needs_no_numerics(tmp_path: Path) -> None:
     call = ["pool", "init", "--pool", f"sqlite:///{tmp_path / 'pool.sqlite'}"]
     code = f"import sys; from tasks.commands.main import cli; cli({call}, standalone_mode=False)\n"
