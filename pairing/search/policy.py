@@ -6,12 +6,13 @@ False in the middle of a step. It returns when it has converged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 
 from pairing.search.classic import classic
 from pairing.search.local_search import LARGE
+from pairing.search.moves.draw import begin_drawing, draw
 from pairing.search.moves.perturb import perturb
 from pairing.search.moves.relocate import relocate
 from pairing.search.moves.repair import repair
@@ -22,37 +23,46 @@ Annealer = Callable[[Search], Iterator[bool]]
 
 
 def surrogate(search: Search) -> Iterator[bool]:
-    """Iterated local search on the commutator surrogate.
+    """Iterated local search on the commutator surrogate, and logit search where pairs are in doubt.
 
     - Phase ``order``: perturbations of the present order, every second one (in large networks every one) without
       re-linearizing; where nothing is found for a while, a block is relocated.
-    - Phase ``repair``, where pairs are in doubt and the first has stalled: begins at the first order, which is not yet
-      bent to make up for wrong pairs, and exchanges pieces; perturbs where that changes nothing.
-    - Phase ``best``: as the first, with the pairs of the best order. Then it begins anew, from the first pairs and a
-      random order. Pairs that the weights are sure of are repaired after every third restart only.
+    - Phase ``repair``, where few pairs are likely to be wrong and the first has stalled: begins at the first order,
+      which is not yet bent to make up for wrong pairs, and exchanges pieces; perturbs where that changes nothing.
+    - Phase ``best``: as the first, with the pairs of the best order.
+    - Phase ``logits``, where many are in doubt: a logit search for pairs and order, which the first phase goes on from.
+      Each is twice as long as the last one.
 
-    Converged when the last restart of doubtful pairs has stalled; never where the evaluations are limited, so that all
-    methods get the same number. The numbers are those of ``search.schedule``.
+    A search whose pairs are not in doubt begins anew from a random order instead, or, every second time where a few may
+    be wrong, with a logit search. Pairs that the weights are sure of are repaired after every third restart only.
+    Converged when the last restart of doubtful pairs, or of pairs that are not to be changed, has stalled; never where
+    the evaluations are limited, so that all methods get the same number. The numbers are those of ``search.schedule``.
     """
     state, schedule = search.state, search.schedule
     restarts = max(schedule.least_restarts, schedule.restarts_times_blocks // len(state.order))
+    restarts = max(restarts, schedule.least_repaired_restarts) if search.repair else restarts
     while search.limited or search.sure or state.restarts <= restarts:
-        yield from _step(search)
+        if (yield from _step(search)):
+            state.stalled += 1
+        else:
+            _next_phase(search)
         state.step += 1
-        state.stalled += 1
         if state.stalled >= _patience(search):
             _next_phase(search)
         yield True
 
 
-def _step(search: Search) -> Iterator[bool]:
-    """The first move of its turn that finds something to try."""
+def _step(search: Search) -> Generator[bool, None, bool]:
+    """The first move of its turn that finds something to try; whether the phase goes on."""
     state = search.state
+    if state.phase == "logits":
+        return (yield from draw(search))
     if state.phase == "repair" and not np.isnan(state.error) and (yield from repair(search)):
-        return
+        return True
     if _is_settled(search) and (yield from relocate(search)):
-        return
+        return True
     yield from (perturb_linearized if _is_near(search) else perturb)(search)
+    return True
 
 
 def _is_settled(search: Search) -> bool:
@@ -71,28 +81,44 @@ def _is_near(search: Search) -> bool:
 
 def _patience(search: Search) -> float:
     """Steps without a new best after which the present phase has stalled."""
-    schedule, phase = search.schedule, search.state.phase
-    steps = {"order": schedule.order_patience, "repair": schedule.repair_patience, "best": schedule.best_patience}[
-        phase
-    ]
-    if phase == "order" and search.repair and not search.sure:
-        steps = schedule.doubtful_patience
-    return steps * max(1.0, len(search.state.order) / schedule.usual_blocks)
+    state, schedule = search.state, search.schedule
+    if state.phase == "logits":
+        return float("inf")
+    if search.in_doubt and state.logits is None and state.step >= schedule.doubtful_patience:
+        return 0
+    steps = {"order": schedule.order_patience, "repair": schedule.repair_patience, "best": schedule.best_patience}
+    patience = steps[state.phase]
+    if state.phase == "order" and search.repair and not search.sure:
+        patience = schedule.doubtful_patience
+    return patience * max(1.0, len(state.order) / schedule.usual_blocks)
 
 
 def _next_phase(search: Search) -> None:
-    """What follows on a phase that has stalled."""
+    """What follows on a phase that has stalled, or come to its end."""
     state, trusted = search.state, search.schedule.trusted_restarts
     doubtful = search.repair and (not search.sure or state.restarts % (trusted + 1) == trusted)
-    if state.phase == "order" and doubtful:  # not from here: this order is bent to make up for wrong pairs
+    draws = search.repair and not search.sure and (search.in_doubt or state.restarts % 2 == 0)
+    if state.phase == "logits":
+        state.phase = "order"  # with what it has found
+    elif state.phase == "order" and doubtful and not search.in_doubt and not _is_drawn(search):
+        # Not from here: this order is bent to make up for wrong pairs.
         state.phase, state.pairs, state.order = "repair", search.network.pairs.copy(), search.begin.copy()
     elif state.phase == "repair":
         state.phase, state.pairs, state.order = "best", state.best_pairs.copy(), state.best.copy()
+    elif draws:
+        state.phase = "logits"
+        begin_drawing(search)
+        state.restarts += 1
     else:
         state.phase, state.pairs = "order", search.network.pairs.copy()
         state.order = state.rng.permutation(len(state.order))
         state.restarts += 1
     state.error, state.stalled = float("nan"), 0
+
+
+def _is_drawn(search: Search) -> bool:
+    """Whether the present pairs are those that a logit search has found."""
+    return not np.array_equal(search.state.pairs, search.network.pairs)
 
 
 ANNEALERS: dict[str, Annealer] = {"surrogate": surrogate, "classic": classic}

@@ -74,7 +74,8 @@ def refine(
     ``first_seed`` start from a neighbor of it, so many moves of a block away as ``diversity`` says
     (:func:`pairing.search.initial_orders.near`). With ``repair`` pairs are exchanged where
     no order leads to an error at rounding (``surrogate`` only); ``evidence`` (N, N) float64, the log-odds of every pair
-    in nats (:func:`pairing.signals.posterior.log_odds`), then speaks beside the data.
+    in nats (:func:`pairing.signals.posterior.log_odds`), then speaks beside the data. Where it expects many pairs to be
+    wrong, as −log N everywhere does, a logit search looks for pairs and order.
 
     Raises:
         InputError: an unknown annealer or start.

@@ -19,6 +19,12 @@ class Schedule:
     """Steps without a new best after which the repair of pairs has stalled …"""
     best_patience: int = 30
     """… and after it the search for the order of the best pairs."""
+    doubtful_part: float = 0.25
+    """More wrong pairs than that part are too many for a repair: a logit search comes first."""
+    logit_steps: int = 400
+    """Of the first logit search in its sampled mode; each one after it takes twice as many."""
+    logit_steps_at_once: int = 10
+    """Between two looks at the clock."""
     usual_blocks: int = 48
     """Networks of more blocks get more patience in proportion, and longer perturbations."""
     relocation_interval: int = 4
@@ -39,6 +45,8 @@ class Schedule:
     """Restarts after which the search has converged …"""
     restarts_times_blocks: int = 100
     """… or so many divided by the number of blocks: they are cheap where blocks are few."""
+    least_repaired_restarts: int = 6
+    """The same where pairs may be changed: by then a logit search is four to 32 times as long as the first."""
     repair_reluctance: float = 0.6
     """How often no exchange is tried where none is likely: then it is the order that is wrong."""
     repair_clear: float = 0.9

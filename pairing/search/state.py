@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -17,6 +18,7 @@ from pairing.model.costs import Cost
 from pairing.model.network import Network
 from pairing.model.pace import OutOfTimeError, Pace
 from pairing.model.puzzle import Puzzle
+from pairing.search.logit_search import Logits, LogitSearch
 from pairing.search.moves.exchange import KEPT, SCREENING, Prices, price_exchanges
 from pairing.search.schedule import Schedule
 from pairing.search.surrogate import Surrogate, Window, linearize, pairs_within, window_at
@@ -33,7 +35,7 @@ DEAR = 4.0
 
 RowsCost = Callable[[Puzzle, int], Cost]
 
-Phase = Literal["order", "repair", "best"]
+Phase = Literal["logits", "order", "repair", "best"]
 ARRAYS = ("pairs", "order", "best_pairs", "best")
 
 SURE = 0.5
@@ -74,14 +76,17 @@ class State:
     least: float = float("nan")
     """Of ``classic``: the least error on its own rows so far; NaN before there is any."""
     phase: Phase = "order"
-    """What is searched: the order with the first pairs, pairs and order, or the order with the best pairs."""
+    """What is searched: all by logits, the order with the first pairs, pairs and order, or the best pairs' order."""
+    logits: Logits | None = None
+    """Of the last logit search, if there was one."""
 
     def to_json(self) -> dict[str, Any]:
         """A record that ``from_json`` makes the same state of: plain numbers, lists and texts."""
         record = {field.name: getattr(self, field.name) for field in fields(self)}
         arrays = {name: record[name].tolist() for name in ARRAYS}
         numbers = {name: None if np.isnan(record[name]) else record[name] for name in ("error", "least")}
-        return record | arrays | numbers | {"rng": self.rng.bit_generator.state}
+        logits = None if self.logits is None else self.logits.to_json()
+        return record | arrays | numbers | {"rng": self.rng.bit_generator.state, "logits": logits}
 
     @classmethod
     def from_json(cls, record: dict[str, Any], blocks: int) -> State:
@@ -91,7 +96,7 @@ class State:
             MethodError: the record is none of that, whoever wrote it.
         """
         try:
-            whole = {"least": None} | record  # checkpoints of older versions lack it
+            whole = {"least": None, "logits": None} | record  # checkpoints of older versions lack them
             return cls(
                 pairs=_order(whole["pairs"], blocks),
                 order=_order(whole["order"], blocks),
@@ -107,6 +112,7 @@ class State:
                 least=_amount(whole["least"]),
                 phase=_phase(whole["phase"]),
                 rng=_generator(whole["rng"]),
+                logits=None if whole["logits"] is None else Logits.from_json(whole["logits"], blocks),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise MethodError(
@@ -174,7 +180,9 @@ class Search:
         self.network = network
         self.begin = begin
         self.repair = repair and len(begin) > 1
-        self.sure = evidence is not None and _wrong(network.pairs, evidence) < SURE
+        wrong = float("nan") if evidence is None else _wrong(network.pairs, evidence)
+        self.sure = wrong < SURE
+        self.in_doubt = self.repair and wrong > schedule.doubtful_part * len(begin)
         self.evidence = evidence
         self.schedule = schedule
         self.state = state
@@ -219,7 +227,7 @@ class Search:
             EvaluationsSpent: the allowance is used up; nothing was computed.
             OutOfTimeError: it would not end in time; nothing was computed.
         """
-        with self._step(costs.forward(network.puzzle, len(rows))):
+        with self.step(costs.forward(network.puzzle, len(rows))):
             return _error(network, order, rows)
 
     def start_error(self) -> float:
@@ -240,7 +248,7 @@ class Search:
         """
         if len(order) > MOST_BLOCKS:
             raise OutOfTimeError
-        with self._step(costs.linearization(network.puzzle, len(rows))):
+        with self.step(costs.linearization(network.puzzle, len(rows))):
             return linearize(network, order, rows)
 
     def window(self, network: Network, order: Indices, rows: Indices) -> Window:
@@ -250,7 +258,7 @@ class Search:
             EvaluationsSpent: the allowance is used up; nothing was computed.
             OutOfTimeError: it would not end in time; nothing was computed.
         """
-        with self._step(window_cost(network.puzzle, len(rows))):
+        with self.step(window_cost(network.puzzle, len(rows))):
             return window_at(network, order, rows)
 
     def price_exchanges(self, rows: Indices) -> Prices | None:
@@ -260,8 +268,13 @@ class Search:
             EvaluationsSpent: the allowance is used up; nothing was computed.
             OutOfTimeError: it would not end in time; nothing was computed.
         """
-        with self._step(exchanges_cost(self.network.puzzle, len(rows))):
+        with self.step(exchanges_cost(self.network.puzzle, len(rows))):
             return price_exchanges(self.present, self.state.order, rows, self.evidence)
+
+    @cached_property
+    def logit_search(self) -> LogitSearch:
+        """The steps of a logit search."""
+        return LogitSearch(self.network.puzzle)
 
     def note(self, error: float) -> None:
         """Keeps the present order as the best if ``error``, on the yardstick rows, is less than the best one's."""
@@ -271,7 +284,7 @@ class Search:
             state.best_error, state.stalled = error, 0
 
     @contextmanager
-    def _step(self, cost: Cost) -> Iterator[None]:
+    def step(self, cost: Cost) -> Iterator[None]:
         """Counts an evaluation of that cost, which is not begun where it would not end in time."""
         if self._limit is not None and self.state.evaluations >= self._limit:
             raise EvaluationsSpent

@@ -158,7 +158,7 @@ def test_out_of_time_ends_with_4(pairing: Command) -> None:
     assert_as_specified(summary)
     assert summary["methods"][0]["stopped"] in ("budget", "failed")  # failed: a busy machine did not get that far
     assert "deadline" in ended.errors
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 120  # and not the usual deadline of 300 s
 
 
 def test_every_method_failing_ends_with_5(with_third_party: Command) -> None:

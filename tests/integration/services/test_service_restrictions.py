@@ -115,7 +115,9 @@ def test_a_worker_under_its_restrictions_ends_as_systemd_ends_it(confined_worker
     said = subprocess.run(asked, env=environment, cwd=caller.folder, capture_output=True, check=False)
     assert said.returncode == 0, said.stdout + said.stderr
 
-    mine = [process for process in psutil.Process().children(recursive=True) if "tasks.worker.launch" in process.cmdline()]
+    mine = [
+        process for process in psutil.Process().children(recursive=True) if "tasks.worker.launch" in process.cmdline()
+    ]
     main = next(process for process in mine if process.cmdline()[1:3] == ["-m", "tasks.worker.launch"])
     main.send_signal(signal.SIGTERM)  # KillMode=mixed: to nobody else
     _, left = psutil.wait_procs(mine, timeout=6 * worker_soft_shutdown_timeout)

@@ -1,0 +1,255 @@
+"""Logit search: pairs and block order from the data alone, by gradient on logits of both.
+
+Every step draws one whole network: pairs by an assignment of the logits (inp, out) plus Gumbel noise (perturb-and-MAP,
+Papandreou and Yuille 2011), the order by sorting the blocks' scores plus normal noise. One pass forward and back of
+log(MSE) on a few samples prices, to first order, every out piece at every block's place,
+``G_ij = ⟨Σ_samples g_i [h_i; 1]ᵀ, [W_j b_j]⟩`` with h_i the hidden units of inp piece i and g_i the gradient behind its
+block; and by commutators (:mod:`pairing.search.surrogate`) every preference "x right before y". Adam (Kingma and Ba
+2015) moves logits and scores.
+
+First in the *sampled* mode, which needs no foothold: a step's pairs are hard. Then in the *mean-field* mode, which
+makes sure of what is known: the logits become evidence, and each block's out piece is the mixture that they make.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from pairing.arrays import Array32, Array64, Indices
+from pairing.model import costs
+from pairing.model.activations import activation_of
+from pairing.model.costs import Cost
+from pairing.model.forward import augmented_layers, columns_of
+from pairing.model.puzzle import Puzzle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """The numbers of a search. What they were measured on is in ``docs/research/data-alone.md``."""
+
+    samples: int = 64
+    """Of a step: its gradient is noisy, and many such steps pay more than fewer exact ones."""
+    leak: tuple[float, float] = (3e-3, 3e-4)
+    """The part of logits and scores that a step takes away, first and last: without any, uncertain pairs freeze."""
+    amplitude: float = 0.4
+    """How far Adam's steps scatter logits and scores: each is this times √(2·leak)."""
+    noise: tuple[float, float] = (0.4, 0.1)
+    """Standard deviation of the scores' noise in the mean-field mode, first and last; 1 in the sampled mode."""
+    mean_field: float = 0.5
+    """Steps in the mean-field mode for each in the sampled one."""
+    clip: float = 5.0
+    """The largest norm of a gradient: single samples may blow up."""
+    sweeps: int = 8
+    """Of Sinkhorn's scaling of a mixture."""
+
+
+ARRAYS = ("values", "mean", "square", "evidence")
+RECORDED = np.dtype("<f4")
+
+
+@dataclass(kw_only=True, eq=False)
+class Logits:
+    """Where a search stands. ``values``, ``mean`` and ``square`` hold N² pairs (inp, out), then N blocks, float32."""
+
+    length: int
+    """Steps in the sampled mode."""
+    values: Array32
+    """The logits, and the scores."""
+    mean: Array32
+    """Adam's mean gradients …"""
+    square: Array32
+    """… and mean squared ones."""
+    evidence: Array32
+    """(N²,): what is added to the logits."""
+    mean_field: bool = False
+    steps: int = 0
+    """Done in the present mode."""
+
+    @property
+    def blocks(self) -> int:
+        """N."""
+        return len(self.values) - len(self.evidence)
+
+    @property
+    def logits(self) -> Array32:
+        """(N, N) float32, inp by out, evidence included."""
+        flat: Array32 = self.values[: -self.blocks] + self.evidence
+        return flat.reshape(self.blocks, self.blocks)
+
+    @property
+    def scores(self) -> Array32:
+        """(N,) float32: the less, the earlier."""
+        return self.values[-self.blocks :]
+
+    def solution(self) -> tuple[Indices, Indices]:
+        """The likeliest pairs and order, each (N,) int64."""
+        return linear_sum_assignment(self.logits, maximize=True)[1], np.argsort(self.scores)
+
+    def to_json(self) -> dict[str, Any]:
+        """A record that ``from_json`` makes the same of: plain numbers, and arrays in base64."""
+        arrays = {name: getattr(self, name).astype(RECORDED).tobytes() for name in ARRAYS}
+        numbers = {"length": self.length, "mean_field": self.mean_field, "steps": self.steps}
+        return numbers | {name: base64.b64encode(data).decode() for name, data in arrays.items()}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any], blocks: int) -> Logits:
+        """What ``to_json`` recorded of a search of so many blocks.
+
+        Raises:
+            ValueError, TypeError, KeyError: the record is none of that, whoever wrote it.
+        """
+        sizes = dict.fromkeys(ARRAYS, blocks * (blocks + 1)) | {"evidence": blocks**2}
+        arrays = {name: _array(record[name], size) for name, size in sizes.items()}
+        length, steps, mean_field = record["length"], record["steps"], record["mean_field"]
+        if type(length) is not int or type(steps) is not int or not 0 <= steps <= length < 2**40:
+            raise ValueError("no number of steps")
+        if type(mean_field) is not bool:
+            raise TypeError("no mode")
+        return cls(length=length, steps=steps, mean_field=mean_field, **arrays)
+
+
+def _array(text: Any, size: int) -> Array32:
+    array = np.frombuffer(base64.b64decode(text, validate=True), RECORDED).astype(np.float32)
+    if array.shape != (size,) or not np.isfinite(array).all():
+        raise ValueError("no array of that size")
+    return array
+
+
+def begun(rng: np.random.Generator, length: int, blocks: int, evidence: Array64 | None = None) -> Logits:
+    """A search of so many steps in the sampled mode (and some in the mean-field mode), from evidence (N, N) or none."""
+    values = (0.1 * rng.standard_normal(blocks * blocks + blocks)).astype(np.float32)
+    known = np.zeros(blocks**2, np.float32) if evidence is None else evidence.ravel().astype(np.float32)
+    zeros = np.zeros_like(values)
+    return Logits(length=length, values=values, mean=zeros, square=zeros.copy(), evidence=known)
+
+
+class LogitSearch:
+    """The steps of searches on one puzzle."""
+
+    def __init__(self, puzzle: Puzzle, tuning: Tuning = Tuning()) -> None:
+        """A step looks at so many samples of the puzzle as ``tuning`` says."""
+        self.puzzle, self.tuning = puzzle, tuning
+        self._layers = augmented_layers(puzzle)
+        self._flat_out = self._layers.out.reshape(puzzle.blocks, -1)
+        self.samples = min(tuning.samples, puzzle.rows)
+
+    @property
+    def cost(self) -> Cost:
+        """Of a step."""
+        pieces, weights = self._flat_out.shape
+        products = 2 * pieces * pieces * (weights + self.samples * self.puzzle.width)
+        return 2.5 * costs.forward(self.puzzle, self.samples) + products
+
+    def step(self, at: Logits, rng: np.random.Generator) -> bool:
+        """One step; whether it was not the last one. One whose network overflows changes nothing."""
+        tuning, blocks = self.tuning, at.blocks
+        length = at.length * (tuning.mean_field if at.mean_field else 1)
+        part = min(1.0, at.steps / length)
+        noise = _between(tuning.noise, part) if at.mean_field else 1.0
+        leak = _between(tuning.leak, part)
+        logits, scores = at.logits, at.scores
+        if at.mean_field:
+            out = (sinkhorn(logits, tuning.sweeps) @ self._flat_out).reshape(self._layers.out.shape)
+        else:
+            pairs = linear_sum_assignment(logits + rng.gumbel(size=logits.shape), maximize=True)[1]
+            out = self._layers.out[pairs]
+        order = np.argsort(scores + noise * rng.standard_normal(blocks))
+        rows = rng.choice(self.puzzle.rows, self.samples, replace=False)
+        at.steps += 1
+        found = self.gradients(order, out, rows)
+        if found is not None:
+            prices, moves = found
+            prices -= prices.mean(axis=0) + prices.mean(axis=1, keepdims=True) - prices.mean()
+            gap = (scores[:, None] - scores) / np.float32(np.sqrt(2) * noise)
+            preferences = (np.exp(-gap * gap / 2) * moves).sum(axis=1)
+            gradient = np.concatenate([self._clipped(prices).ravel(), self._clipped(preferences)])
+            at.values *= np.float32(1 - leak)
+            _adam(at, gradient, tuning.amplitude * np.sqrt(2 * leak))
+            at.values[-blocks:] -= at.scores.mean()
+        if at.steps < length:
+            return True
+        if not at.mean_field:
+            _become_mean_field(at, tuning.noise[0])
+            return True
+        return False
+
+    def _clipped(self, gradient: Array32) -> Array32:
+        return gradient * np.float32(min(1.0, self.tuning.clip / (float(np.linalg.norm(gradient)) + 1e-12)))
+
+    @np.errstate(over="ignore", invalid="ignore")  # a wrong order may overflow
+    def gradients(self, order: Indices, out: Array32, rows: Indices) -> tuple[Array32, Array32] | None:
+        """First-order changes of log(MSE) on the data rows ``rows`` of a network, its blocks in ``order`` (N,).
+
+        ``out`` (N, d, h + 1) float32 is each block's out piece, with its bias as the last column. Two arrays (N, N):
+        what each out piece adds at each inp piece's block, the present one's taken for zero; and what it costs that the
+        first block is right behind the second rather than right before it. ``None`` where the network overflows.
+        """
+        puzzle, layers = self.puzzle, self._layers
+        act = activation_of(puzzle.activation)
+        count, samples = len(order), len(rows)
+        states = columns_of(puzzle.rows_in[rows])
+        before = np.empty((count, puzzle.hidden, samples), np.float32)
+        hidden = np.ones((count, puzzle.hidden + 1, samples), np.float32)
+        branches = np.empty((count, puzzle.width, samples), np.float32)
+        for block in order:
+            np.matmul(layers.inp[block], states, out=before[block])
+            act.apply(before[block], hidden[block, :-1])
+            np.matmul(out[block], hidden[block], out=branches[block])
+            states[:-1] += branches[block]
+        residual = (puzzle.target_values[rows] - puzzle.last_bias).T - layers.last @ states[:-1]
+        squared = float(np.sum(np.square(residual)))
+        if not 0 < squared < np.inf:
+            return None
+        gradient = (layers.last.T @ (residual * (-2 / squared))).astype(np.float32)
+        placed = np.empty(out.shape, np.float32)
+        flows = np.empty_like(branches)
+        for block in order[::-1]:
+            np.matmul(gradient, hidden[block].T, out=placed[block])
+            inner = out[block, :, :-1].T @ gradient
+            inner *= act.slope(before[block])
+            np.matmul(layers.inp[block, :, :-1].T, inner, out=flows[block])
+            gradient += flows[block]
+        prices = placed.reshape(count, -1) @ self._flat_out.T
+        moves = flows.reshape(count, -1) @ branches.reshape(count, -1).T
+        finite = np.isfinite(prices).all() and np.isfinite(moves).all()
+        return (prices, moves - moves.T) if finite else None
+
+
+def _become_mean_field(at: Logits, noise: float) -> None:
+    """What the sampled mode has found becomes evidence; the scores keep their order, and spread as their noise does."""
+    spread = float(at.scores.std())
+    scores = at.scores * np.float32(noise / spread if spread > 0 else 1)
+    at.evidence = at.logits.ravel()
+    for array in (at.values, at.mean, at.square):
+        array[:] = 0
+    at.values[-at.blocks :] = scores
+    at.mean_field, at.steps = True, 0
+
+
+def _adam(at: Logits, gradient: Array32, rate: float) -> None:
+    at.mean += np.float32(0.1) * (gradient - at.mean)
+    at.square += np.float32(0.001) * (gradient * gradient - at.square)
+    mean = at.mean / np.float32(1 - 0.9**at.steps)
+    size = np.sqrt(at.square / np.float32(1 - 0.999**at.steps)) + np.float32(1e-8)
+    at.values -= np.float32(rate) * mean / size
+
+
+def _between(ends: tuple[float, float], part: float) -> float:
+    """From the first to the last, by a constant factor a step."""
+    return float(ends[0] * (ends[1] / ends[0]) ** part)
+
+
+def sinkhorn(logits: NDArray[np.float32], sweeps: int) -> Array32:
+    """Exponentials (N, N), scaled so that rows and columns sum to nearly 1 (Sinkhorn and Knopp 1967)."""
+    mixture: Array32 = np.exp(logits - logits.max(axis=1, keepdims=True))
+    tiny = np.float32(1e-30)
+    for _ in range(sweeps):
+        mixture /= mixture.sum(axis=1, keepdims=True) + tiny
+        mixture /= mixture.sum(axis=0, keepdims=True) + tiny
+    return mixture
