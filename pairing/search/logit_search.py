@@ -41,7 +41,7 @@ class Tuning:
     """How far Adam's steps scatter logits and scores: each is this times √(2·leak)."""
     noise: tuple[float, float] = (0.4, 0.1)
     """Standard deviation of the scores' noise in the mean-field mode, first and last; 1 in the sampled mode."""
-    mean_field: float = 0.5
+    mean_field: float = 0.2
     """Steps in the mean-field mode for each in the sampled one."""
     clip: float = 5.0
     """The largest norm of a gradient: single samples may blow up."""

@@ -21,7 +21,7 @@ class Schedule:
     """… and after it the search for the order of the best pairs."""
     doubtful_part: float = 0.25
     """More wrong pairs than that part are too many for a repair: a logit search comes first."""
-    logit_steps: int = 400
+    logit_steps: int = 800
     """Of the first logit search in its sampled mode; each one after it takes twice as many."""
     logit_steps_at_once: int = 10
     """Between two looks at the clock."""

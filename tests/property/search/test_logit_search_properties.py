@@ -99,7 +99,7 @@ def test_a_search_goes_on_from_its_record_as_if_it_had_never_stopped(
 
     undisturbed = finished(None)
     assert finished(stop) == undisturbed
-    assert undisturbed[2] == 20 + 10 - 1
+    assert undisturbed[2] == 20 + 4 - 1
     assert sorted(undisturbed[0]) == sorted(undisturbed[1]) == list(range(planted.puzzle.blocks))
 
 
