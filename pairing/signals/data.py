@@ -61,6 +61,11 @@ def joint_ridge(puzzle: Puzzle) -> Array64:
     return _readout_cosines(puzzle, _ridge(hidden, _nonlinear_part(puzzle, rows)))
 
 
+def logit_search(puzzle: Puzzle) -> Array64:
+    """Nothing: no pair before another, so that logit search finds pairs and block order from the data alone."""
+    return np.zeros((puzzle.blocks, puzzle.blocks))
+
+
 def _ridge(features: Array32, error: Array64) -> Array64:
     """(o, P) float64: coefficients of the ridge regression of errors (S, o) on features (S, P).
 

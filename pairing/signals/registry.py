@@ -72,6 +72,7 @@ _SIGNALS: tuple[Signal, ...] = (
     weights.asymmetry,
     weights.product_norm,
     consensus.consensus,  # behind those that it combines
+    data.logit_search,
     weights.svd,
     data.activation,
     weights.transpose,

@@ -33,7 +33,7 @@ from tasks.contracts.run_request import Request
 from tasks.puzzles.resolver import Puzzles
 from tasks.runs.attempts import InterruptedTaskError, SupersededError, owns, take_back_attempt
 from tasks.runs.stage_execution import check_blocks, has_record, load, run_stage, should_skip
-from tasks.runs.time_slicing import Turn, is_sure
+from tasks.runs.time_slicing import Turn, first_turn, is_sure
 from tasks.runs.work_counters import Work
 from tasks.store.run_store import Store, part_name
 
@@ -184,13 +184,13 @@ def _refinement(
 
     if checkpoint is not None:
         logger.info("refinement goes on from its checkpoint: %d evaluations", checkpoint["evaluations"])
-    best = _pool_best(store, run, puzzle)
+    best, rivals = _pool_best(store, run, puzzle), store.parts(run, "assignment")
     left = max(0.0, request.deadline_at - RESERVE_SECONDS - time.time())
     budget = math.inf if request.compare else request.budget
     repair = request.repair and puzzle.blocks <= MOST_BLOCKS
     used = 0.0 if checkpoint is None else float(checkpoint.get("seconds", 0.0))
     turn = Turn(
-        sure=is_sure(record["confidence"]),
+        first=first_turn(record["confidence"], [known["confidence"] for known in rivals.values()]),
         used=used,
         budget=min(budget, used + left),
         owned=lambda: owns(store, run, attempt, owner),

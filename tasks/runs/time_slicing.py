@@ -2,14 +2,15 @@
 
 A method that is wrong everywhere looks no worse at its start than one that needs a minute more, so nobody may hold a
 worker for a whole budget while others have not begun. Each slice takes as long as all before it, so that the cost of
-slices stays small. Methods whose posterior probabilities are near 1 come before the others, with longer slices.
+slices stays small. Methods whose posterior probabilities are near 1 come before the others, with longer slices, and the
+methods that expect the most right pairs get time for a whole logit search before it is shared.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -21,6 +22,10 @@ TURN_SECONDS = 5.0
 """The length of the first turn …"""
 SURE_TURN_SECONDS = 20.0
 """… where the method is sure of its pairs."""
+LEADING_TURN_SECONDS = 60.0
+"""… and where none is, and few methods of the run expect more right pairs."""
+LEADING = 2
+"""So many methods lead: as many as a small machine has workers."""
 SHORT = 1.5
 """Who has less left than so many lengths of a turn takes it all at once."""
 CROWD_SECONDS = 1.0
@@ -36,11 +41,20 @@ def is_sure(confidence: Sequence[float]) -> bool:
     return sum(1 - value for value in confidence) < SURE
 
 
+def first_turn(confidence: Sequence[float], others: Iterable[Sequence[float]]) -> float:
+    """Seconds of the first turn of a method with that confidence in its pairs (N,), beside other methods of its run."""
+    if is_sure(confidence):
+        return SURE_TURN_SECONDS
+    ahead = sum(sum(other) > sum(confidence) for other in others)
+    return LEADING_TURN_SECONDS if ahead < LEADING else TURN_SECONDS
+
+
 @dataclass
 class Turn:
     """One turn of a refinement that has worked ``used`` seconds before, and what may end it."""
 
-    sure: bool
+    first: float
+    """Seconds of the first turn."""
     used: float
     owned: Callable[[], bool]
     """Whether nobody else has taken the refinement over."""
@@ -57,8 +71,7 @@ class Turn:
 
     def __post_init__(self) -> None:
         """The turn begins."""
-        first = SURE_TURN_SECONDS if self.sure else TURN_SECONDS
-        length = max(first, self.used)
+        length = max(self.first, self.used)
         nearly_done = self.budget - self.used < SHORT * length  # the rest is not worth another delivery
         self._ends = math.inf if nearly_done else time.monotonic() + length
 

@@ -13,6 +13,7 @@ from pairing.synthetic.recipe import Recipe
 from tests.benchmarks.case import Case, Sample, Values
 from tests.benchmarks.command import solved
 from tests.benchmarks.networks import trained
+from tests.benchmarks.puzzles import disguised
 from tests.benchmarks.recipes import BenchmarkNetwork
 from tests.benchmarks.record import Figure, share
 from tests.support.puzzles import Planted
@@ -117,13 +118,34 @@ def figures_of(values: Sequence[Values], kind: Kind) -> list[Figure]:
     return figures
 
 
-CASES = tuple(
-    Case(
-        name=kind.name,
-        measure=partial(measured, kind),
-        figures=partial(figures_of, kind=kind),
-        full=kind.each * len(kind.networks),
-        published=kind.published,
-    )
-    for kind in KINDS
+COMMAND = "data alone, whole command"
+COMMAND_SECONDS = 40
+
+
+def _command(sample: Sample) -> Values:
+    """``pairing solve`` on the published puzzle without any signal."""
+    return solved(disguised(sample.seed), 300, "--methods", "logit_search", "--seeds", "2")
+
+
+def _command_figures(values: Sequence[Values]) -> list[Figure]:
+    in_time = [value["exact"] and value["seconds"] <= COMMAND_SECONDS for value in values]
+    seconds = float(np.median([value["seconds"] if value["exact"] else math.inf for value in values]))
+    return [
+        share(f"{COMMAND}: exact within {COMMAND_SECONDS} s", in_time, required=100),
+        Figure(what=f"{COMMAND}: median", measured=seconds, unit="s", samples=len(values)),
+    ]
+
+
+CASES = (
+    Case(name=COMMAND, measure=_command, figures=_command_figures, full=5, published=True),
+    *(
+        Case(
+            name=kind.name,
+            measure=partial(measured, kind),
+            figures=partial(figures_of, kind=kind),
+            full=kind.each * len(kind.networks),
+            published=kind.published,
+        )
+        for kind in KINDS
+    ),
 )

@@ -48,8 +48,10 @@ def _repaired(wrong: int, sample: Sample) -> Values:
     pairs = permuted(planted.pairs, wrong, np.random.default_rng(sample.seed))
     start = "auto" if wrong < BLOCKS else "random"
     began = time.process_time()
+    evidence = np.full((BLOCKS, BLOCKS), -math.log(BLOCKS)) if wrong == BLOCKS else None
     hooks = Hooks(should_stop=lambda: "budget" if time.process_time() - began > SECONDS else None)
-    found = refine(planted.puzzle, pairs, seed=sample.seed, start=start, limits=Limits(seconds=math.inf), hooks=hooks)
+    limits = Limits(seconds=math.inf)
+    found = refine(planted.puzzle, pairs, seed=sample.seed, start=start, evidence=evidence, limits=limits, hooks=hooks)
     return {
         "exact": is_answer(planted, found.solution),
         "cpu": time.process_time() - began,

@@ -44,6 +44,10 @@ def test_methods_are_tried_until_one_solves_the_puzzle(methods: str | Sequence[s
     assert solve(demo, methods, budget=1.0).solved
 
 
+def test_the_data_alone_tell_pairs_and_order(demo: Puzzle) -> None:
+    assert solve(demo, "logit_search").hash == demo.target_hash
+
+
 def test_wrong_pairs_are_repaired_unless_told_otherwise(demo: Puzzle) -> None:
     pairs = assign(similarity(demo, "svd")).pairs
     kept = solve(demo, "svd", budget=1.0, repair=False)

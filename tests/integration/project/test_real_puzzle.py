@@ -51,6 +51,7 @@ RIGHT_PAIRS = {
     "nonlinear_alignment": 48,
     "joint_ridge": 9,
     "consensus": 48,
+    "logit_search": 1,  # it says nothing: the identity
 }
 """Of 48: what the field's table says that each method is worth here."""
 

@@ -196,7 +196,7 @@ def test_a_broker_that_does_not_say_what_waits_is_nobodys_failure(
     begun: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(time_slicing, "TURN_SECONDS", 0.001)
+    monkeypatch.setattr(time_slicing, "LEADING_TURN_SECONDS", 0.001)
     with Celery(broker=f"redis://127.0.0.1:{free_port()}/0", set_as_current=False) as app:
         app.conf.broker_connection_timeout = 0.1
 
@@ -212,7 +212,7 @@ def test_a_broker_that_does_not_say_what_waits_is_nobodys_failure(
 
 def test_a_refinement_takes_turns_with_others_and_ends_the_same(begun: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "POLL_SECONDS", 0.0)
-    monkeypatch.setattr(time_slicing, "TURN_SECONDS", 0.001)
+    monkeypatch.setattr(time_slicing, "LEADING_TURN_SECONDS", 0.001)
     refine(begun)
     undisturbed = found(begun)
     begun.backend.remove("pairing.run.run1.refinement", "pairing.run.run1.attempt", "pairing.run.run1.checkpoint")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.runs import time_slicing
-from tasks.runs.time_slicing import Turn, TurnOverError, is_sure
+from tasks.runs.time_slicing import Turn, TurnOverError, first_turn, is_sure
 
 
 def undisturbed_turn(**options: Any) -> Turn:
@@ -16,14 +16,14 @@ def undisturbed_turn(**options: Any) -> Turn:
 
 
 @pytest.mark.parametrize(
-    ("sure", "used", "length"), [(False, 0.0, 5.0), (True, 0.0, 20.0), (False, 7.0, 7.0), (True, 50.0, 50.0)]
+    ("first", "used", "length"), [(5.0, 0.0, 5.0), (20.0, 0.0, 20.0), (5.0, 7.0, 7.0), (20.0, 50.0, 50.0)]
 )
 def test_a_turn_is_as_long_as_those_before(
-    sure: bool, used: float, length: float, monkeypatch: pytest.MonkeyPatch
+    first: float, used: float, length: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now, has_backlog = 100.0, False
     monkeypatch.setattr(time_slicing.time, "monotonic", lambda: now)
-    turn = undisturbed_turn(sure=sure, used=used, has_backlog=lambda: has_backlog)
+    turn = undisturbed_turn(first=first, used=used, has_backlog=lambda: has_backlog)
     now = 100.0 + length
     assert turn.should_stop() is None  # nobody waits
     has_backlog = True
@@ -39,7 +39,7 @@ def test_who_is_nearly_done_takes_the_rest_at_once(
 ) -> None:
     now = 100.0
     monkeypatch.setattr(time_slicing.time, "monotonic", lambda: now)
-    turn = undisturbed_turn(sure=False, used=used, budget=budget, has_backlog=lambda: True)
+    turn = undisturbed_turn(first=time_slicing.TURN_SECONDS, used=used, budget=budget, has_backlog=lambda: True)
     now += max(time_slicing.TURN_SECONDS, used)
     assert turn.should_stop() == (None if whole else "turn_over")
 
@@ -48,3 +48,18 @@ def test_a_method_that_expects_all_its_pairs_to_be_right_is_sure() -> None:
     assert is_sure([1.0, 0.9, 0.999])
     assert not is_sure([1.0, 0.4, 1.0])
     assert not is_sure([0.9] * 10)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "others", "seconds"),
+    [
+        ([1.0, 1.0], [[1.0, 1.0], [1.0, 1.0]], time_slicing.SURE_TURN_SECONDS),
+        ([0.5, 0.5], [], time_slicing.LEADING_TURN_SECONDS),
+        ([0.5, 0.5], [[1.0, 1.0], [0.5, 0.5], [0.1, 0.1]], time_slicing.LEADING_TURN_SECONDS),
+        ([0.5, 0.5], [[1.0, 1.0], [0.6, 0.5], [0.1, 0.1]], time_slicing.TURN_SECONDS),
+    ],
+)
+def test_who_expects_the_most_right_pairs_works_longest(
+    confidence: list[float], others: list[list[float]], seconds: float
+) -> None:
+    assert first_turn(confidence, others) == seconds

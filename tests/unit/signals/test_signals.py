@@ -35,6 +35,7 @@ BASE = (
     "error_alignment",
     "nonlinear_alignment",
     "joint_ridge",
+    "logit_search",
 )
 OURS = (*BASE, "consensus")
 
@@ -140,6 +141,7 @@ FORMULAS: dict[str, Callable[[Puzzle, int, int], float]] = {
     "error_alignment": of_errors(without_blocks),
     "nonlinear_alignment": of_errors(not_linear),
     "joint_ridge": joint_ridge,
+    "logit_search": lambda _puzzle, _i, _j: 0.0,
 }
 
 SHAPES = [
