@@ -41,7 +41,7 @@ class Tuning:
     """How far Adam's steps scatter logits and scores: each is this times √(2·leak)."""
     noise: tuple[float, float] = (0.4, 0.1)
     """Standard deviation of the scores' noise in the mean-field mode, first and last; 1 in the sampled mode."""
-    mean_field: float = 0.2
+    mean_field: float = 0.4
     """Steps in the mean-field mode for each in the sampled one."""
     clip: float = 5.0
     """The largest norm of a gradient: single samples may blow up."""
@@ -57,6 +57,8 @@ RECORDED = np.dtype("<f4")
 class Logits:
     """Where a search stands. ``values``, ``mean`` and ``square`` hold N² pairs (inp, out), then N blocks, float32."""
 
+    number: int
+    """Which of its refinement's searches it is, from 1."""
     length: int
     """Steps in the sampled mode."""
     values: Array32
@@ -94,7 +96,7 @@ class Logits:
     def to_json(self) -> dict[str, Any]:
         """A record that ``from_json`` makes the same of: plain numbers, and arrays in base64."""
         arrays = {name: getattr(self, name).astype(RECORDED).tobytes() for name in ARRAYS}
-        numbers = {"length": self.length, "mean_field": self.mean_field, "steps": self.steps}
+        numbers = {"number": self.number, "length": self.length, "mean_field": self.mean_field, "steps": self.steps}
         return numbers | {name: base64.b64encode(data).decode() for name, data in arrays.items()}
 
     @classmethod
@@ -106,12 +108,12 @@ class Logits:
         """
         sizes = dict.fromkeys(ARRAYS, blocks * (blocks + 1)) | {"evidence": blocks**2}
         arrays = {name: _array(record[name], size) for name, size in sizes.items()}
-        length, steps, mean_field = record["length"], record["steps"], record["mean_field"]
-        if type(length) is not int or type(steps) is not int or not 0 <= steps <= length < 2**40:
+        number, length, steps, mean_field = (record[name] for name in ("number", "length", "steps", "mean_field"))
+        if any(type(value) is not int or not 0 <= value < 2**40 for value in (number, length, steps)) or not length:
             raise ValueError("no number of steps")
         if type(mean_field) is not bool:
             raise TypeError("no mode")
-        return cls(length=length, steps=steps, mean_field=mean_field, **arrays)
+        return cls(number=number, length=length, steps=steps, mean_field=mean_field, **arrays)
 
 
 def _array(text: Any, size: int) -> Array32:
@@ -121,12 +123,14 @@ def _array(text: Any, size: int) -> Array32:
     return array
 
 
-def begun(rng: np.random.Generator, length: int, blocks: int, evidence: Array64 | None = None) -> Logits:
+def begun(
+    rng: np.random.Generator, length: int, blocks: int, evidence: Array64 | None = None, number: int = 1
+) -> Logits:
     """A search of so many steps in the sampled mode (and some in the mean-field mode), from evidence (N, N) or none."""
     values = (0.1 * rng.standard_normal(blocks * blocks + blocks)).astype(np.float32)
     known = np.zeros(blocks**2, np.float32) if evidence is None else evidence.ravel().astype(np.float32)
     zeros = np.zeros_like(values)
-    return Logits(length=length, values=values, mean=zeros, square=zeros.copy(), evidence=known)
+    return Logits(number=number, length=length, values=values, mean=zeros, square=zeros.copy(), evidence=known)
 
 
 class LogitSearch:
@@ -146,11 +150,17 @@ class LogitSearch:
         products = 2 * pieces * pieces * (weights + self.samples * self.puzzle.width)
         return 2.5 * costs.forward(self.puzzle, self.samples) + products
 
-    def step(self, at: Logits, rng: np.random.Generator) -> bool:
-        """One step; whether it was not the last one. One whose network overflows changes nothing."""
-        tuning, blocks = self.tuning, at.blocks
-        length = at.length * (tuning.mean_field if at.mean_field else 1)
-        part = min(1.0, at.steps / length)
+    def part(self, at: Logits) -> float:
+        """Of the present mode that is done, 0 to 1."""
+        return min(1.0, at.steps / (at.length * (self.tuning.mean_field if at.mean_field else 1)))
+
+    def is_over(self, at: Logits) -> bool:
+        """Whether there is no further step."""
+        return at.mean_field and self.part(at) == 1
+
+    def step(self, at: Logits, rng: np.random.Generator) -> None:
+        """One step. One whose network overflows changes nothing."""
+        tuning, blocks, part = self.tuning, at.blocks, self.part(at)
         noise = _between(tuning.noise, part) if at.mean_field else 1.0
         leak = _between(tuning.leak, part)
         logits, scores = at.logits, at.scores
@@ -172,12 +182,8 @@ class LogitSearch:
             at.values *= np.float32(1 - leak)
             _adam(at, gradient, tuning.amplitude * np.sqrt(2 * leak))
             at.values[-blocks:] -= at.scores.mean()
-        if at.steps < length:
-            return True
-        if not at.mean_field:
+        if not at.mean_field and self.part(at) == 1:
             _become_mean_field(at, tuning.noise[0])
-            return True
-        return False
 
     def _clipped(self, gradient: Array32) -> Array32:
         return gradient * np.float32(min(1.0, self.tuning.clip / (float(np.linalg.norm(gradient)) + 1e-12)))

@@ -31,7 +31,6 @@ def surrogate(search: Search) -> Iterator[bool]:
       which is not yet bent to make up for wrong pairs, and exchanges pieces; perturbs where that changes nothing.
     - Phase ``best``: as the first, with the pairs of the best order.
     - Phase ``logits``, where many are in doubt: a logit search for pairs and order, which the first phase goes on from.
-      Each is twice as long as the last one.
 
     A search whose pairs are not in doubt begins anew from a random order instead, or, every second time where a few may
     be wrong, with a logit search. Pairs that the weights are sure of are repaired after every third restart only.
@@ -40,14 +39,18 @@ def surrogate(search: Search) -> Iterator[bool]:
     """
     state, schedule = search.state, search.schedule
     restarts = max(schedule.least_restarts, schedule.restarts_times_blocks // len(state.order))
-    restarts = max(restarts, schedule.least_repaired_restarts) if search.repair else restarts
+    if search.repair:
+        restarts = max(restarts, schedule.least_repaired_restarts)
+    if search.in_doubt:
+        restarts = max(restarts, schedule.least_doubtful_restarts)
     while search.limited or search.sure or state.restarts <= restarts:
         if (yield from _step(search)):
             state.stalled += 1
+            _mark(search)
         else:
             _next_phase(search)
         state.step += 1
-        if state.stalled >= _patience(search):
+        if _has_stalled(search):
             _next_phase(search)
         yield True
 
@@ -79,25 +82,39 @@ def _is_near(search: Search) -> bool:
     return measured and (blocks > LARGE or state.step % 2 == 1)
 
 
-def _patience(search: Search) -> float:
-    """Steps without a new best after which the present phase has stalled."""
+def _mark(search: Search) -> None:
+    """Counts the steps since the phase's last clear improvement."""
+    state = search.state
+    state.since_landmark += 1
+    if not state.error >= search.schedule.clear * state.landmark:  # nor where either is NaN
+        state.landmark, state.since_landmark = state.error, 0
+
+
+def _has_stalled(search: Search) -> bool:
+    """Whether the present phase has gone on for long without a new best, or without a clear improvement."""
     state, schedule = search.state, search.schedule
     if state.phase == "logits":
-        return float("inf")
-    if search.in_doubt and state.logits is None and state.step >= schedule.doubtful_patience:
-        return 0
+        return False
+    if search.in_doubt and state.logits is None:
+        return state.step >= schedule.doubtful_patience
+    many = max(1.0, len(state.order) / schedule.usual_blocks)
+    if state.phase == "order" and _is_drawn(search):
+        is_best = np.array_equal(state.pairs, state.best_pairs)
+        return state.since_landmark >= (schedule.doubtful_patience if is_best else schedule.drawn_patience) * many
     steps = {"order": schedule.order_patience, "repair": schedule.repair_patience, "best": schedule.best_patience}
     patience = steps[state.phase]
     if state.phase == "order" and search.repair and not search.sure:
         patience = schedule.doubtful_patience
-    return patience * max(1.0, len(state.order) / schedule.usual_blocks)
+    return state.stalled >= patience * many
 
 
 def _next_phase(search: Search) -> None:
     """What follows on a phase that has stalled, or come to its end."""
     state, trusted = search.state, search.schedule.trusted_restarts
+    if state.phase == "order" and search.repair and not search.sure and state.restarts == 0:
+        state.plateau = state.best_error > search.schedule.doubtful_mse * search.network.puzzle.target_variance
     doubtful = search.repair and (not search.sure or state.restarts % (trusted + 1) == trusted)
-    draws = search.repair and not search.sure and (search.in_doubt or state.restarts % 2 == 0)
+    draws = search.repair and not search.sure and (search.expects_many_wrong or state.restarts % 3 != 2)
     if state.phase == "logits":
         state.phase = "order"  # with what it has found
     elif state.phase == "order" and doubtful and not search.in_doubt and not _is_drawn(search):
@@ -107,13 +124,13 @@ def _next_phase(search: Search) -> None:
         state.phase, state.pairs, state.order = "best", state.best_pairs.copy(), state.best.copy()
     elif draws:
         state.phase = "logits"
-        begin_drawing(search)
-        state.restarts += 1
+        state.restarts += begin_drawing(search)
     else:
         state.phase, state.pairs = "order", search.network.pairs.copy()
         state.order = state.rng.permutation(len(state.order))
         state.restarts += 1
     state.error, state.stalled = float("nan"), 0
+    state.landmark, state.since_landmark = float("nan"), 0
 
 
 def _is_drawn(search: Search) -> bool:

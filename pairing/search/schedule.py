@@ -15,14 +15,24 @@ class Schedule:
     """Steps without a new best after which the search for the order alone has stalled …"""
     doubtful_patience: int = 12
     """… where the pairs are in doubt: an order that is fitted to wrong pairs for long is bent to make up for them."""
+    drawn_patience: int = 5
+    """Steps without a clear improvement after which an order for the pairs of a logit search has stalled, unless they
+    are the best so far: with right pairs each step or two is one, and a few wrong pairs let the order bend for long."""
+    clear: float = 0.9
+    """An MSE this part of the present one, or less, is clearly better; it ends the trials of a repair, too."""
     repair_patience: int = 20
     """Steps without a new best after which the repair of pairs has stalled …"""
     best_patience: int = 30
     """… and after it the search for the order of the best pairs."""
     doubtful_part: float = 0.25
     """More wrong pairs than that part are too many for a repair: a logit search comes first."""
-    logit_steps: int = 800
-    """Of the first logit search in its sampled mode; each one after it takes twice as many."""
+    doubtful_mse: float = 0.02
+    """So may be an order that stalls at more than this part of the target's variance: 4 wrong pairs of the 48 of the
+    real puzzle leave 1 to 3 %, 8 leave 3 to 4 % and 16 leave 8 to 14 %."""
+    logit_steps: int = 400
+    """Of a logit search in its sampled mode: many short ones are better than few long ones where those do at all …"""
+    long_logits: int = 3
+    """… and every third one takes twice as many as the last such, for networks where they do not."""
     logit_steps_at_once: int = 10
     """Between two looks at the clock."""
     usual_blocks: int = 48
@@ -46,8 +56,8 @@ class Schedule:
     restarts_times_blocks: int = 100
     """… or so many divided by the number of blocks: they are cheap where blocks are few."""
     least_repaired_restarts: int = 6
-    """The same where pairs may be changed: by then a logit search is four to 32 times as long as the first."""
+    """The same where pairs may be changed …"""
+    least_doubtful_restarts: int = 12
+    """… and where most of them are in doubt: the last logit search is 16 times as long as the first."""
     repair_reluctance: float = 0.6
     """How often no exchange is tried where none is likely: then it is the order that is wrong."""
-    repair_clear: float = 0.9
-    """An MSE this part of the present one, or less, ends the trials of a repair: the next ones can wait."""

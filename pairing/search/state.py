@@ -75,6 +75,12 @@ class State:
     """Wall-clock time of earlier attempts, in the state that an attempt begins with."""
     least: float = float("nan")
     """Of ``classic``: the least error on its own rows so far; NaN before there is any."""
+    landmark: float = float("nan")
+    """The error at the phase's last clear improvement; NaN before there is any."""
+    since_landmark: int = 0
+    """Steps since then."""
+    plateau: bool = False
+    """Whether the order for the first pairs has stalled at an MSE that says that many of them are wrong."""
     phase: Phase = "order"
     """What is searched: all by logits, the order with the first pairs, pairs and order, or the best pairs' order."""
     logits: Logits | None = None
@@ -84,7 +90,7 @@ class State:
         """A record that ``from_json`` makes the same state of: plain numbers, lists and texts."""
         record = {field.name: getattr(self, field.name) for field in fields(self)}
         arrays = {name: record[name].tolist() for name in ARRAYS}
-        numbers = {name: None if np.isnan(record[name]) else record[name] for name in ("error", "least")}
+        numbers = {name: None if np.isnan(record[name]) else record[name] for name in ("error", "least", "landmark")}
         logits = None if self.logits is None else self.logits.to_json()
         return record | arrays | numbers | {"rng": self.rng.bit_generator.state, "logits": logits}
 
@@ -96,7 +102,8 @@ class State:
             MethodError: the record is none of that, whoever wrote it.
         """
         try:
-            whole = {"least": None, "logits": None} | record  # checkpoints of older versions lack them
+            # checkpoints of older versions lack them
+            whole = {"least": None, "landmark": None, "since_landmark": 0, "plateau": False, "logits": None} | record
             return cls(
                 pairs=_order(whole["pairs"], blocks),
                 order=_order(whole["order"], blocks),
@@ -110,6 +117,9 @@ class State:
                 restarts=_count(whole["restarts"]),
                 seconds=_amount(whole["seconds"]),
                 least=_amount(whole["least"]),
+                landmark=_amount(whole["landmark"]),
+                since_landmark=_count(whole["since_landmark"]),
+                plateau=whole["plateau"] is True,
                 phase=_phase(whole["phase"]),
                 rng=_generator(whole["rng"]),
                 logits=None if whole["logits"] is None else Logits.from_json(whole["logits"], blocks),
@@ -182,7 +192,7 @@ class Search:
         self.repair = repair and len(begin) > 1
         wrong = float("nan") if evidence is None else _wrong(network.pairs, evidence)
         self.sure = wrong < SURE
-        self.in_doubt = self.repair and wrong > schedule.doubtful_part * len(begin)
+        self.expects_many_wrong = self.repair and wrong > schedule.doubtful_part * len(begin)
         self.evidence = evidence
         self.schedule = schedule
         self.state = state
@@ -270,6 +280,11 @@ class Search:
         """
         with self.step(exchanges_cost(self.network.puzzle, len(rows))):
             return price_exchanges(self.present, self.state.order, rows, self.evidence)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether many pairs are likely to be wrong, by the evidence or by what the order has come to."""
+        return self.expects_many_wrong or self.state.plateau
 
     @cached_property
     def logit_search(self) -> LogitSearch:

@@ -1,4 +1,4 @@
-"""Logit search as a move: a few of its steps, and at its end the network that it has found."""
+"""Logit search as a move: a few of its steps, and the network that it has found."""
 
 from __future__ import annotations
 
@@ -8,25 +8,32 @@ from pairing.search.logit_search import begun
 from pairing.search.state import Search
 
 
-def begin_drawing(search: Search) -> None:
-    """Begins a logit search, from what the weights say: twice as long as the last one."""
-    state, schedule = search.state, search.schedule
-    length = schedule.logit_steps if state.logits is None else 2 * state.logits.length
-    state.logits = begun(state.rng, length, len(state.order), search.evidence)
+def begin_drawing(search: Search) -> bool:
+    """Begins a logit search, from what the weights say, unless it goes on with the present one; whether it does."""
+    state = search.state
+    if state.logits is not None and not search.logit_search.is_over(state.logits):
+        return False
+    number = 1 if state.logits is None else state.logits.number + 1
+    schedule = search.schedule
+    length = schedule.logit_steps * (1 if number % schedule.long_logits else 2 ** (number // schedule.long_logits))
+    state.logits = begun(state.rng, length, len(state.order), search.evidence, number)
+    return True
 
 
 def draw(search: Search) -> Generator[bool, None, bool]:
-    """So many steps of the logit search as the schedule says; whether it goes on, and has not come to its end.
+    """So many steps of the logit search as the schedule says; whether it goes on.
 
-    At its end, its pairs and order are those that the search goes on from.
+    In the middle of the mean-field mode, where it has what it can have soon, and at its end it does not: its pairs and
+    order are those that the search goes on from.
     """
-    state = search.state
-    assert state.logits is not None  # noqa: S101 - it was begun # nosec B101
+    state, at, logit_search = search.state, search.state.logits, search.logit_search
+    assert at is not None  # noqa: S101 - it was begun # nosec B101
     for _ in range(search.schedule.logit_steps_at_once):
-        with search.step(search.logit_search.cost):
-            goes_on = search.logit_search.step(state.logits, state.rng)
-        if not goes_on:
-            state.pairs, state.order = state.logits.solution()
+        before = logit_search.part(at)
+        with search.step(logit_search.cost):
+            logit_search.step(at, state.rng)
+        if at.mean_field and (before < 0.5 <= logit_search.part(at) or logit_search.is_over(at)):
+            state.pairs, state.order = at.solution()
             state.error = search.error(search.present, state.order, search.yardstick)
             search.note(state.error)
             return False

@@ -58,7 +58,7 @@ def repair(search: Search) -> Generator[bool, None, bool]:
         error = search.error(descent.network, descent.order, judged)
         if error < best_error:
             best, best_error = descent, error
-        if best_error <= max(search.schedule.repair_clear * before, rounding):
+        if best_error <= max(search.schedule.clear * before, rounding):
             break
     chance = TEMPERATURE * state.rng.exponential()
     if best is None or np.log(max(best_error, rounding)) >= np.log(max(before, rounding)) + chance:

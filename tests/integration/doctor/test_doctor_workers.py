@@ -77,7 +77,7 @@ def installed_elsewhere(site: Site, folder: Path, environment: dict[str, str]) -
             [sys.executable, *command], cwd=folder, env=own, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
-        wait_for("the worker", lambda: b" ready." in log.read_bytes() or worker.poll() is not None)
+        wait_for("the worker", lambda: b" ready." in log.read_bytes() or worker.poll() is not None, seconds=180)
         assert worker.poll() is None, log.read_text()
         yield
     finally:
@@ -121,7 +121,7 @@ def test_a_worker_that_does_not_understand_is_stale(site: Site, tmp_path: Path) 
         words = [sys.executable, "-c", OLDER, url, prefix]
         worker = subprocess.Popen(words, cwd=tmp_path, env=clean_environment(), stdout=output, stderr=output)
         try:
-            wait_for("the worker", lambda: b" ready." in log.read_bytes() or worker.poll() is not None)
+            wait_for("the worker", lambda: b" ready." in log.read_bytes() or worker.poll() is not None, seconds=180)
             found = site.answered(**environment)
         finally:
             worker.kill()
