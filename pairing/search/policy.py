@@ -98,9 +98,9 @@ def _has_stalled(search: Search) -> bool:
     if search.in_doubt and state.logits is None:
         return state.step >= schedule.doubtful_patience
     many = max(1.0, len(state.order) / schedule.usual_blocks)
-    if state.phase == "order" and _is_drawn(search):
-        is_best = np.array_equal(state.pairs, state.best_pairs)
-        return state.since_landmark >= (schedule.doubtful_patience if is_best else schedule.drawn_patience) * many
+    if state.phase == "order" and state.logits is not None and _is_drawn(search):
+        longer = float(np.sqrt(state.logits.length / schedule.logit_steps))  # a rare result deserves some more
+        return state.since_landmark >= schedule.drawn_patience * longer * many
     steps = {"order": schedule.order_patience, "repair": schedule.repair_patience, "best": schedule.best_patience}
     patience = steps[state.phase]
     if state.phase == "order" and search.repair and not search.sure:

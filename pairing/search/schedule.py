@@ -16,8 +16,8 @@ class Schedule:
     doubtful_patience: int = 12
     """… where the pairs are in doubt: an order that is fitted to wrong pairs for long is bent to make up for them."""
     drawn_patience: int = 5
-    """Steps without a clear improvement after which an order for the pairs of a logit search has stalled, unless they
-    are the best so far: with right pairs each step or two is one, and a few wrong pairs let the order bend for long."""
+    """Steps without a clear improvement after which an order for the pairs of a short logit search has stalled: with
+    right pairs each step or two is one, and a few wrong pairs let the order bend for long."""
     clear: float = 0.9
     """An MSE this part of the present one, or less, is clearly better; it ends the trials of a repair, too."""
     repair_patience: int = 20
