@@ -114,7 +114,7 @@ def _next_phase(search: Search) -> None:
     if state.phase == "order" and search.repair and not search.sure and state.restarts == 0:
         state.plateau = state.best_error > search.schedule.doubtful_mse * search.network.puzzle.target_variance
     doubtful = search.repair and (not search.sure or state.restarts % (trusted + 1) == trusted)
-    draws = search.repair and not search.sure and (search.expects_many_wrong or state.restarts % 3 != 2)
+    draws = search.repair and not search.sure and (search.in_doubt or state.restarts % 2 == 0)
     if state.phase == "logits":
         state.phase = "order"  # with what it has found
     elif state.phase == "order" and doubtful and not search.in_doubt and not _is_drawn(search):

@@ -29,12 +29,14 @@ class Schedule:
     doubtful_mse: float = 0.02
     """So may be an order that stalls at more than this part of the target's variance: 4 wrong pairs of the 48 of the
     real puzzle leave 1 to 3 %, 8 leave 3 to 4 % and 16 leave 8 to 14 %."""
+    plateau_restarts: int = 3
+    """After so many logit searches it is rather the order that is to blame for that."""
     logit_steps: int = 400
     """Of a logit search in its sampled mode: many short ones are better than few long ones where those do at all …"""
     long_logits: int = 3
     """… and every third one takes twice as many as the last such, for networks where they do not."""
     logit_steps_at_once: int = 10
-    """Between two looks at the clock."""
+    """Between two looks at the clock; they take about as long as one MSE, and count as one."""
     usual_blocks: int = 48
     """Networks of more blocks get more patience in proportion, and longer perturbations."""
     relocation_interval: int = 4

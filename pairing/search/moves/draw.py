@@ -28,14 +28,18 @@ def draw(search: Search) -> Generator[bool, None, bool]:
     """
     state, at, logit_search = search.state, search.state.logits, search.logit_search
     assert at is not None  # noqa: S101 - it was begun # nosec B101
-    for _ in range(search.schedule.logit_steps_at_once):
-        before = logit_search.part(at)
-        with search.step(logit_search.cost):
+    steps = search.schedule.logit_steps_at_once
+    with search.step(steps * logit_search.cost):
+        for _ in range(steps):
+            before = logit_search.part(at)
             logit_search.step(at, state.rng)
-        if at.mean_field and (before < 0.5 <= logit_search.part(at) or logit_search.is_over(at)):
-            state.pairs, state.order = at.solution()
-            state.error = search.error(search.present, state.order, search.yardstick)
-            search.note(state.error)
-            return False
+            pauses = at.mean_field and (before < 0.5 <= logit_search.part(at) or logit_search.is_over(at))
+            if pauses:
+                break
+    if pauses:
+        state.pairs, state.order = at.solution()
+        state.error = search.error(search.present, state.order, search.yardstick)
+        search.note(state.error)
+        return False
     yield False
     return True
