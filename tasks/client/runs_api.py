@@ -121,6 +121,22 @@ def runs(most: int) -> list[dict[str, Any]]:
     return overview(store, run_entries_of(store, most))
 
 
+def earlier_runs(most: int) -> list[dict[str, Any]]:
+    """The like for ended runs on record, of which the store may still know some.
+
+    Raises:
+        PoolError: the database cannot be reached.
+    """
+    from tasks.pool.history import recorded_runs
+    from tasks.pool.location import address_of, opened
+    from tasks.runs.recording import read_facts
+
+    address = address_of(checked_settings())
+    with opened(address, address.history_url, read_only=True) as pool:
+        rows = recorded_runs(pool, most)
+    return [facts.entry() for row in rows if (facts := read_facts(row)) is not None]
+
+
 def failed_runs(most: int) -> list[dict[str, Any]]:
     """Of the runs, those that failed or timed out, or in which something did; each with what, in ``failed``."""
     store = _store()

@@ -50,7 +50,7 @@ def watch(run: str, as_json: bool) -> None:
 @click.argument("run", required=False)
 @click.option("--json", "as_json", is_flag=True, help="one JSON value on standard output")
 def status(run: str | None, as_json: bool) -> None:
-    """Show how far RUN is, or list all runs."""
+    """Show how far RUN is; without RUN, list the runs, as runs does."""
     from tasks.client import runs_api
 
     if run is None:
@@ -80,10 +80,13 @@ def status(run: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.option("--failed", is_flag=True, help="only those in which something failed, and what")
-@click.option("--limit", type=click.IntRange(1), default=LISTED_RUNS, show_default=True, help="runs to look at")
+@click.option("--limit", type=click.IntRange(1), default=LISTED_RUNS, show_default=True, help="runs to list at most")
 @click.option("--json", "as_json", is_flag=True, help="one JSON value on standard output")
 def runs(failed: bool, limit: int, as_json: bool) -> None:
-    """List the runs that the store knows, the newest first."""
+    """List the runs, the newest first: those in the store, then ended ones on record, where the pool is reachable.
+
+    Where the broker is not, the record is listed all the same, and the exit status is 3.
+    """
     if failed:
         _print_failed(limit, as_json)
     else:
@@ -141,13 +144,35 @@ def drop(run: str) -> None:
 
 def _print_runs(most: int, as_json: bool) -> None:
     from tasks.client import runs_api
+    from tasks.contracts.errors import BrokerError, PoolError
+
+    found: list[dict[str, Any]] = []
+    away: BrokerError | None = None
+    try:
+        found = runs_api.runs(most)
+    except BrokerError as error:
+        away = error
+    try:
+        earlier = runs_api.earlier_runs(most) if len(found) < most else []
+    except PoolError as error:
+        earlier = []
+        click.echo(f"Ended runs that only the record has are left out: {error}", err=True)
+    known = {entry["run"] for entry in found}
+    found += [entry for entry in earlier if entry["run"] not in known][: most - len(found)]
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "runs": found}))
+    elif found:
+        _print_table_of_runs(found)
+    elif away is None:
+        click.echo("There are no runs yet. pairing enqueue PUZZLE starts one.")
+    if away is not None:
+        raise away
+
+
+def _print_table_of_runs(found: list[dict[str, Any]]) -> None:
     from tasks.commands.watch import table
     from tasks.runs.overview import puzzle_label, shown_age
 
-    found = runs_api.runs(most)
-    if as_json:
-        click.echo(json.dumps({"schema": 1, "runs": found}))
-        return
     now = time.time()
     columns = {
         "run": lambda entry: entry["run"],

@@ -16,6 +16,11 @@ from tasks.runs.overview import OPEN, overview
 from tasks.runs.spooled_winners import as_stored
 from tasks.store.run_store import Store, part_name
 
+LISTED = {
+    *("run", "puzzle", "puzzle_name", "state", "error", "note", "priority", "enqueued_at", "deadline_at", "ended_at"),
+    *("best_mse", "best_method", "solved", "parts", "parts_ended", "recorded"),
+}
+"""What a list of runs says of each."""
 SIZES = ("blocks", "width", "hidden", "outputs", "rows", "activation", "version")
 """What a summary says of the puzzle, and of who solved it."""
 
@@ -84,6 +89,11 @@ class RunFacts(Record):
     def is_open(self) -> bool:
         """Whether it has no end yet."""
         return self.state in OPEN
+
+    def entry(self) -> dict[str, Any]:
+        """It as a list of runs has it, like an entry of :func:`tasks.runs.overview.overview`."""
+        methods = list(dict.fromkeys(found.method for found in self.methods))
+        return {**self.model_dump(include=LISTED), "methods": methods, "seeds": self.asked.get("seeds", 1)}
 
 
 def facts_of(store: Store, run: str, end: dict[str, Any] | None = None) -> RunFacts | None:

@@ -18,8 +18,8 @@ def overview(store: Store, entries: Sequence[dict[str, Any]]) -> list[dict[str, 
     """Runs' entries with what they have found; ``entries`` are :func:`tasks.runs.lifecycle.with_states`'s.
 
     Adds ``puzzle_name``; ``parts``, the number of refinements, and ``parts_ended`` (null before the run is planned);
-    ``best_mse`` and ``best_method`` (null where there is none); ``solved``. A round trip each for puzzles, requests,
-    progress and failures, however many runs there are.
+    ``best_mse`` and ``best_method`` (null where there is none); ``solved``; and that it is not ``recorded``, since the
+    store has it. A round trip each for puzzles, requests, progress and failures, however many runs there are.
     """
     names = names_of(store.backend, sorted({str(entry.get("puzzle", "")) for entry in entries}))
     going_on = [entry["run"] for entry in entries if entry["state"] in OPEN]
@@ -34,7 +34,7 @@ def overview(store: Store, entries: Sequence[dict[str, Any]]) -> list[dict[str, 
         else:
             about = _in_the_end(entry.get("found") or {})
         rest = {name: value for name, value in entry.items() if name != "found"}
-        found.append({**rest, "puzzle_name": names.get(str(entry.get("puzzle", "")), ""), **about})
+        found.append({**rest, "puzzle_name": names.get(str(entry.get("puzzle", "")), ""), "recorded": False, **about})
     return found
 
 

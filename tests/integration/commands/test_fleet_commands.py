@@ -19,7 +19,7 @@ from pairing import load_puzzle
 from pairing.io.packed import pack_puzzle
 from pairing.signals.registry import choose_methods
 from tasks.contracts.run_request import RUN_ID, new_run_id
-from tests.support.fleet import DEMO, Command, Fleet, running_fleet, variant, wait_for
+from tests.support.fleet import DEMO, Command, Ended, Fleet, running_fleet, variant, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -315,6 +315,26 @@ def test_a_broker_that_is_not_there_is_exit_status_3(command: Command) -> None:
         assert said.status == 3, said.errors
         assert "127.0.0.1:1" in said.errors
         assert "secret-password" not in said.errors
+
+
+def test_runs_that_the_store_has_forgotten_are_listed_from_the_record(fleet: Fleet, command: Command) -> None:
+    away = {"PAIRING_BROKER_URL": "redis://127.0.0.1:1/0"}
+    nothing = command("runs", environment=away)
+    assert (nothing.status, nothing.output) == (3, "")
+    command("enqueue", DEMO, "--methods", "trace", "--wait", "--run", "forgotten")
+    assert not entry_of(command("runs", "--json"), "forgotten")["recorded"]
+    assert command("drop", "forgotten").status == 0
+    on_host = {"PAIRING_DATA_DIR": str(fleet.data_dir)}
+    found = entry_of(command("runs", "--json", environment=on_host), "forgotten")
+    assert (found["recorded"], found["solved"], found["methods"]) == (True, True, ["trace"])
+    without_broker = command("runs", environment={**on_host, **away})
+    assert without_broker.status == 3
+    assert "forgotten" in without_broker.output
+
+
+def entry_of(said: Ended, run: str) -> dict[str, Any]:
+    (found,) = (entry for entry in said.json["runs"] if entry["run"] == run)
+    return found
 
 
 def test_prune_removes_what_has_ended_and_nothing_else(fleet: Fleet, command: Command) -> None:

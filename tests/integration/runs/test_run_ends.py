@@ -217,7 +217,9 @@ def test_only_what_failed_is_done_again(host: Host) -> None:
         assert refined(host, "half", "trace.s0") == before
         assert host.command("runs", "--failed", "--json").json["runs"] == []
         assert host.command("drop", "half").status == 0
-        assert host.command("runs", "--json").json["runs"] == []
+        assert host.command("status", "half").status == 2
+        (entry,) = host.command("runs", "--json").json["runs"]
+        assert (entry["run"], entry["recorded"]) == ("half", True)
         assert host.command("drop", "half").status == 2
 
 
