@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pairing.errors import InputError, shown
+from pairing.errors import InputError, PuzzleError, shown
 from pairing.io.load import load_puzzle
 from pairing.model.puzzle import Puzzle
 from tasks.puzzles.bundles import DIGEST
@@ -65,7 +65,11 @@ class Puzzles:
         found = _kept.pop(digest, None)
         if found is None:
             with cached(backend, digest, self.cache_dir, self.cache_bytes) as path:
-                found = load_puzzle(path)
+                try:
+                    found = load_puzzle(path)
+                except PuzzleError as error:  # to the caller, who sent the puzzle, this host's cache says nothing
+                    said = str(error).replace(f"{path}{os.sep}", "").replace(str(path), "the puzzle")
+                    raise PuzzleError(said) from error
         remember(digest, found)
         return found
 

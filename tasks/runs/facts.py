@@ -157,12 +157,15 @@ def _methods(store: Store, request: Request) -> tuple[list[MethodFacts], list[st
     return sorted(found, key=_rank), sorted(hosts)
 
 
-def _rank(found: MethodFacts) -> tuple[int, float, str, int]:
-    """Those that have ended or are at work by their MSE, then those that wait, were interrupted, or have failed."""
+def _rank(found: MethodFacts) -> tuple[int, float]:
+    """Those that have ended or are at work by their MSE, then those that wait, were interrupted, or have failed.
+
+    What is equal here stays in the order of the request, as in the summary's ranking.
+    """
     infinite = float("inf")
     behind = 3 if found.status == "failed" else 2 if found.status in ("interrupted", "not begun") else 0
     behind = behind or int(found.mse is None)
-    return behind, infinite if found.mse is None else found.mse, found.method, found.seed
+    return behind, infinite if found.mse is None else found.mse
 
 
 def _result(store: Store, run: str) -> dict[str, Any]:

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from tasks.contracts.errors import PoolError
 from tasks.pool.by_puzzle import PuzzleInPool, Stored, puzzles_in, solutions_of
 from tasks.pool.engine import checked_url, place
+from tasks.pool.history import recorded_runs
 from tasks.pool.location import PoolAddress, opened
+from tasks.runs.recording import read_facts
 
 MOST_PUZZLES = 100
+MOST_RUNS = 500
+"""Runs on record that are looked through for the names of puzzles, the newest."""
 MOST_SOLUTIONS = 500
 
 WIDTH, HEIGHT = 640, 150
@@ -24,6 +28,8 @@ class PoolFound:
 
     where: str
     puzzles: list[PuzzleInPool]
+    names: dict[str, str]
+    """Puzzle → its name, where a run on record has one."""
     troubles: list[str]
     """Why some of it could not be read."""
 
@@ -53,7 +59,17 @@ def pool_found(address: PoolAddress) -> PoolFound:
         except PoolError as error:
             troubles.append(str(error))
     puzzles.sort(key=lambda found: -(found.newest_at or 0.0))
-    return PoolFound(place(checked_url(address.url)) if address.url else "", puzzles[:MOST_PUZZLES], troubles)
+    where = place(checked_url(address.url)) if address.url else ""
+    return PoolFound(where, puzzles[:MOST_PUZZLES], _names(address), troubles)
+
+
+def _names(address: PoolAddress) -> dict[str, str]:
+    try:
+        with opened(address, address.history_url, read_only=True) as pool:
+            recorded = [facts for row in recorded_runs(pool, MOST_RUNS) if (facts := read_facts(row)) is not None]
+    except PoolError:
+        return {}
+    return {facts.pool_puzzle: facts.puzzle_name for facts in reversed(recorded) if facts.puzzle_name}
 
 
 def history(address: PoolAddress, puzzle: str) -> History:

@@ -14,6 +14,7 @@ from typing import Any
 
 PROGRAMS = ("chromium", "chromium-headless-shell", "chromium-browser", "google-chrome")
 END_SECONDS = 10.0
+LEFT = "Inspected target navigated or closed"
 
 
 class BrowserMissing(Exception):
@@ -72,7 +73,7 @@ class Browser:
         return base64.b64decode(self.call("Page.printToPDF")["data"])
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression gives on the page."""
+        """What a JavaScript expression gives on the page; ``None`` where the page was left meanwhile."""
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
@@ -87,6 +88,8 @@ class Browser:
         while True:
             answer = self._take()
             if answer.get("id") == self._number:
+                if answer.get("error", {}).get("message") == LEFT:
+                    return {"result": {}}
                 assert "error" not in answer, (method, answer["error"])
                 result: dict[str, Any] = answer["result"]
                 return result
