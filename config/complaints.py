@@ -9,6 +9,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -30,6 +31,26 @@ SIGNING = "PAIRING-E012"
 PREFIX = "PAIRING_"
 _FILE = "_FILE"
 _KINDS = {"missing_setting": MISSING, "unreadable": UNREADABLE_FILE, "access": ACCESS, "exposed": EXPOSED_KEY}
+_SAID = {
+    "missing": "is missing",
+    "extra_forbidden": "is unknown",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "less_than": "must be less than {lt}",
+    "finite_number": "must be finite",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must match {pattern}",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+}
+"""pydantic's kinds of errors in words of ours."""
 _RANGES = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 
 
@@ -53,6 +74,12 @@ class SettingsError(ValueError):
         """All that is wrong, in one line."""
         super().__init__("the environment holds a wrong setting: " + "; ".join(map(str, complaints)))
         self.complaints = list(complaints)
+
+
+def told(problem: Mapping[str, Any]) -> str:
+    """What is wrong with a value, in words: ``problem`` is one of pydantic's ``errors()``."""
+    said = _SAID.get(problem["type"])
+    return str(problem["msg"]).removeprefix("Value error, ") if said is None else said.format(**problem.get("ctx", {}))
 
 
 def shown(path: str) -> str:
@@ -111,7 +138,7 @@ def of_values(
         field = fields.get(place.upper(), place)
         names = [name + ending for name in variables[field] for ending in ("", _FILE)]
         variable = next((name for name in names if name in given), names[0])
-        found.append(Complaint(_code(field, problem["type"]), variable, problem["msg"].removeprefix("Value error, ")))
+        found.append(Complaint(_code(field, problem["type"]), variable, told(problem)))
     return found
 
 

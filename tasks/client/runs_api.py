@@ -53,6 +53,8 @@ def report(run: str, out: Path) -> Path:
     folder = Path(run)
     if (folder / "summary.json").exists():
         return write_report(read_folder(folder), folder)
+    if folder.is_dir():
+        raise InputError(f"{folder}: there is no summary.json in it; name a run's own folder, results/RUN")
     store = store_of(run)
     summary, outcome, _ = compared(store, run)
     history = history_record(store, run, notes(summary, outcome))

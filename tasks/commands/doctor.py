@@ -23,13 +23,13 @@ _NARROW = 24
 _COLORS = {"ok": "green", "warning": "yellow", "wrong": "red"}
 
 
-@click.command(epilog="Exit status: 0 if nothing is wrong (warnings are not), else 1.")
-@click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="results' folder")
+@click.command(epilog="Exit status: 0 if nothing is WRONG (warnings do not count), else 1.")
+@click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="folder for results")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
 def doctor(out: Path, as_json: bool) -> None:
-    """Look whether the fleet can work, and say what to do where it cannot. Changes nothing; takes some seconds.
+    """Check the fleet, and say what to do about each problem. Changes nothing; takes some seconds.
 
-    Asks the broker, the pool's database and all workers that the settings lead to.
+    Checks the broker, the pool's database and all workers that the settings name.
     """
     from tasks.doctor.examination import is_well
 

@@ -19,10 +19,20 @@ LISTED_RUNS = 1000
 @click.command(epilog=EXIT_HELP)
 @click.argument("puzzle")
 @run_options
-@click.option("--priority", type=click.Choice(["urgent", "ordinary"]), default="ordinary", show_default=True)
-@click.option("--wait", is_flag=True, help="wait for the run's end, with the exit status of solve")
 @click.option(
-    "--out", type=click.Path(path_type=Path), default="results", show_default=True, help="where --wait writes"
+    "--priority",
+    type=click.Choice(["urgent", "ordinary"]),
+    default="ordinary",
+    show_default=True,
+    help="urgent: before all ordinary runs",
+)
+@click.option("--wait", is_flag=True, help="wait for the run's end, print its result, and exit as solve does")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default="results",
+    show_default=True,
+    help="folder that --wait writes the results to",
 )
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
 def enqueue(puzzle: str, wait: bool, out: Path, as_json: bool, **options: Any) -> None:
@@ -112,16 +122,16 @@ def _print_failed(most: int, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run")
-@click.option("--method", "methods", multiple=True, metavar="NAME", help="only its parts; repeatable")
-@click.option("--budget", type=float, help="new seconds for each refinement, those that it has had among them")
-@click.option("--evaluations", type=int, help="new evaluations for each, likewise")
+@click.option("--method", "methods", multiple=True, metavar="NAME", help="only this method; repeatable")
+@click.option("--budget", type=float, help="seconds for each refinement, including those already used")
+@click.option("--evaluations", type=int, help="evaluations for each refinement, including those already used")
 @click.option("--deadline", type=float, help="seconds from now for the run  [default: as at first]")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
 def retry(run: str, methods: tuple[str, ...], as_json: bool, **changes: Any) -> None:
-    """Do again what failed in RUN, which has ended, and compare anew; what is done stays.
+    """Retry what failed in RUN, which has ended, and repeat the comparison; finished work is kept.
 
-    With another budget, number of evaluations or deadline, refinements that were cut short go on from their
-    checkpoints, too.
+    With another budget, number of evaluations or deadline, refinements that reached their limit continue from their
+    checkpoints.
     """
     from tasks.client import runs_api
 
@@ -130,13 +140,13 @@ def retry(run: str, methods: tuple[str, ...], as_json: bool, **changes: Any) -> 
     if as_json:
         click.echo(json.dumps({"schema": 1, "run": run, "parts": parts}))
     else:
-        click.echo(f"{run}: does again {', '.join(parts) or 'its planning or comparison'}")
+        click.echo(f"{run}: retries {', '.join(parts) or 'its planning or comparison'}")
 
 
 @click.command()
 @click.argument("run")
 def drop(run: str) -> None:
-    """Remove RUN, which has ended, from the store, with all that failed in it."""
+    """Remove RUN, which has ended, from the store. Its record stays."""
     from tasks.client import runs_api
 
     runs_api.drop(run)
@@ -189,7 +199,7 @@ def _print_table_of_runs(found: list[dict[str, Any]]) -> None:
 @click.command()
 @click.argument("run")
 def cancel(run: str) -> None:
-    """End RUN: its refinements stop within seconds, and what there is by then is compared."""
+    """End RUN: its refinements stop within seconds, and what they found is compared."""
     from tasks.client import runs_api
 
     click.echo(f"{run}: {runs_api.cancel(run)}")
@@ -197,7 +207,7 @@ def cancel(run: str) -> None:
 
 @click.command(epilog=EXIT_HELP)
 @click.argument("run")
-@click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="results' folder")
+@click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="folder for results")
 @click.option("--json", "as_json", is_flag=True, help="the summary as one JSON object on standard output")
 def results(run: str, out: Path, as_json: bool) -> None:
     """Fetch RUN's summary and matrices from the store to OUT/RUN; the exit status is that of solve."""
@@ -209,7 +219,7 @@ def results(run: str, out: Path, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run")
-@click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="results' folder")
+@click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="folder for results")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
 def report(run: str, out: Path, as_json: bool) -> None:
     """Draw RUN: report.html and its pictures, in OUT/RUN. RUN may also be a folder that solve or results wrote.
@@ -241,7 +251,10 @@ def put_puzzle(path: Path, as_json: bool) -> None:
 @puzzle.command("list")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
 def list_puzzles(as_json: bool) -> None:
-    """List the puzzles in the store; packed ones are made by runs."""
+    """List the puzzles in the store.
+
+    These are the puzzles that were sent, and the packed copies that runs made of them.
+    """
     from tasks.client import runs_api
     from tasks.commands.watch import table
 
@@ -253,7 +266,7 @@ def list_puzzles(as_json: bool) -> None:
         "digest": lambda entry: entry["digest"],
         "name": lambda entry: entry["name"],
         "bytes": lambda entry: f"{entry['bytes']:,}",
-        "asked for": lambda entry: _when(entry["at"]),
+        "last used": lambda entry: _when(entry["at"]),
     }
     table(found, columns)
 
@@ -268,13 +281,18 @@ def remove_puzzle(digest: str) -> None:
 
 
 @click.command()
-@click.option("--older-than", default=3600.0, show_default=True, help="seconds since they ended or were asked for")
+@click.option(
+    "--older-than",
+    default=3600.0,
+    show_default=True,
+    help="seconds since a run ended, or since a run last asked for the puzzle",
+)
 def prune(older_than: float) -> None:
     """Remove ended runs, and puzzles that no run needs, from the store."""
     from tasks.client import runs_api
 
     gone, puzzles = runs_api.prune(older_than)
-    click.echo(f"removed {gone} runs and {puzzles} puzzles")
+    click.echo(f"Removed {gone} runs and {puzzles} puzzles.")
 
 
 def _when(seconds: float) -> str:

@@ -34,10 +34,10 @@ from tasks.commands.service import SERVICE_COMMANDS
     "--env-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="settings, a line NAME=VALUE each; what the environment holds already stays",
+    help="file of settings, a line NAME=VALUE each; variables of the environment take precedence",
 )
 def cli(env_file: Path | None) -> None:
-    """Put a residual network that fell apart into its linear layers together again."""
+    """Reassemble a residual network from its shuffled linear layers."""
     if env_file is not None:
         from tasks.client.environment import read_environment
 
@@ -52,8 +52,8 @@ cli.add_command(pool_commands)
 @run_options
 @click.option("--pool", metavar="URL", help="pool database, without a password  [default: an SQLite file per puzzle]")
 @click.option("--workers", type=click.IntRange(1, 256), help="worker processes  [default: the cores]")
-@click.option("--inline", is_flag=True, help="work in this one process, without a broker")
-@click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="results' folder")
+@click.option("--inline", is_flag=True, help="run in one process, without a broker")
+@click.option("--out", type=click.Path(path_type=Path), default="results", show_default=True, help="folder for results")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
 @click.option("--report/--no-report", "with_report", default=None, help="draw the report  [default: unless --json]")
 def solve(
@@ -87,10 +87,10 @@ def solve(
 @click.option("--activation", help=ACTIVATION_HELP)
 @click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
 def verify(puzzle: Path, permutation: str, as_json: bool, **options: Any) -> None:
-    """Give MSE, hash and verdict of a PERMUTATION: piece numbers joined by commas, or a file that holds them.
+    """Compute MSE and hash of a PERMUTATION, and whether it solves PUZZLE.
 
-    A file may be plain text, a JSON list, or a run's summary.json. Ends with 0 if it solves the puzzle, with 6 if it
-    does up to noise in the target, else with 1.
+    PERMUTATION is piece numbers joined by commas, or a file of them: plain text, a JSON list, or a run's summary.json.
+    Ends with 0 if it solves the puzzle, with 6 if it does up to noise in the target, else with 1.
     """
     from tasks.client.solution_check import print_verdict, solution_from
 
@@ -125,7 +125,7 @@ def assemble(puzzle: Path, solution: str, out: Path, activation: str | None, as_
 @click.argument("puzzle", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 def pack(puzzle: Path, out: Path) -> None:
-    """Write PUZZLE as one safetensors file, OUT, which every command takes instead of the folder, and reads sooner."""
+    """Write PUZZLE as one safetensors file, OUT. Every command takes it in place of the folder, and reads it faster."""
     from pairing.io.packed import pack_puzzle
     from tasks.client.solution_check import read_puzzle
     from tasks.contracts.files import write_whole
@@ -135,7 +135,7 @@ def pack(puzzle: Path, out: Path) -> None:
         write_whole(out, pack_puzzle(found))
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); choose another place") from error
-    click.echo(f"{out}: {found.blocks} blocks, {found.rows:,} rows, {found.digest}")
+    click.echo(f"{out}: {found.blocks} blocks, {found.rows:,} samples, {found.digest}")
 
 
 @cli.command()
@@ -155,26 +155,26 @@ def methods(as_json: bool) -> None:
 
 @cli.command("make-puzzle")
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--blocks", default=8, show_default=True)
+@click.option("--blocks", default=8, show_default=True, help="residual blocks")
 @click.option("--width", type=int, help="inputs  [default: 16, or the table's]")
 @click.option("--hidden", type=int, help="hidden units of a block  [default: twice the width]")
-@click.option("--outputs", default=1, show_default=True)
-@click.option("--activation", default="relu", show_default=True)
+@click.option("--outputs", default=1, show_default=True, help="outputs of the last layer")
+@click.option("--activation", default="relu", show_default=True, help="relu, gelu, silu, tanh, …")
 @click.option("--rows", type=int, help="samples  [default: 2000, or all of the table's]")
 @click.option(
     "--epochs", default=150, show_default=True, help="passes over the samples; 0 leaves the network untrained"
 )
 @click.option("--lr", default=0.01, show_default=True, help="learning rate of AdamW")
-@click.option("--weight-decay", default=0.1, show_default=True)
+@click.option("--weight-decay", default=0.1, show_default=True, help="of AdamW")
 @click.option("--batch-size", default=64, show_default=True, help="samples in a step of the training")
 @click.option("--branch-scale", default=1.0, show_default=True, help="factor on the out layers' initial weights")
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", default=0, show_default=True, help="of all random numbers")
 @click.option(
     "--inputs",
     type=click.Choice(["normal", "signs"]),
     default="normal",
     show_default=True,
-    help="what synthetic inputs are like: standard normal, or +1 and -1 with a little noise",
+    help="distribution of synthetic inputs: standard normal, or +1 and -1 with a little noise",
 )
 @click.option("--table", metavar="NAME", help="train on a table of scikit-learn: digits, diabetes, wine, …")
 def make_puzzle(out: Path, lr: float, **recipe: Any) -> None:
@@ -184,7 +184,7 @@ def make_puzzle(out: Path, lr: float, **recipe: Any) -> None:
 
     made = make(out, Recipe(learning_rate=lr, **recipe))
     click.echo(
-        f"{made.folder}: {made.rows} rows, training MSE {made.training_error:.3g}; solution in {made.answer_path}"
+        f"{made.folder}: {made.rows:,} samples, training MSE {made.training_error:.3g}; solution in {made.answer_path}"
     )
 
 

@@ -11,29 +11,42 @@ a winner could neither be stored nor spooled; 4 cancelled or out of time; 5 ever
 the target; 130 interrupted."""
 
 
-ACTIVATION_HELP = "relu, gelu, silu, tanh, …, or auto: that with the least MSE  [default: the puzzle's own, else relu]"
+ACTIVATION_HELP = (
+    "relu, gelu, silu, tanh, …, or auto: whichever has the smallest MSE  [default: the puzzle's own, else relu]"
+)
 
 
 def run_options(command: Any) -> Any:
     """The options of every command that starts a run."""
     options = [
-        click.option("--methods", default="all", show_default=True, help="comma-separated methods, or all"),
+        click.option(
+            "--methods",
+            default="all",
+            show_default=True,
+            help="comma-separated names (pairing methods lists them), or all",
+        ),
         click.option("--seeds", default=1, show_default=True, help="refinements per method"),
-        click.option("--first-seed", default=0, show_default=True, help="the first of their seeds"),
-        click.option("--annealer", type=click.Choice(["surrogate", "classic"]), default="surrogate", show_default=True),
+        click.option("--first-seed", default=0, show_default=True, help="first of the consecutive seeds"),
+        click.option(
+            "--annealer",
+            type=click.Choice(["surrogate", "classic"]),
+            default="surrogate",
+            show_default=True,
+            help="the search; classic is that of an earlier version",
+        ),
         click.option(
             "--start",
             type=click.Choice(["auto", "pool", "greedy", "norm", "delta", "random"]),
             default="auto",
             show_default=True,
-            help="initial order; auto: that with the least MSE: the pool best's (not with --compare), greedy or norm",
+            help="initial order; auto: the best of greedy, norm and (without --compare) the pool best's",
         ),
         click.option(
             "--diversity",
             type=click.IntRange(0, 10_000),
             default=0,
             show_default=True,
-            help="moves of a block by which later seeds start apart from the pool's order",
+            help="random moves that are applied to the pool best's order before seeds after the first start from it",
         ),
         click.option("--budget", default=60.0, show_default=True, help="seconds that each refinement may take"),
         click.option("--deadline", default=300.0, show_default=True, help="seconds that the whole run may take"),
@@ -41,29 +54,30 @@ def run_options(command: Any) -> Any:
             "--stop-when-solved/--no-stop-when-solved",
             default=True,
             show_default=True,
-            help="whether a solved method ends the others",
+            help="end the other methods when one solves the puzzle",
         ),
-        click.option("--compare", is_flag=True, help="give all methods the same evaluations, stop nobody early"),
         click.option(
-            "--evaluations", type=int, help="evaluations that each refinement gets  [default: 600 with --compare]"
+            "--compare", is_flag=True, help="give all methods the same number of evaluations, and interrupt none"
+        ),
+        click.option(
+            "--evaluations",
+            type=int,
+            help="block orders that each refinement may evaluate  [default: 600 with --compare]",
         ),
         click.option(
             "--insert",
             type=click.Choice(["best", "each"]),
             default="best",
             show_default=True,
-            help="what goes into the pool: what beats its best, or each method's that beats the best before the run",
+            help="store the run's best solution, or each method's, if better than the pool's best",
         ),
         click.option(
-            "--repair/--no-repair",
-            default=True,
-            show_default=True,
-            help="whether refinements exchange pairs that a method got wrong",
+            "--repair/--no-repair", default=True, show_default=True, help="exchange pieces that a method paired wrongly"
         ),
         click.option("--target", default="pred", show_default=True, help="pred, true, or another column of the data"),
         click.option("--target-hash", metavar="HEX", help="hash of the right solution  [default: the puzzle's own]"),
         click.option("--activation", help=ACTIVATION_HELP),
-        click.option("--note", default="", metavar="TEXT", help="kept with the results"),
+        click.option("--note", default="", metavar="TEXT", help="a text to keep with the results"),
         click.option("--run", metavar="ID", help="the run's id  [default: generated]"),
     ]
     for option in reversed(options):

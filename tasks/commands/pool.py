@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from pairing.model.puzzle import Puzzle
     from tasks.pool.repository import Pool
 
-EXIT_HELP = """Exit status: 0 done, and all is well; 1 done, and something is wrong or left over; 2 the call or the
+EXIT_HELP = """Exit status: 0 done, and all is well; 1 done, but something is wrong or left over; 2 the call or the
 input is wrong; 3 the pool cannot be reached or refuses."""
 
 UNRECORDED = (
@@ -35,24 +36,26 @@ UNLISTED = (
 def pool_commands() -> None:
     """Look after the pool of solutions.
 
-    The pool is --pool, else the settings'. Where they name none, every puzzle has an SQLite file of its own, and
-    the commands need the puzzle.
+    The pool is --pool, else PAIRING_POOL_URL. If neither is set, every puzzle has an SQLite file of its own, and the
+    commands need the puzzle.
     """
 
 
-pool_option = click.option("--pool", "url", metavar="URL", help="pool database, without a password  [default: as set]")
+pool_option = click.option(
+    "--pool", "url", metavar="URL", help="pool database, without a password  [default: PAIRING_POOL_URL]"
+)
 puzzle_option = click.option(
-    "--puzzle", type=click.Path(path_type=Path), help="the puzzle whose pool is meant, where each has its own"
+    "--puzzle", type=click.Path(path_type=Path), help="use this puzzle's own pool, if no pool database is set"
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="one JSON object on standard output")
 
 
-@pool_commands.command(short_help="Make the tables that are missing; safe to repeat.", epilog=EXIT_HELP)
+@pool_commands.command(short_help="Create the tables that are missing; safe to repeat.", epilog=EXIT_HELP)
 @pool_option
 @puzzle_option
-@click.option("--shared-table", is_flag=True, help="make js_puzzle_pool too, in a database of one's own")
+@click.option("--shared-table", is_flag=True, help="create js_puzzle_pool too, in a database of your own")
 def init(url: str | None, puzzle: Path | None, shared_table: bool) -> None:
-    """Make those of Pairing's own tables that are missing; safe to repeat. Ends with 1 where this user may not."""
+    """Create the tables that are missing; safe to repeat. Ends with 1 if this user has no right to."""
     from tasks.pool.queries import rows
 
     with _opened(url, puzzle, read_only=False) as (opened, _):  # which makes them where that is allowed
@@ -73,7 +76,7 @@ def init(url: str | None, puzzle: Path | None, shared_table: bool) -> None:
 @pool_option
 @json_option
 def best(puzzle: Path | None, url: str | None, as_json: bool) -> None:
-    """Show the best row: for PUZZLE by its recomputed MSE, without PUZZLE by its stored MSE."""
+    """Show the best row: for PUZZLE by recomputed MSE, without PUZZLE by stored MSE."""
     from tasks.pool.queries import best_of, least
 
     with _opened(url, puzzle) as (opened, read):
@@ -83,17 +86,17 @@ def best(puzzle: Path | None, url: str | None, as_json: bool) -> None:
     elif found is None:
         click.echo("The pool is empty.")
     else:
-        _print_row(found, "stored" if read is None else f"over {read.rows:,} rows")
+        _print_row(found, "stored" if read is None else f"over {read.rows:,} samples")
 
 
-@pool_commands.command("list", short_help="List the solutions of least MSE.", epilog=EXIT_HELP)
+@pool_commands.command("list", short_help="List the solutions with the smallest MSE.", epilog=EXIT_HELP)
 @pool_option
 @puzzle_option
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="rows to show at most")
-@click.option("--after", type=int, metavar="ID", help="go on behind row ID, the last one that was shown")
+@click.option("--after", type=int, metavar="ID", help="continue after row ID, the last one that was listed")
 @json_option
 def list_rows(url: str | None, puzzle: Path | None, limit: int, after: int | None, as_json: bool) -> None:
-    """List the rows with the least stored MSE; with --puzzle only sound ones that may be this puzzle's."""
+    """List the rows with the smallest stored MSE; with --puzzle only valid ones that may be this puzzle's."""
     from pairing.errors import InputError
     from tasks.pool.queries import rows, these
 
@@ -107,19 +110,24 @@ def list_rows(url: str | None, puzzle: Path | None, limit: int, after: int | Non
     if as_json:
         _print_json(rows=found)
         return
+    if not found:
+        click.echo("The pool has no rows.")
+        return
+    line = "{:>8}  {:>12}  {:<5}  {:<25}  {}".format
+    click.echo(line("row", "MSE", "hash", "stored at", "by"))
     for row in found:
-        error = "no MSE" if row["full_mse"] is None else f"{row['full_mse']:.6g}"
+        error = "none" if row["full_mse"] is None else f"{row['full_mse']:.6g}"
         match = "match" if row["hash_match"] else "-"
-        click.echo(f"{row['id']:>8}  {error:>12}  {match:<5}  {row['created_at']}  {row['worker']}")
+        click.echo(line(row["id"], error, match, _moment(row["created_at"]), row["worker"] or "-"))
 
 
-@pool_commands.command(short_help="Show one solution, and where it came from.", epilog=EXIT_HELP)
+@pool_commands.command(short_help="Show one solution and its origin.", epilog=EXIT_HELP)
 @click.argument("number", metavar="ID", type=int)
 @pool_option
 @puzzle_option
 @json_option
 def show(number: int, url: str | None, puzzle: Path | None, as_json: bool) -> None:
-    """Show the row ID, and where it came from."""
+    """Show row ID and its origin."""
     from tasks.pool.queries import row
 
     with _opened(url, puzzle) as (opened, _):
@@ -132,15 +140,15 @@ def show(number: int, url: str | None, puzzle: Path | None, as_json: bool) -> No
         click.echo("From:        " + ", ".join(f"{name} {value}" for name, value in record.items() if value != ""))
 
 
-@pool_commands.command(short_help="Compute MSE and hash of the solutions for PUZZLE again.", epilog=EXIT_HELP)
+@pool_commands.command(short_help="Recompute MSE and hash of the solutions for PUZZLE.", epilog=EXIT_HELP)
 @click.argument("puzzle", type=click.Path(path_type=Path))
 @pool_option
-@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="rows to look at")
+@click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="rows to check at most")
 @json_option
 def verify(puzzle: Path, url: str | None, limit: int, as_json: bool) -> None:
-    """Compute MSE and hash of the rows again for PUZZLE, and say what differs from what is stored. Changes nothing.
+    """Recompute MSE and hash of the rows for PUZZLE, and say what differs from what is stored. Changes nothing.
 
-    A row that is not on record may be another puzzle's with as many blocks. Ends with 1 if something is wrong.
+    A row without a record of its origin may be another puzzle's with as many blocks. Ends with 1 if something is wrong.
     """
     from tasks.pool.queries import faults, unsound
 
@@ -159,10 +167,10 @@ def verify(puzzle: Path, url: str | None, limit: int, as_json: bool) -> None:
     else:
         for number, found in wrong.items():
             for name, fault in found.items():
-                click.echo(f"row {number}: {name} is stored as {fault['stored']}, and is {fault['right']}")
+                click.echo(f"row {number}: {name} is stored as {fault['stored']}; recomputed it is {fault['right']}")
         for number in useless:
             click.echo(f"row {number}: its sigmas or its MSE cannot be used; it is skipped")
-        click.echo(f"{len(looked_at)} rows looked at, {len(wrong)} of them wrong; {len(useless)} skipped")
+        click.echo(f"rows checked: {len(looked_at)}; wrong: {len(wrong)}; skipped: {len(useless)}")
     sys.exit(1 if wrong or useless else 0)
 
 
@@ -171,12 +179,12 @@ def verify(puzzle: Path, url: str | None, limit: int, as_json: bool) -> None:
 @pool_option
 @puzzle_option
 def export_rows(file: Path, url: str | None, puzzle: Path | None) -> None:
-    """Write all sound rows to FILE, a line of JSON each, with where they came from. Ends with 1 if some are unsound."""
+    """Write all valid rows to FILE, a line of JSON each, with their origin. Ends with 1 if some are invalid."""
     from tasks.pool.jsonl import export_pool
 
     with _opened(url, puzzle) as (opened, _):
         written, left_out = export_pool(opened, file)
-    click.echo(f"{file}: {written} rows; {left_out} unsound ones left out")
+    click.echo(f"{file}: {written} rows; {left_out} invalid ones left out")
     sys.exit(1 if left_out else 0)
 
 
@@ -185,18 +193,18 @@ def export_rows(file: Path, url: str | None, puzzle: Path | None) -> None:
 @pool_option
 @puzzle_option
 def import_rows(file: Path, url: str | None, puzzle: Path | None) -> None:
-    """Store the rows of an exported FILE, each pair of sigmas once. FILE is checked whole before anything is stored."""
+    """Store the rows of an exported FILE, each pair of sigmas once. All of FILE is checked before any is stored."""
     from tasks.pool.jsonl import import_pool
 
     with _opened(url, puzzle, read_only=False) as (opened, _):
         new, there = import_pool(opened, file)
-    click.echo(f"{new} rows stored, {there} were there")
+    click.echo(f"{new} rows stored, {there} were there already")
 
 
 @pool_commands.command(short_help="Store the solutions that wait in this host's spool.", epilog=EXIT_HELP)
 @pool_option
 def flush(url: str | None) -> None:
-    """Store the winners that wait in this host's spool, now. Ends with 1 if some must wait on."""
+    """Store the winners that wait in this host's spool, now. Ends with 1 if some still wait."""
     from tasks.client.environment import checked_settings
     from tasks.client.submit import caller_store
     from tasks.contracts.errors import BrokerError
@@ -208,11 +216,11 @@ def flush(url: str | None) -> None:
     results = flush_all(address_of(found, url))
     for result in results:
         if result.inserted is None:
-            what = "waits on" if result.path.exists() else "rejected"
+            what = "still waits" if result.path.exists() else "rejected"
             click.echo(f"{result.path.name}: {what}: {result.error}")
         else:
             done = "stored" if result.inserted.new else "was stored before"
-            done = "no winner any more" if result.inserted.beaten else done
+            done = "no longer a winner" if result.inserted.beaten else done
             click.echo(f"{result.path.name}: {done}, row {result.inserted.id}")
     if any(result.inserted is not None for result in results):
         try:
@@ -221,8 +229,8 @@ def flush(url: str | None) -> None:
             click.echo(f"their runs go on saying that they are stored later: {error}", err=True)
     left = sum(result.inserted is None for result in results)
     beaten = sum(result.inserted is not None and result.inserted.beaten for result in results)
-    late = f"{beaten} no winner any more, " if beaten else ""
-    click.echo(f"{len(results) - left - beaten} winners stored, {late}{left} wait on")
+    late = f"{beaten} no longer winners, " if beaten else ""
+    click.echo(f"{len(results) - left - beaten} winners stored, {late}{left} still wait")
     sys.exit(1 if left else 0)
 
 
@@ -236,7 +244,10 @@ def _opened(url: str | None, path: Path | None, read_only: bool = True) -> Itera
     address = address_of(checked_settings(), url)
     puzzle = None if path is None else _puzzle_at(path)
     if puzzle is None and not address.url:
-        raise InputError("No pool is set, so that every puzzle has its own: give the puzzle, or --pool URL.")
+        raise InputError(
+            "no pool database is set, so each puzzle has a pool of its own; name the puzzle (pairing pool best PUZZLE,"
+            " otherwise --puzzle PUZZLE) or the database (--pool URL)"
+        )
     where = address.url if puzzle is None else address.url_for(puzzle)
     with opened(address, where, read_only=read_only) as pool:
         yield pool, puzzle
@@ -251,11 +262,15 @@ def _puzzle_at(path: Path) -> Puzzle:
 
 def _print_row(row: dict[str, Any], kind: str) -> None:
     """A row for people."""
-    click.echo(f"Row:         {row['id']}, by {row['worker']}, {row['created_at']}")
-    click.echo(f"Error:       {row['full_mse']} ({kind})")
+    click.echo(f"Row:         {row['id']}, by {row['worker'] or '-'}, stored at {_moment(row['created_at'])}")
+    click.echo(f"MSE:         {row['full_mse']} ({kind})")
     for title, name in (("Permutation", "permutation"), ("inp_sigma", "inp_sigma"), ("out_sigma", "out_sigma")):
         click.echo(f"{title + ':':<12} {','.join(map(str, row[name])) if row[name] else '-'}")
     click.echo(f"Hash:        {row['hash']} ({'matches' if row['hash_match'] else 'no match'})")
+
+
+def _moment(at: str | None) -> str:
+    return "-" if at is None else datetime.fromisoformat(at).isoformat(" ", "seconds")
 
 
 def _print_json(**values: Any) -> None:

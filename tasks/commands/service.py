@@ -14,7 +14,7 @@ import click
 def sweep() -> None:
     """Do one sweep: bring runs that are past their deadline to an end, and store winners that wait in the spool.
 
-    Workers that read pairing.pool do this every few seconds. Ends with 1 if winners wait on.
+    Workers that read pairing.pool do this every few seconds. Ends with 1 if winners still wait.
     """
     from tasks.client.environment import checked_settings
     from tasks.client.submit import caller_store
@@ -27,14 +27,14 @@ def sweep() -> None:
     flushed = flush_all(address_of(found))
     waiting = [winner for winner in flushed if winner.inserted is None]
     for winner in waiting:
-        click.echo(f"{winner.path.name}: waits on: {winner.error}")
+        click.echo(f"{winner.path.name}: still waits: {winner.error}")
     store = caller_store(found)
     note_stored(store, flushed)
     swept = sweep_runs(store, found)
     for run in swept:
         click.echo(f"{run}: is past its deadline")
     stored = len(flushed) - len(waiting)
-    click.echo(f"{len(swept)} runs seen to, {stored} winners stored, {len(waiting)} wait on")
+    click.echo(f"{len(swept)} overdue runs, {stored} winners stored, {len(waiting)} still wait")
     sys.exit(1 if waiting else 0)
 
 

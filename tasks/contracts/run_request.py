@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from config.complaints import told
 from config.settings import LONGEST_DEADLINE
 from pairing.errors import InputError
 
@@ -115,7 +116,7 @@ def request_of(values: dict[str, Any]) -> Request:
         request = Request(**{name: value for name, value in values.items() if name not in OF_WORKERS})
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'request'}: {problem['msg']}" for problem in error.errors()
+            f"{'.'.join(map(str, problem['loc'])) or 'request'} {told(problem)}" for problem in error.errors()
         )
         raise InputError(f"the run cannot be started as asked: {problems}") from None
     if request.compare and request.start == "pool":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -154,7 +154,7 @@ def newest_row(pool: Pool) -> float | None:
         found = connection.scalar(query)
     if found is None:
         return None
-    return float((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp())  # SQLite's times are UTC
+    return float(_zoned(found).timestamp())
 
 
 def is_sound(found: dict[str, Any]) -> bool:
@@ -231,4 +231,8 @@ def faults(puzzle: Puzzle, found: PoolRow) -> dict[str, Any]:
 def _shown(found: sa.Row[Any]) -> dict[str, Any]:
     values = dict(found._mapping)
     created = values.get("created_at")
-    return {**values, "created_at": created.isoformat() if created is not None else None}
+    return {**values, "created_at": None if created is None else _zoned(created).isoformat()}
+
+
+def _zoned(at: datetime) -> datetime:
+    return at if at.tzinfo else at.replace(tzinfo=UTC)  # SQLite's times are UTC

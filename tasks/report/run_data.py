@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
+from config.complaints import told
 from pairing.arrays import Array64, Indices
 from pairing.assignment import agreement
 from pairing.errors import InputError
@@ -118,7 +119,7 @@ def findings(summary: object, history: object, archive: bytes, where: str) -> Fi
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "it"
-        raise InputError(f"{where}: is not what a run writes ({place}: {first['msg']}); run it again") from None
+        raise InputError(f"{where}: is not what a run writes ({place} {told(first)}); run it again") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{where}: is not what a run writes ({error}); run it again") from None
     return Findings(summary=checked, courses=record.histories, notes=record.notes, matrices=matrices)

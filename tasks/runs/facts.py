@@ -11,7 +11,7 @@ from pairing.errors import InputError
 from tasks.contracts.run_request import Request, request_of
 from tasks.contracts.run_summary import Count, Positive, Record
 from tasks.runs.lifecycle import with_end, with_states
-from tasks.runs.outcome import notes, way_of_ending
+from tasks.runs.outcome import INTERRUPTED, NOT_BEGUN, notes, way_of_ending
 from tasks.runs.overview import OPEN, overview
 from tasks.runs.spooled_winners import as_stored
 from tasks.store.run_store import Store, part_name
@@ -146,7 +146,7 @@ def _methods(store: Store, request: Request) -> tuple[list[MethodFacts], list[st
             about |= {"mse": record["solution"]["full_mse"], "initial_mse": record["start_mse"]}
             about |= {"evaluations": record["evaluations"], "seconds": record["seconds"]}
             if not record["evaluations"] and about["mse"] is None:
-                about |= {"status": "not begun", "evaluations": None, "steps": None, "seconds": None, "host": ""}
+                about |= {"status": NOT_BEGUN, "evaluations": None, "steps": None, "seconds": None, "host": ""}
         elif now is not None:
             about |= {"status": now["stage"], "seconds_left": now["seconds_left"]}
         else:
@@ -163,7 +163,7 @@ def _rank(found: MethodFacts) -> tuple[int, float]:
     What is equal here stays in the order of the request, as in the summary's ranking.
     """
     infinite = float("inf")
-    behind = 3 if found.status == "failed" else 2 if found.status in ("interrupted", "not begun") else 0
+    behind = 3 if found.status == "failed" else 2 if found.status in (INTERRUPTED, NOT_BEGUN) else 0
     behind = behind or int(found.mse is None)
     return behind, infinite if found.mse is None else found.mse
 

@@ -16,6 +16,7 @@ FEWEST_BY_CHANCE = 0.01
 EXCHANGED = {"blocks": "blocks", "inp": "inp pieces", "out": "out pieces"}
 
 INTERRUPTED = "interrupted"
+NOT_BEGUN = "not begun"
 
 
 def stopped_early(stopped: str) -> bool:
@@ -43,7 +44,7 @@ def result_of_refinement(store: Store, run: str, method: str, seed: int) -> dict
     """What a refinement's task gives as its Celery result: ``{"MSE", "status"}``, the MSE null where there is none."""
     refined = store.parts(run, "refinement").get(part_name(method, seed))  # one that is spoilt is a failure by now
     if refined is None:
-        return {"MSE": None, **result_of_stage(store, run, method, seed, "not begun")}
+        return {"MSE": None, **result_of_stage(store, run, method, seed, NOT_BEGUN)}
     return {"MSE": refined["solution"]["full_mse"], "status": way_of_ending(refined["stopped"])}
 
 

@@ -194,10 +194,10 @@ def test_a_run_by_name_and_path_below_an_allowed_root(fleet: Fleet, tmp_path: Pa
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"methods": ["trace"]}, "puzzle: Field required"),
-        ({"puzzle": str(DEMO), "seeds": 0}, "seeds: Input should be greater"),
-        ({"puzzle": str(DEMO), "budget": -1}, "budget: Input should be greater"),
-        ({"puzzle": str(DEMO), "surprise": 1}, "surprise: Extra inputs"),
+        ({"methods": ["trace"]}, "puzzle is missing"),
+        ({"puzzle": str(DEMO), "seeds": 0}, "seeds must be at least 1"),
+        ({"puzzle": str(DEMO), "budget": -1}, "budget must be at least 0.1"),
+        ({"puzzle": str(DEMO), "surprise": 1}, "surprise is unknown"),
         ({"puzzle": str(DEMO), "methods": ["no_such_method"]}, "unknown method 'no_such_method'"),
         ({"puzzle": str(DEMO), "activation": "step"}, "unknown activation 'step'"),
         ({"puzzle": f"sha256:{'0' * 64}"}, "pairing puzzle put"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -160,7 +161,9 @@ def test_rows_are_listed_and_shown_whatever_is_in_them(any_pool: PoolDatabase, r
     rows = run("list", "--json", database=any_pool).json["rows"]
     assert [(row["id"], row["full_mse"]) for row in rows] == [(known, 0.5), (endless, None), (odd, None)]
     assert [row["id"] for row in run("list", "--limit", 1, "--json", database=any_pool).json["rows"]] == [known]
-    assert len(run("list", database=any_pool).output.splitlines()) == 3
+    listed = run("list", database=any_pool).output.splitlines()
+    assert len(listed) == 4
+    assert re.search(r"\d\d:\d\d:\d\d[+-]\d\d:\d\d ", listed[1])
     shown = run("show", known, "--json", database=any_pool).json["row"]
     assert (shown["full_mse"], shown["records"][0]["note"]) == (0.5, "a note")
     assert "a note" in run("show", known, database=any_pool).output
@@ -266,7 +269,7 @@ def test_a_pool_goes_through_a_file(any_pool: PoolDatabase, run: Run, tmp_path: 
     file = tmp_path / "pool.jsonl"
     said = run("export", file, database=any_pool)
     assert said.status == 1
-    assert "3 rows; 1 unsound" in said.output
+    assert "3 rows; 1 invalid" in said.output
     other = SqlitePoolDatabase(tmp_path / "other.sqlite")
     assert "3 rows stored, 0 were there" in run("import", file, database=other).output
     assert "0 rows stored, 3 were there" in run("import", file, database=other).output
@@ -341,7 +344,7 @@ def test_a_pool_that_cannot_be_reached_ends_with_3(run: Run) -> None:
 
 
 def test_flush_says_what_became_of_each(any_pool: PoolDatabase, run: Run, data_dir: Path) -> None:
-    assert run("flush", database=any_pool).output == "0 winners stored, 0 wait on\n"
+    assert run("flush", database=any_pool).output == "0 winners stored, 0 still wait\n"
     with any_pool.open() as pool:
         pool.insert(winner(), provenance())
     there = spool_winner(data_dir / "spool", any_pool.url, winner(), provenance())
@@ -352,8 +355,8 @@ def test_flush_says_what_became_of_each(any_pool: PoolDatabase, run: Run, data_d
     assert said.status == 1
     assert f"{there.name}: was stored before, row 1" in said.output
     assert f"{new.name}: stored, row 2" in said.output
-    assert f"{late.name}: no winner any more, row" in said.output
-    assert f"{strange.name}: waits on" in said.output
-    assert "2 winners stored, 1 no winner any more, 1 wait on" in said.output
+    assert f"{late.name}: no longer a winner, row" in said.output
+    assert f"{strange.name}: still waits" in said.output
+    assert "2 winners stored, 1 no longer winners, 1 still wait" in said.output
     strange.unlink()
     assert run("flush", database=any_pool).status == 0

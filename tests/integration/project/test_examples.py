@@ -147,7 +147,7 @@ def test_a_wrong_argument_is_said_over_http(flower: str) -> None:
     body = json.dumps({"task_id": "wrong-over-http", "kwargs": {"puzzle": "sha256:0", "seeds": -1}})
     assert get(f"{flower}/api/task/send-task/pairing.run", data=body)[0] == 200
     answer = json.loads(get(f"{flower}/api/task/result/wrong-over-http?timeout=60")[1])
-    assert "seeds: Input should be greater than or equal to 1" in answer["result"]
+    assert "seeds must be at least 1" in answer["result"]
 
 
 @pytest.mark.parametrize("login", [None, "anna:wrong", "nobody:secret", ":"])

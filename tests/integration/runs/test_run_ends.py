@@ -209,7 +209,7 @@ def test_only_what_failed_is_done_again(host: Host) -> None:
         assert (refused.status, "nothing of the run half has failed there" in refused.errors) == (2, True)
         assert host.command("retry", "half", "--method", "svd").status == 2
         (host.command.folder / "failing.cosine").unlink()
-        assert host.command("retry", "half").output == "half: does again cosine.s0\n"
+        assert host.command("retry", "half").output == "half: retries cosine.s0\n"
         assert host.wait_for_end("half") == "succeeded"
         summary = host.store.record("half", "summary")
         assert summary is not None

@@ -191,13 +191,13 @@ def test_a_sweep_ends_runs_and_stores_winners(
     try:
         swept = pairing("--env-file", file, "sweep")
         assert swept.status == 0, swept.errors
-        assert "1 runs seen to, 1 winners stored, 0 wait on" in swept.output
+        assert "1 overdue runs, 1 winners stored, 0 still wait" in swept.output
         end = store.record("late", "end")
         assert end is not None
         assert end["end"] == "timed_out"
         assert not list((pairing.data_dir / "spool").glob("*.json"))
         other = pairing("--env-file", file, "sweep", environment={"PAIRING_KEY_PREFIX": f"{prefix}other:"})
-        assert "0 runs seen to" in other.output  # the environment wins
+        assert "0 overdue runs" in other.output  # the environment wins
     finally:
         with redis.Redis.from_url(redis_url) as client:
             for key in client.scan_iter(f"{prefix}*"):
