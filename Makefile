@@ -13,22 +13,24 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
 # A stamp says that its set-up was finished with pyproject.toml and constraints.txt as they are. Everything begins with
-# the set-up without PyTorch, which is all that solving needs; the main one adds PyTorch, the others add to that one.
+# the set-up without PyTorch, which is all that solving and the documentation need; the main one adds PyTorch, the others
+# add to that one.
 # For other Pythons tests/pythons.py makes further ones without PyTorch, with VENV and PYTHON.
 TORCHLESS_STAMP := $(VENV)/.installed-without-torch
 MAIN_STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 TEST_STAMP := $(VENV)/.installed-test
 AUDIT_STAMP := $(VENV)/.installed-audit
 
 # Stamps of an environment whose Python is gone (removed, or replaced by a newer one) say nothing.
 ifeq ($(wildcard $(VENV)/bin/python),)
-$(TORCHLESS_STAMP) $(MAIN_STAMP) $(TEST_STAMP) $(AUDIT_STAMP): AGAIN
+$(TORCHLESS_STAMP) $(MAIN_STAMP) $(DOCS_STAMP) $(TEST_STAMP) $(AUDIT_STAMP): AGAIN
 endif
 
 .PHONY: help solve docs test check check-code check-tests bench bench-full bench-table faults soak containers services odd-puzzles pythons audit clean AGAIN
 
 help: ## List the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F '|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
 ifeq ($(TORCH),no)
 SOLVE_STAMP := $(TORCHLESS_STAMP)
@@ -41,7 +43,7 @@ endif
 solve: $(SOLVE_STAMP) ## Solve a puzzle: PUZZLE=folder (default: the demonstration), ARGS='further options', TORCH=no
 	@$(VENV)/bin/pairing solve "$(PUZZLE)" $(ARGS)
 
-docs: $(TEST_STAMP) ## Build the documentation: docs/_build/index.html
+docs: $(DOCS_STAMP) ## Build the documentation: docs/_build/index.html
 	@$(VENV)/bin/python -m sphinx -q -W --keep-going -d docs/_build/.doctrees docs docs/_build
 	@echo docs/_build/index.html
 
@@ -151,7 +153,11 @@ import tomllib
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]
 print(*(name for name in project["dependencies"] if not name.startswith("torch>")), sep="\n")
 endef
-export TORCHLESS_REQUIREMENTS
+define DOCS_REQUIREMENTS
+import tomllib
+print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")
+endef
+export TORCHLESS_REQUIREMENTS DOCS_REQUIREMENTS
 
 # A person sees pip's progress, a log only what went wrong.
 INSTALL := quiet=--quiet; test ! -t 1 || quiet=; $(VENV)/bin/python -m pip install $$quiet --constraint constraints.txt
@@ -166,6 +172,11 @@ $(TORCHLESS_STAMP): pyproject.toml constraints.txt
 	@$(VENV)/bin/python -c "$$TORCHLESS_REQUIREMENTS" > $(VENV)/torchless.txt
 	@$(INSTALL) --requirement $(VENV)/torchless.txt
 	@$(INSTALL) --no-deps --editable .
+	@touch $@
+
+$(DOCS_STAMP): $(TORCHLESS_STAMP)
+	@$(VENV)/bin/python -c "$$DOCS_REQUIREMENTS" > $(VENV)/docs.txt
+	@$(INSTALL) --requirement $(VENV)/docs.txt
 	@touch $@
 
 $(MAIN_STAMP): $(TORCHLESS_STAMP)

@@ -1,9 +1,9 @@
-"""Pairing puts a residual network that fell apart into its linear layers together again.
+"""Pairing reassembles a trained residual network from its shuffled linear layers.
 
 >>> from pairing import load_puzzle, solve
 >>> solution = solve(load_puzzle("examples/demo-puzzle"))
 
-Importing this package imports nothing heavy; each name below is loaded when it is first asked for.
+``solve`` gives the best solution, ``compare`` a table of all methods. Each name is imported when it is first used.
 """
 
 from __future__ import annotations

@@ -104,10 +104,10 @@ def _doubts(summary: dict[str, Any]) -> list[str]:
     undecidable = summary["undecidable"] or {}
     for kind, pieces in EXCHANGED.items():
         if pairs := undecidable.get(kind, []):
-            some = ", ".join(f"{first} and {second}" for first, second in pairs[:LISTED])
+            some = ", ".join(f"{first + 1} and {second + 1}" for first, second in pairs[:LISTED])
             more = f" and {len(pairs) - LISTED} pairs more" if len(pairs) > LISTED else ""
             found.append(
-                f"Non-identifiable: exchanging the {pieces} at positions {some}{more} (from 0) changes the MSE by"
+                f"Non-identifiable: exchanging the {pieces} at positions {some}{more} changes the MSE by"
                 " no more than rounding or noise."
             )
     if neighbours := undecidable.get("neighbours"):
