@@ -6,7 +6,7 @@ from celery import Celery
 
 from config.settings import settings
 from tasks.contracts.message_signing import serializer_of
-from tasks.worker.heartbeat import Heartbeat
+from tasks.worker.lease_renewal import LeaseRenewal
 from tasks.worker.upstream.stop_file import StopFile
 from tasks.worker.upstream.transport import use as use_our_transport
 
@@ -15,4 +15,4 @@ serializer_of(settings())
 app = Celery("pairing")
 app.config_from_object("config.celeryconfig")
 app.steps["consumer"].add(StopFile)
-app.steps["consumer"].add(Heartbeat)
+app.steps["consumer"].add(LeaseRenewal)

@@ -1,4 +1,4 @@
-"""A worker's heartbeat: it renews the leases of all that the worker holds, running and reserved.
+"""A worker renews the leases of all that it holds, running and reserved.
 
 A thread renews, since the worker's loop stands still while it waits for its last tasks to end. It does so only as long
 as the loop shows that it is alive, or the worker is ending: a worker that hangs loses its work to others.
@@ -25,11 +25,11 @@ from tasks.worker.canvas import part_of
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 8.0
+RENEWAL_SECONDS = 8.0
 """Between two renewals."""
 
 
-class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]
+class LeaseRenewal(bootsteps.StartStopStep):  # type: ignore[misc]
     """Renews the leases of what this worker holds, and puts back what it held when its connection was lost."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -54,7 +54,7 @@ class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]
         self._look()
         self._timer = consumer.timer.call_repeatedly(1.0, self._look)
         if not begun:
-            threading.Thread(target=self._renew, name="heartbeat", daemon=True).start()
+            threading.Thread(target=self._renew, name="lease-renewal", daemon=True).start()
 
     def stop(self, consumer: Any) -> None:  # noqa: ARG002 - Celery's signature
         """The loop shows no more that it is alive."""
@@ -68,7 +68,7 @@ class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]
         from redis.exceptions import RedisError
 
         while True:
-            time.sleep(HEARTBEAT_SECONDS)
+            time.sleep(RENEWAL_SECONDS)
             alive = time.monotonic() - self._seen < LEASE_SECONDS or state.should_stop is not None
             tags = set(held)
             if self._leases is None or not tags or not alive:
