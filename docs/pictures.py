@@ -106,7 +106,7 @@ def surrogate(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:  # noqa
         least, most = min(least, *predicted, *exact), max(most, *predicted, *exact)
     axes.plot([least, most], [least, most], color=INK, linewidth=0.8)
     axes.plot(1, 1, "o", color=INK, markersize=7, markerfacecolor="none", label="the linearized order", zorder=4)
-    axes.set(xscale="log", yscale="log", xlabel="error that the surrogate predicts", ylabel="exact error")
+    axes.set(xscale="log", yscale="log", xlabel="MSE that the surrogate model predicts", ylabel="exact MSE")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -121,8 +121,8 @@ def descents(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:  # noqa:
     for start, color, marker in zip(STARTS, COLORS, MARKERS, strict=False):
         found = refine(puzzle, right, start=start, repair=False, limits=Limits(seconds=np.inf, evaluations=ALLOWANCE))
         _curve(axes, puzzle, found, color=color, marker=marker, label=start)
-    axes.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="error / variance of the target")
-    axes.legend(frameon=False, fontsize=7, title="start", title_fontsize=7)
+    axes.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="MSE / variance of the target")
+    axes.legend(frameon=False, fontsize=7, title="initial order", title_fontsize=7)
     return figure
 
 
@@ -137,8 +137,8 @@ def way(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:
     lines = [np.column_stack([x, places[:, block]]) for block in range(puzzle.blocks)]
     colors = _ramp(last / max(puzzle.blocks - 1, 1))
     axes.add_collection(LineCollection(lines, colors=colors, linewidths=1.3))
-    axes.set(xlim=(0, len(orders) - 1), ylim=(puzzle.blocks - 0.5, -0.5), ylabel="place in the order")
-    axes.set(xlabel="orders on the way, the first (left) to the last", xticks=[])
+    axes.set(xlim=(0, len(orders) - 1), ylim=(puzzle.blocks - 0.5, -0.5), ylabel="position")
+    axes.set(xlabel="block orders from the initial (left) to the final one", xticks=[])
     axes.grid(False)
     return figure
 
@@ -156,7 +156,7 @@ def repair(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:  # noqa: A
             found = refine(puzzle, pairs, start="greedy", repair=repairs, limits=limits)
             label = f"{wrong} wrong pairs" + ("" if repairs else ", kept")
             _curve(axes, puzzle, found, color=color, marker=marker, label=label, style=style)
-    axes.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="error / variance of the target")
+    axes.set(xscale="log", yscale="log", xlabel="evaluations", ylabel="MSE / variance of the target")
     axes.legend(frameon=False, fontsize=7)
     return figure
 

@@ -187,23 +187,37 @@ def differences(one: RunFacts, other: RunFacts) -> dict[str, list[tuple[str, Any
     """Where two runs differ, by section: ``(what, in the one, in the other)``; what is the same is left out."""
     return {
         "Arguments": _unequal(one.asked, other.asked),
-        "Puzzle": _unequal({"puzzle": one.pool_puzzle, **one.sizes}, {"puzzle": other.pool_puzzle, **other.sizes}),
-        "Result": _unequal(*({name: getattr(run, name) for name in _COMPARED} for run in (one, other))),
+        "Puzzle": _unequal(_puzzle(one), _puzzle(other)),
+        "Result": _unequal(*({name: getattr(run, field) for name, field in _COMPARED.items()} for run in (one, other))),
         "Methods": _unequal(_by_method(one), _by_method(other)),
     }
 
 
-_COMPARED = ("state", "error", "solved", "best_mse", "best_method", "hash", "seconds")
+_COMPARED = {
+    **{name: name for name in ("state", "error", "solved")},
+    "best MSE": "best_mse",
+    "best method": "best_method",
+    **{name: name for name in ("hash", "seconds")},
+}
+
+
+def _puzzle(found: RunFacts) -> dict[str, Any]:
+    return {"puzzle": found.pool_puzzle} | {_SIZE_NAMES.get(name, name): size for name, size in found.sizes.items()}
+
+
+_SIZE_NAMES = {"hidden": "hidden units", "rows": "samples"}
 
 
 def _by_method(found: RunFacts) -> dict[str, str]:
-    """What each method came to, in words."""
+    """What each method that began came to, in words."""
     said = {}
     for method in found.methods:
+        if method.status == NOT_BEGUN:
+            continue
         parts = [method.status]
         parts += [] if method.mse is None else [f"MSE {method.mse:.3g}"]
-        parts += [] if method.evaluations is None else [f"{method.evaluations:,} evaluations"]
-        said[part_name(method.method, method.seed)] = ", ".join(parts)
+        parts += [] if method.evaluations is None else [f"evaluations: {method.evaluations:,}"]
+        said[f"{method.method}, seed {method.seed}"] = ", ".join(parts)
     return said
 
 

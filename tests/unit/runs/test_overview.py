@@ -103,7 +103,7 @@ def test_runs_differ_in_what_is_not_the_same() -> None:
         "Arguments": [("methods", ["a"], ["b"])]
     }
     searched = other.model_copy(update={"methods": [MethodFacts(method="b", seed=0, status="solved", mse=0.5)]})
-    assert differences(one, searched)["Methods"] == [("b.s0", None, "solved, MSE 0.5")]
+    assert differences(one, searched)["Methods"] == [("b, seed 0", None, "solved, MSE 0.5")]
 
 
 def test_a_task_says_its_mse_and_how_it_ended(store: Store) -> None:
