@@ -84,7 +84,7 @@ def told(problem: Mapping[str, Any]) -> str:
 
 def shown(path: str) -> str:
     """A file's path as people may see it: what does not begin like one may be the secret that the file should hold."""
-    return path if Path(path).is_absolute() else "what stands there (not shown, for it is no absolute path)"
+    return path if Path(path).is_absolute() else "what stands there (not shown, since it is not an absolute path)"
 
 
 def of_names(variables: Mapping[str, Sequence[str]], environment: Mapping[str, str]) -> list[Complaint]:
@@ -122,7 +122,7 @@ def _unreadable(path: str) -> str | None:
     except OSError as error:
         return f"{shown(path)} cannot be read ({error.strerror})"
     except UnicodeDecodeError:
-        return f"{shown(path)} is no text in UTF-8"
+        return f"{shown(path)} is not text in UTF-8"
     return f"{shown(path)} is empty" if empty else None
 
 

@@ -174,7 +174,7 @@ class Settings(BaseSettings):
             parts = urlsplit(url)
             host, _ = parts.hostname, parts.port
         except ValueError:
-            raise PydanticCustomError("url", f"is no address; {kinds}") from None  # the text may hold a password
+            raise PydanticCustomError("url", f"is not an address; {kinds}") from None  # the text may hold a password
         if parts.password is not None or any("password" in name for name, _ in parse_qsl(parts.query)):
             raise PydanticCustomError("password_in_url", "holds a password; put it into PAIRING_POOL_PASSWORD instead")
         kind = parts.scheme.partition("+")[0]
@@ -197,8 +197,9 @@ class Settings(BaseSettings):
     def _check_broker_url(cls, url: SecretStr) -> SecretStr:
         if not is_broker_url(url.get_secret_value()):
             raise ValueError(
-                "is no address of a Redis; write redis://[[user]:password@]host[:port][/database], rediss:// for TLS,"
-                " redis+socket:///path[?virtual_host=database] or redis+sentinel://host:port,host:port/master[/database],"
+                "is not the address of a Redis server; write redis://[[user]:password@]host[:port][/database],"
+                " rediss:// for TLS, redis+socket:///path[?virtual_host=database] or"
+                " redis+sentinel://host:port,host:port/master[/database],"
                 " and special characters of the password in percent code (%23 for #); certificates are always verified"
             )
         return url
@@ -212,7 +213,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_folder(cls, path: str) -> str:
         if path and not Path(path).is_dir():
-            raise PydanticCustomError("unreadable", "names {path}, which is no folder", {"path": shown(path)})
+            raise PydanticCustomError("unreadable", "names {path}, which is not a folder", {"path": shown(path)})
         return check_readable(path)
 
     @field_validator("broker_key_file", "signing_key_file")

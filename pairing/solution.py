@@ -54,11 +54,11 @@ def permutation_of(puzzle: Puzzle, inp_sigma: Sequence[int], out_sigma: Sequence
     """The piece numbers in the order in which they are applied, as plain ints.
 
     Raises:
-        InputError: a sigma is no permutation of 0 … N−1.
+        InputError: a sigma is not a permutation of 0 … N−1.
     """
     for name, sigma in (("inp_sigma", inp_sigma), ("out_sigma", out_sigma)):
         if not all(map(_is_whole, sigma)) or sorted(sigma) != list(range(puzzle.blocks)):
-            raise InputError(f"{name} is no permutation of 0 … {puzzle.blocks - 1}")
+            raise InputError(f"{name} is not a permutation of 0 … {puzzle.blocks - 1}")
     pairs = zip(inp_sigma, out_sigma, strict=True)
     numbers = [n for i, o in pairs for n in (puzzle.inp_numbers[i], puzzle.out_numbers[o])]
     return (*numbers, puzzle.last_number)
@@ -80,7 +80,9 @@ def sigmas_of(puzzle: Puzzle, permutation: Sequence[int]) -> tuple[tuple[int, ..
     sigmas: dict[str, list[int]] = {"inp": [], "out": [], "last": []}
     for position, (number, kind) in enumerate(zip(permutation, kinds, strict=True)):
         if not _is_whole(number):
-            raise InputError(f"position {position} of the permutation holds a {type(number).__name__}, no piece number")
+            raise InputError(
+                f"position {position} of the permutation holds a {type(number).__name__}, not a piece number"
+            )
         if number not in places:
             raise InputError(f"position {position} of the permutation names piece {number}, which does not exist")
         found, index = places[number]
@@ -111,7 +113,7 @@ def solution_of(puzzle: Puzzle, inp_sigma: Sequence[int], out_sigma: Sequence[in
     """The full record of a solution whose MSE is known.
 
     Raises:
-        InputError: a sigma is no permutation of 0 … N−1.
+        InputError: a sigma is not a permutation of 0 … N−1.
     """
     permutation = permutation_of(puzzle, inp_sigma, out_sigma)
     digest = permutation_hash(permutation)

@@ -97,7 +97,7 @@ def _data_file(folder: Path) -> Path:
         raise PuzzleError(f"{found[0]}: {found[1].name} is there too; keep only one of them")
     if not found[0].is_file():
         raise PuzzleError(
-            f"{found[0]}: is no file (a folder, a broken link, a pipe or a device); put the data table there"
+            f"{found[0]}: is not a file (but a folder, a broken link, a pipe or a device); put the data table there"
         )
     return found[0]
 
@@ -162,11 +162,11 @@ def _read_description(file: Path) -> dict[str, str]:
     if not os.path.lexists(file):
         return {}
     if not file.is_file() or file.stat().st_size > _DESCRIPTION_BYTES:
-        raise PuzzleError(f"{file}: is no file, or a very long one; correct it or remove it")
+        raise PuzzleError(f"{file}: is not a file, or is too long; correct it or remove it")
     try:
         about = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise PuzzleError(f"{file}: is no JSON; correct it or remove it") from error
+        raise PuzzleError(f"{file}: is not valid JSON; correct it or remove it") from error
     if not isinstance(about, dict):
         raise PuzzleError(f"{file}: should hold one JSON object; correct it or remove it")
     known = {"name", "target_hash", "activation"}

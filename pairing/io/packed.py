@@ -154,7 +154,7 @@ def _check_arrays(arrays: dict[str, Any], source: str) -> None:
         with np.errstate(over="ignore"):
             finite = np.isfinite(array.astype(np.float32, copy=False)).all()
         if not finite:
-            raise PuzzleError(f"{source}: '{shown(name)}' has values that are not finite in float32; mend the data")
+            raise PuzzleError(f"{source}: '{shown(name)}' has values that are not finite in float32; correct the data")
 
 
 def _are_numbers(numbers: list[Any]) -> bool:

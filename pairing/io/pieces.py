@@ -51,10 +51,12 @@ def piece_files(folder: Path) -> list[Path]:
     for file in files:
         if not file.name.endswith((*_SUFFIXES, _INDEX)):
             raise PuzzleError(
-                f"{folder / shown(file.name)}: is no piece (piece_N.pth or piece_N.safetensors); move it elsewhere"
+                f"{folder / shown(file.name)}: is not a piece (piece_N.pth or piece_N.safetensors); move it elsewhere"
             )
         if not file.is_file():
-            raise PuzzleError(f"{file}: is no file (but a folder, broken link, pipe or device); copy the piece again")
+            raise PuzzleError(
+                f"{file}: is not a file (but a folder, broken link, pipe or device); copy the piece again"
+            )
     if not files:
         raise PuzzleError(f"{folder}: there are no pieces in it (piece_0.pth, piece_1.pth, …)")
     return files
@@ -84,7 +86,7 @@ def _one_each(files: list[Path]) -> list[Piece]:
         match = _NUMBERED.fullmatch(file.stem)
         if match is None or len(beginnings | {match[1]: file}) > 1:
             raise PuzzleError(
-                f"{file}: is no piece like the others (piece_N.pth or piece_N.safetensors); move it elsewhere"
+                f"{file}: is not a piece like the others (piece_N.pth or piece_N.safetensors); move it elsewhere"
             )
         beginnings[match[1]] = file
         other = by_number.setdefault(int(match[2]), file)
@@ -131,7 +133,7 @@ def _shards(files: list[Path]) -> list[Path]:
             raise ValueError("too long")
         named = set(json.loads(index.read_bytes())["weight_map"].values())
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise PuzzleError(f"{index}: is no index of a model's files; save the model again") from error
+        raise PuzzleError(f"{index}: is not an index of a model's files; save the model again") from error
     if len(indices) > 1 or named != {file.name for file in others}:
         raise PuzzleError(f"{index}: names other files than there are beside it; copy the files again")
     return others
@@ -207,5 +209,5 @@ def _read_safetensors(file: Path, whole: bool) -> Arrays:
                 )
             arrays[key] = as_float32(bytes(found["data"]), kind).reshape(found["shape"])
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise PuzzleError(f"{file}: is no whole safetensors file; save the piece again") from error
+        raise PuzzleError(f"{file}: is not a complete safetensors file; save the piece again") from error
     return arrays

@@ -49,14 +49,14 @@ def read_pth(file: Path, whole: bool = False) -> dict[str, NDArray[np.float32]]:
         state, data, order = _read_zip(file, most) if zipfile.is_zipfile(file) else _read_legacy(file, most)
     except _StrangerError as error:
         raise PuzzleError(
-            f"{file}: is a pickled object ({shown(error)}) and no plain dict of tensors; loading it could run code, so"
-            " nothing was run. Where it is a module, save its state dict: torch.save(module.state_dict(), …)"
+            f"{file}: is a pickled object ({shown(error)}) and not a plain dict of tensors; loading it could run code,"
+            " so nothing was run. Where it is a module, save its state dict: torch.save(module.state_dict(), …)"
         ) from error
     except OSError as error:
         raise PuzzleError(f"{file}: cannot be read ({error.strerror}); check the file and its rights") from error
     except Exception as error:  # a damaged or hostile file can raise anything
         raise PuzzleError(
-            f"{file}: is damaged, or no plain dict of tensors that loads without running code; nothing was run."
+            f"{file}: is damaged, or not a plain dict of tensors that loads without running code; nothing was run."
             " Copy the piece again, or save it as {'weight': …, 'bias': …}"
         ) from error
     if not isinstance(state, dict):
@@ -117,7 +117,7 @@ def _read_legacy(file: Path, most: int) -> tuple[Any, dict[str, bytes], str]:
 
 def _array(tensor: Any, data: dict[str, bytes], order: str, place: str) -> NDArray[np.float32]:
     if not isinstance(tensor, _Tensor) or tensor.kind not in BYTES:
-        raise PuzzleError(f"{place} is no dense floating-point tensor; save the piece again")
+        raise PuzzleError(f"{place} is not a dense floating-point tensor; save the piece again")
     content = data.get(tensor.storage.key, b"")
     steps = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.strides, strict=True))
     numbers = len(content) // BYTES[tensor.kind]

@@ -62,7 +62,7 @@ def _read_parts(file: Path) -> Iterator[Any]:
         raise PuzzleError(f"{file}: takes more memory than there is; export the data again") from error
     except (ArrowInvalid, ArrowException, csv.Error, ValueError, UnicodeDecodeError) as error:
         reason = shown(str(error).partition("\n")[0] or type(error).__name__)
-        raise PuzzleError(f"{file}: is no readable table ({reason}); export the data again") from error
+        raise PuzzleError(f"{file}: is not a readable table ({reason}); export the data again") from error
     except OSError as error:
         raise PuzzleError(f"{file}: cannot be read ({shown(error.strerror or error)}); check the file") from error
 
@@ -75,7 +75,7 @@ def _cells(column: Any, name: str, rows_before: int, file: Path) -> NDArray[Any]
     if pa.types.is_decimal(kind) or pa.types.is_null(kind):
         column = column.cast(pa.float64())
     elif not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        raise PuzzleError(f"{file}: column '{shown(name)}' holds something else than numbers; export the data again")
+        raise PuzzleError(f"{file}: column '{shown(name)}' holds something other than numbers; export the data again")
     # Arrow's own way to NumPy imports pandas; the other knows no empty cells.
     chunks = [c.to_numpy(zero_copy_only=False) if c.null_count else np.from_dlpack(c) for c in column.chunks]
     values: NDArray[Any] = np.concatenate(chunks)
@@ -84,7 +84,7 @@ def _cells(column: Any, name: str, rows_before: int, file: Path) -> NDArray[Any]
     if wrong.size:
         what = "too large for float32" if np.isfinite(values[wrong[0]]) else "empty, NaN or infinite"
         row = rows_before + wrong[0] + 1
-        raise PuzzleError(f"{file}: row {row} of column '{shown(name)}' is {what}; mend the data")
+        raise PuzzleError(f"{file}: row {row} of column '{shown(name)}' is {what}; correct the data")
     return values
 
 

@@ -38,7 +38,7 @@ def read_environment(path: Path) -> None:
     except OSError as error:
         raise InputError(str(Complaint(UNREADABLE_FILE, "--env-file", f"{path}: {error.strerror}"))) from error
     except UnicodeDecodeError:
-        raise InputError(str(Complaint(UNREADABLE_FILE, "--env-file", f"{path} is no text in UTF-8"))) from None
+        raise InputError(str(Complaint(UNREADABLE_FILE, "--env-file", f"{path} is not text in UTF-8"))) from None
     for name, value in found.items():
         if value is not None:
             os.environ.setdefault(name, value)

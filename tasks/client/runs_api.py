@@ -191,11 +191,11 @@ def remove_puzzle(digest: str) -> None:
     """Removes a puzzle from the store; runs that have been accepted keep theirs.
 
     Raises:
-        InputError: that is no digest, or there is no such puzzle.
+        InputError: that is not a digest, or there is no such puzzle.
     """
     if not DIGEST.fullmatch(digest):
         raise InputError(
-            f"'{digest}' is no puzzle's digest (sha256: and 64 hexadecimal digits); see pairing puzzle list"
+            f"'{digest}' is not a puzzle's digest (sha256: and 64 hexadecimal digits); see pairing puzzle list"
         )
     if not remove(_store().backend, digest):
         raise InputError(f"the puzzle {digest} is not in the store; see pairing puzzle list")

@@ -107,7 +107,7 @@ def _rows(path: Path) -> Iterator[tuple[Winner, list[Provenance]]]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is no UTF-8 text; give a file that `pairing pool export` wrote") from error
+        raise InputError(f"{path}: is not UTF-8 text; give a file that `pairing pool export` wrote") from error
 
 
 def _checked(model: type[Model], path: Path, number: int, text: str) -> Model:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from config.complaints import told
 from pairing.errors import InputError
 
 
@@ -65,7 +66,7 @@ class _Stored(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            raise InputError(f"{'.'.join(map(str, first['loc'])) or 'the sigmas'}: {first['msg']}") from None
+            raise InputError(f"{'.'.join(map(str, first['loc'])) or 'the sigmas'} {told(first)}") from None
 
 
 class Winner(_Stored):

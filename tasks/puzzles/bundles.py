@@ -63,7 +63,7 @@ def puzzle_files(path: Path) -> dict[str, Path | bytes]:
             found[f"pieces/{file.name}"] = file
     for name, file in ((name, path / name) for name in found):
         if not _NAME.fullmatch(name):
-            raise PuzzleError(f"{file}: is no name of a puzzle's file; move it elsewhere")
+            raise PuzzleError(f"{file}: is not the name of a puzzle's file; move it elsewhere")
     if not found:
         raise PuzzleError(f"{path}: holds neither pieces nor historical_data.csv; check the path")
     return found

@@ -61,7 +61,7 @@ class Puzzles:
     def fetched(self, backend: Backend, digest: str) -> Puzzle:
         """The puzzle of that digest; see ``named``."""
         if not DIGEST.fullmatch(digest):  # it becomes a path
-            raise InputError(f"puzzle: '{shown(digest)}' is no digest (sha256: and 64 hexadecimal digits)")
+            raise InputError(f"puzzle: '{shown(digest)}' is not a digest (sha256: and 64 hexadecimal digits)")
         found = _kept.pop(digest, None)
         if found is None:
             with cached(backend, digest, self.cache_dir, self.cache_bytes) as path:

@@ -97,7 +97,7 @@ class Store:
                 raise ValueError
         except Exception:  # bytes that anybody wrote can raise anything
             raise RecordError(
-                f"{key} in the store is no similarity matrix; somebody else has changed it. Enqueue the run again"
+                f"{key} in the store is not a similarity matrix; somebody else has changed it. Enqueue the run again"
             ) from None
         return matrix
 
@@ -326,7 +326,7 @@ class Store:
         """
         reason = self.backend.get(_key(run, "stop"))
         if reason not in (None, *STOPS):
-            raise RecordError(f"{_key(run, 'stop')} in the store is no reason to end; somebody else has changed it")
+            raise RecordError(f"{_key(run, 'stop')} in the store is not a reason to end; somebody else has changed it")
         return None if reason is None else reason.decode()
 
     def put_matrices(self, run: str, archive: bytes) -> None:

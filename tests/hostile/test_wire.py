@@ -165,6 +165,6 @@ def test_links_within_a_puzzle_do_not_lead_out(linked: str, roots: Path) -> None
 def test_a_forged_digest_is_no_path(name: str, roots: Path) -> None:
     before = sorted(roots.parent.rglob("*"))
     puzzles = Puzzles(cache_dir=roots.parent / "cache", cache_bytes=0)
-    with pytest.raises(InputError, match="is no digest"):
+    with pytest.raises(InputError, match="is not a digest"):
         puzzles.fetched(Memory(), name.replace("/outside", str(roots.parent / "outside")) if name[:1] == "/" else name)
     assert sorted(roots.parent.rglob("*")) == before

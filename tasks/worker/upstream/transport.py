@@ -111,7 +111,7 @@ class QoS(redis.QoS):
         try:
             copies = self.channel.copies(loads(entry.decode()))  # type: ignore[no-untyped-call]
         except _UNREADABLE as error:
-            logger.error("what is held and is no message was removed: %s", type(error).__name__)
+            logger.error("something held is not a message, and was removed: %s", type(error).__name__)
             self.channel.leases().release(tag)
             return False
         return self.channel.leases().hand_out(tag, entry, copies, first)
@@ -162,7 +162,7 @@ class Channel(redis.Channel):
             return bool(super()._brpop_read(**options))  # type: ignore[no-untyped-call]
         except _UNREADABLE as error:
             # It has been taken off the queue by now.
-            logger.error("something in a queue is no message, and was removed: %s", type(error).__name__)
+            logger.error("something in a queue is not a message, and was removed: %s", type(error).__name__)
             raise Empty from None
 
 

@@ -125,7 +125,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda p: _index(p, {"weight_map": {"a.weight": "../model.safetensors"}}),
         "other files",
     ),
-    "no index": (lambda p: _index(p, ["weight_map"]), "no index"),
+    "no index": (lambda p: _index(p, ["weight_map"]), "not an index"),
     "two indices": (lambda p: (p / "b.index.json").write_text('{"weight_map": {}}'), "other files"),
     "a file beside, called otherwise": (lambda p: (p / "notes_9.pth").write_bytes(b""), "like the others"),
     "a file beside, without a number": (lambda p: (p / "notes.pth").write_bytes(b""), "like the others"),
