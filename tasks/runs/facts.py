@@ -11,7 +11,7 @@ from pairing.errors import InputError
 from tasks.contracts.run_request import Request, request_of
 from tasks.contracts.run_summary import Count, Positive, Record
 from tasks.runs.lifecycle import with_end, with_states
-from tasks.runs.outcome import INTERRUPTED, NOT_BEGUN, notes, way_of_ending
+from tasks.runs.outcome import INTERRUPTED, NOT_BEGUN, end_of_refinement, notes
 from tasks.runs.overview import OPEN, overview
 from tasks.runs.spooled_winners import as_stored
 from tasks.store.run_store import Store, part_name
@@ -142,11 +142,11 @@ def _methods(store: Store, request: Request) -> tuple[list[MethodFacts], list[st
         if failure is not None:
             about |= {"status": "failed", "ended": True, "why": failure["error"]}
         elif (record := refined.get(part)) is not None:
-            about |= {"status": way_of_ending(record["stopped"]), "ended": True, "host": record["host"]}
+            about |= {"status": end_of_refinement(record), "ended": True, "host": record["host"]}
             about |= {"mse": record["solution"]["full_mse"], "initial_mse": record["start_mse"]}
             about |= {"evaluations": record["evaluations"], "seconds": record["seconds"]}
-            if not record["evaluations"] and about["mse"] is None:
-                about |= {"status": NOT_BEGUN, "evaluations": None, "steps": None, "seconds": None, "host": ""}
+            if about["status"] == NOT_BEGUN:
+                about |= {"evaluations": None, "steps": None, "seconds": None, "host": ""}
         elif now is not None:
             about |= {"status": now["stage"], "seconds_left": now["seconds_left"]}
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tasks.runs.lifecycle import End
@@ -29,6 +30,12 @@ def way_of_ending(stopped: str) -> str:
     return INTERRUPTED if stopped_early(stopped) else stopped
 
 
+def end_of_refinement(refined: Mapping[str, Any]) -> str:
+    """What people read of the end of the refinement that this record is of, whether or not it began."""
+    begun = refined["solution"]["full_mse"] is not None or refined["evaluations"]
+    return way_of_ending(refined["stopped"]) if begun else NOT_BEGUN
+
+
 def result_of_stage(store: Store, run: str, method: str, seed: int, done: str) -> dict[str, Any]:
     """What a task for a part of a run gives as its Celery result: ``{"status": …}``, and ``error`` where it failed."""
     failures = store.parts(run, "failure")
@@ -45,7 +52,7 @@ def result_of_refinement(store: Store, run: str, method: str, seed: int) -> dict
     refined = store.parts(run, "refinement").get(part_name(method, seed))  # one that is spoilt is a failure by now
     if refined is None:
         return {"MSE": None, **result_of_stage(store, run, method, seed, NOT_BEGUN)}
-    return {"MSE": refined["solution"]["full_mse"], "status": way_of_ending(refined["stopped"])}
+    return {"MSE": refined["solution"]["full_mse"], "status": end_of_refinement(refined)}
 
 
 def exit_status(summary: dict[str, Any], outcome: dict[str, Any]) -> int:

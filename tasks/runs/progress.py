@@ -7,13 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tasks.contracts.run_request import Request
-from tasks.runs.outcome import INTERRUPTED, way_of_ending
+from tasks.runs.outcome import INTERRUPTED, NOT_BEGUN, end_of_refinement
 from tasks.store.run_store import Store, part_name
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-STYLES = {"solved": "bold green", "failed": "bold red", "similarity": "dim", "assigned": "dim", INTERRUPTED: "dim"}
+STYLES = {
+    "solved": "bold green",
+    "failed": "bold red",
+    "similarity": "dim",
+    "assigned": "dim",
+    INTERRUPTED: "dim",
+    NOT_BEGUN: "dim",
+}
 """What a stage looks like; its word says the same."""
 BESIDE = 5
 """Lines of a terminal that the table's head, what is left out, and the line about all of them need."""
@@ -47,7 +54,7 @@ def progress_of(store: Store, request: Request) -> list[Part]:
             parts.append(Part(name, "failed", True, error, steps))
         elif part in refined:
             found = refined[part]
-            parts.append(Part(name, way_of_ending(found["stopped"]), True, found["solution"]["full_mse"], steps))
+            parts.append(Part(name, end_of_refinement(found), True, found["solution"]["full_mse"], steps))
         elif now:
             parts.append(Part(name, now["stage"], False, error, steps, now["seconds_left"]))
         else:
