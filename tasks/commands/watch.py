@@ -27,7 +27,9 @@ def enqueue_here(puzzle: str, wait: bool, as_json: bool, out: Path, options: dic
     """
     run = enqueue(puzzle, **options)
     if not wait:
-        print(json.dumps({"schema": 1, "run": run}) if as_json else run)  # noqa: T201
+        print(json.dumps({"schema": 1, "run": run}) if as_json else run, flush=True)  # noqa: T201
+        if sys.stderr.isatty():  # a script does not wait for the workers' answers
+            print(f"{run}: {queue_state()}", file=sys.stderr)  # noqa: T201
         return 0
     print(run, file=sys.stderr, flush=True)  # noqa: T201
     return watch(run, as_json, out)
