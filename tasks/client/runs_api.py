@@ -166,11 +166,11 @@ def cancel(run: str) -> str:
 
     Raises:
         InputError: there is no such run.
-        PairingError: it has ended before.
+        PairingError: it has already ended.
     """
     store = store_of(run)
     if store.record(run, "end") is not None:
-        raise PairingError(f"the run {run} has ended before ({state_of(store, run)}); see pairing status {run}")
+        raise PairingError(f"the run {run} has already ended ({state_of(store, run)}); see pairing status {run}")
     store.announce(run, "cancelled")
     if store.record(run, "plan") is None:
         finish(store, run, "cancelled", "cancelled before it was planned", 4)

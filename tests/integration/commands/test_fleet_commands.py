@@ -293,7 +293,7 @@ def test_a_cancelled_run_ends_as_cancelled_and_the_worker_goes_on(fleet: Fleet, 
     assert command("cancel", run).status == 0
     assert ended(fleet, run)["end"] == "cancelled"
     again = command("cancel", run)
-    assert (again.status, again.errors.split(";")[0]) == (1, f"pairing: the run {run} has ended before (cancelled)")
+    assert (again.status, again.errors.split(";")[0]) == (1, f"pairing: the run {run} has already ended (cancelled)")
     assert time.monotonic() - began < 60  # a safeguard, no measurement
     summary = fleet.store.record(run, "summary")
     assert (bool(summary["best"]), summary["undecidable"]) == (True, None)  # which may take long

@@ -223,7 +223,7 @@ def test_a_run_is_watched_cancelled_and_tried_again(page: Browser, site: Site) -
     wait_for("its end, seen without a hand", lambda: "cancelled" in text_of(page))
     page.open(f"{site.flower}/runs/{run}/cancel", width=390)
     press(page)
-    wait_for("the refusal", lambda: "has ended before" in text_of(page))
+    wait_for("the refusal", lambda: "has already ended" in text_of(page))
     page.open(f"{site.flower}/runs/{run}/retry", width=390)
     press(page)
     wait_for("what came out", lambda: (site.fleet.store.record(run, "end") or {}).get("end") == "succeeded")
