@@ -178,7 +178,7 @@ def test_compared_runs_show_only_what_differs(site: Site) -> None:
     status, text = site.get(f"/runs/{site.solved}/compare?with={site.failed}")
     assert status == 200
     rows = re.findall(r'<th scope="row">([^<]*)</th>', text)
-    assert {"methods", "budget", "raises.s0", "cosine.s0"} <= set(rows)
+    assert {"methods", "budget", "raises, seed 0"} <= set(rows)
     assert "seeds" not in rows
     assert "They differ in nothing" in site.get(f"/runs/{site.solved}/compare?with={site.solved}")[1]
 
