@@ -88,7 +88,7 @@ def ask(found: Settings, results: Path) -> ProbeResults:
     pool = _begun(lambda: pool_state(address_of(found), CONNECT_SECONDS), "the pool")
     broker = _begun(lambda: ask_broker(url, prefix), "the broker")(ends)
     if isinstance(broker, ProbeFailure):
-        workers: Mapping[str, Answer] | ProbeFailure = ProbeFailure("the broker is away")
+        workers: Mapping[str, Answer] | ProbeFailure = ProbeFailure("the broker cannot be reached")
     else:
         workers = _begun(lambda: ask_workers(url, prefix, serializer_of(found)), "the workers")(ends)
     return ProbeResults(settings=found, results=results, broker=broker, workers=workers, pool=pool(ends))

@@ -23,7 +23,7 @@ FULL = 0.9
 
 OLDEST_REDIS = 6
 
-BROKER_AWAY: list[Line] = [("not asked", "the broker is away")]
+BROKER_AWAY: list[Line] = [("not asked", "the broker cannot be reached")]
 
 
 def _of_broker(check: Callable[[Broker], list[Line]]) -> Callable[[ProbeResults], list[Line]]:
@@ -66,7 +66,7 @@ def backend(found: Broker) -> list[Line]:
         return [("wrong", "is still loading its data", "wait, and ask again")]
     if found.info["rdb_last_bgsave_status"] != "ok":
         return [("wrong", "could not save its data and may refuse writes", "make room on the broker's disk")]
-    return [("ok", "the broker; takes results")]
+    return [("ok", "takes results")]
 
 
 @_of_broker
@@ -86,7 +86,7 @@ def eviction_policy(found: Broker) -> list[Line]:
     policy, most, used = found.info["maxmemory_policy"], int(found.info["maxmemory"]), int(found.info["used_memory"])
     if policy != "noeviction":
         advice = "CONFIG SET maxmemory-policy noeviction, and the same in its configuration file"
-        return [("wrong", f"is {policy}: a full broker drops runs without a word", advice)]
+        return [("wrong", f"is {policy}: a full broker drops runs silently", advice)]
     said = f"is noeviction; {shown_size(used)} used of {shown_size(most) if most else 'no limit'}"
     if most and used > FULL * most:
         state: State = "wrong" if used >= most else "warning"
@@ -116,11 +116,11 @@ def database(results: ProbeResults) -> list[Line]:
 def rights_on_the_pool(results: ProbeResults) -> list[Line]:
     """May we read and insert, and no more?"""
     if results.pool is None:
-        return [("ok", "no server's")]
+        return [("ok", "an SQLite file needs none")]
     if isinstance(results.pool, ProbeFailure):
-        return [("not asked", "the database is away")]
+        return [("not asked", "the database cannot be reached")]
     if not results.pool.there:
-        return [("not asked", "the table is not there")]
+        return [("not asked", "js_puzzle_pool does not exist")]
     return _rights(results.pool)
 
 
@@ -136,10 +136,10 @@ def _rights(pool: PoolState) -> list[Line]:
         found.append(("warning", f"{pool.role} {more}", advice))
     if not pool.records:
         advice = "pairing pool init, as a user who may create tables, says what to grant"
-        found.append(("warning", f"{pool.role} cannot keep where rows come from", advice))
+        found.append(("warning", f"{pool.role} cannot record the origin of rows", advice))
     elif not pool.indexed:
         advice = "pairing pool init, then grant SELECT, INSERT and UPDATE on pairing_solution"
-        found.append(("warning", f"{pool.role} cannot find rows among many fast", advice))
+        found.append(("warning", f"{pool.role} cannot search many rows quickly", advice))
     return found or [("ok", f"{pool.role} has SELECT, INSERT and USAGE on the sequence, and no more")]
 
 
@@ -147,13 +147,13 @@ def clock(results: ProbeResults) -> list[Line]:
     """Do all clocks agree? Deadlines are times."""
     offsets = dict(_offsets(results))
     if not offsets:
-        return [("not asked", "there is nothing to compare it with")]
+        return [("not asked", "neither the broker nor a worker gave its time")]
     said = ", ".join(f"{who} {offset:+.3f} s" for who, offset in offsets.items())
     worst = max(map(abs, offsets.values()))
     if worst > CLOCK_WARNING_SECONDS:
         state: State = "wrong" if worst > CLOCK_WRONG_SECONDS else "warning"
-        return [(state, f"against this host's: {said}", "start NTP where it is off; runs' deadlines are times")]
-    return [("ok", f"against this host's: {said}")]
+        return [(state, f"compared with this host: {said}", "start NTP where it is off; runs' deadlines are times")]
+    return [("ok", f"compared with this host: {said}")]
 
 
 def _offsets(results: ProbeResults) -> list[tuple[str, float]]:

@@ -31,7 +31,7 @@ def threads(results: ProbeResults) -> list[Line]:
     if found:
         return found
     each = ", ".join(f"{name} {about.processes} on {about.cores} cores" for name, about in _answers(results))
-    return [("ok", f"one a process; processes: {each}")] if each else _nobody(results)
+    return [("ok", f"one per process; processes: {each}")] if each else _nobody(results)
 
 
 def versions(results: ProbeResults) -> list[Line]:
@@ -61,7 +61,9 @@ def queue_lengths(results: ProbeResults) -> list[Line]:
     if isinstance(results.broker, ProbeFailure):
         return BROKER_AWAY
     waiting = results.broker.waiting
-    said = ", ".join(f"{queue} {number}" for queue, number in waiting.items()) + f"; {results.broker.begun} begun"
+    said = (
+        ", ".join(f"{queue} {number}" for queue, number in waiting.items()) + f"; in progress: {results.broker.begun}"
+    )
     if isinstance(results.workers, ProbeFailure):
         return [("warning", f"{said}; who reads them is not known ({results.workers.why})", "ask again")]
     read = {queue for _, about in _answers(results) for queue in about.queues}
@@ -85,7 +87,9 @@ def stop_files(results: ProbeResults) -> list[Line]:
     found = [("here", path) for path in here]
     found += [(name, path) for name, about in _answers(results) for path in about.stop_files]
     lines: list[Line] = [("warning", f"{who}: {path} exists; no new task is taken", "remove it") for who, path in found]
-    return lines or [("ok", "none exists" if results.settings.stop_files else "none exists; none is set here")]
+    return lines or [
+        ("ok", "none exists" if results.settings.stop_files else "none exists (PAIRING_STOP_FILES is not set here)")
+    ]
 
 
 def disk(results: ProbeResults) -> list[Line]:
@@ -111,7 +115,7 @@ def disk(results: ProbeResults) -> list[Line]:
             advice = "see the database above; then pairing pool flush, on that host"
             lines.append(("warning", f"{who}: {spooled} winners wait in the spool", advice))
     each = ", ".join(f"{name} {shown_size(place.free)}" for name, place in hosts["here"][0].items())
-    return lines or [("ok", f"free here: {each}; enough with every worker that answers")]
+    return lines or [("ok", f"free here: {each}; enough, as on every worker that answers")]
 
 
 def _answers(results: ProbeResults) -> list[tuple[str, About]]:

@@ -127,7 +127,7 @@ def test_a_broker_that_is_away_costs_what_depends_on_it_and_nothing_else(site: S
     assert states(found["broker"]) == ["wrong"]
     assert ("password" in found["broker"][0][1]) == (way == "refusing")
     for name in NEEDS_BROKER:
-        assert found[name] == [("not asked", "the broker is away", "")]
+        assert found[name] == [("not asked", "the broker cannot be reached", "")]
     for name in ("database", "rights on the pool", "clock", "stop files", "disk"):
         assert states(found[name]) == ["ok"]
     said = site.said(**environment)
@@ -188,7 +188,7 @@ def test_a_database_that_is_away_costs_nothing_else(site: Site, way: str) -> Non
     found = site.doctor(**environment)
     assert states(found["database"]) == ["wrong"]
     assert ("PAIRING_POOL_PASSWORD" in found["database"][0][1]) == (way == "refusing")
-    assert found["rights on the pool"] == [("not asked", "the database is away", "")]
+    assert found["rights on the pool"] == [("not asked", "the database cannot be reached", "")]
     assert all(states(found[name]) == ["ok"] for name in CHECKS - {"database", "rights on the pool"})
     assert_not_told(PASSWORD, site.said(**environment))
 
