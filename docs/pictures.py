@@ -6,6 +6,7 @@ will do, and another folder may follow. It takes about four minutes of a core.
 
 from __future__ import annotations
 
+import copy
 import io
 import sys
 from pathlib import Path
@@ -24,7 +25,9 @@ from pairing.assignment import agreement, assign
 from pairing.model.network import Network, pairs_of
 from pairing.search.driver import Limits
 from pairing.search.initial_orders import start_order
+from pairing.search.logit_search import Logits, LogitSearch, begun, sinkhorn
 from pairing.search.refine import Refinement, refine
+from pairing.search.schedule import Schedule
 from pairing.search.surrogate import linearize, pair_index
 from pairing.signals.posterior import null_units
 from pairing.signals.registry import similarity
@@ -39,6 +42,10 @@ MOVED = (1, 4, 16, 64)
 ROWS = 400
 WRONG = (2, 4, 8)
 """Wrong pairs."""
+SEARCHES = 5
+"""Logit searches of which the right pairs are counted …"""
+EVERY = 20
+"""… after so many steps each."""
 ALLOWANCE = 2500
 """Evaluations of a refinement that need not end by itself."""
 
@@ -161,6 +168,57 @@ def repair(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:  # noqa: A
     return figure
 
 
+def logits(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:
+    """The mixtures of a logit search, inp and out pieces in the order of the blocks, and how many pairs are right."""
+    figure, panels = _panels(2, 2, 4.9)
+    searched = _searched(puzzle)
+    for axes, place in zip(panels, (4, 19, 23, 27), strict=True):
+        at = searched[place]
+        mixture = sinkhorn(at.logits, 20)[np.ix_(order, right[order])]
+        axes.imshow(mixture, cmap="viridis", vmin=0, vmax=1, interpolation="none")
+        found = agreement(at.solution()[0], right)
+        axes.set(title=f"{EVERY * (place + 1)} steps: {found} of {puzzle.blocks} right", xticks=[], yticks=[])
+        axes.grid(False)
+    for axes in panels[2:]:
+        axes.set_xlabel("out piece of block 0, 1, 2, …")
+    for axes in panels[::2]:
+        axes.set_ylabel("inp piece of block 0, 1, 2, …")
+    return figure
+
+
+def scores(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:
+    """The pairs of logit searches that are right, and the blocks' scores in one of them."""
+    figure, (upper, lower) = _panels(1, 2, 4.6)
+    for seed, color in zip(range(SEARCHES), COLORS, strict=False):
+        searched = _searched(puzzle, seed)
+        steps = [at.steps + (at.length if at.mean_field else 0) for at in searched]
+        upper.plot(steps, [agreement(at.solution()[0], right) for at in searched], color=color, linewidth=1.4)
+        upper.axvline(searched[0].length, color=GREY, linewidth=0.8)
+        lower.axvline(searched[0].length, color=GREY, linewidth=0.8)
+        if seed == 0:
+            places = np.array([np.argsort(np.argsort(at.scores)) for at in searched])
+            lines = [np.column_stack([steps, places[:, block]]) for block in range(puzzle.blocks)]
+            colors = _ramp(np.argsort(order) / max(puzzle.blocks - 1, 1))
+            lower.add_collection(LineCollection(lines, colors=colors, linewidths=1.0))
+            lower.set(xlim=(steps[0], steps[-1]), ylim=(puzzle.blocks - 0.5, -0.5))
+    upper.set(ylabel="right pairs", ylim=(0, 1.05 * puzzle.blocks), xlim=lower.get_xlim())
+    lower.set(ylabel="position by score", xlabel="steps")
+    lower.grid(False)
+    return figure
+
+
+def _searched(puzzle: Puzzle, seed: int = 0) -> list[Logits]:
+    """Where a logit search from nothing stands after every so many steps."""
+    rng, search = np.random.default_rng(seed), LogitSearch(puzzle)
+    at = begun(rng, Schedule().logit_steps, puzzle.blocks)
+    searched = []
+    while not search.is_over(at):
+        search.step(at, rng)
+        if at.steps % EVERY == 0:
+            searched.append(copy.deepcopy(at))
+    return searched
+
+
 PICTURES = {
     "signals": signals,
     "evidence": evidence,
@@ -168,6 +226,8 @@ PICTURES = {
     "descents": descents,
     "way": way,
     "repair": repair,
+    "logits": logits,
+    "scores": scores,
 }
 """Name of a file → what draws it, given the puzzle, the right pairs (N,) and the right order (N,)."""
 
