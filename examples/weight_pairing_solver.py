@@ -1,4 +1,4 @@
-"""Compare the old fleet's four methods and all new ones on a puzzle, through a fleet of Pairing workers.
+"""Compare the four legacy methods and all others on a puzzle, through a fleet of Pairing workers.
 
     python weight_pairing_solver.py [PUZZLE]
 

@@ -35,7 +35,7 @@ _SHRINKAGE = 0.6  # of the signals' correlations towards 0
 
 
 def consensus(puzzle: Puzzle, known: Callable[[str], Array64 | None] = lambda _: None) -> Array64:
-    """The other signals' weighted sum; how decisive each is, the puzzle itself shows.
+    """Weighted sum of the other signals; the puzzle itself shows how decisive each is.
 
     ``known`` gives what is known already of a signal by its name.
     """

@@ -16,7 +16,7 @@ from pairing.model.puzzle import Puzzle
 from pairing.signals.weights import cosines
 
 FIRST_ROWS = 500
-"""What the old fleet's signal looks at, which stays as it was."""
+"""What the legacy signal looks at, which stays as it was."""
 
 PENALTY = 0.1
 """Of the joint regression, as a part of the mean square of all hidden activations of a row."""
@@ -25,12 +25,12 @@ _PART_ROWS = 500
 
 
 def activation(puzzle: Puzzle) -> Array64:
-    """Minus the norm of the branch's output on the first 500 rows (the old fleet's)."""
+    """Minus the norm of the branch's output on the first 500 samples (legacy)."""
     return -np.sqrt(_squared_norms(puzzle, np.arange(min(FIRST_ROWS, len(puzzle.rows_in))))[0])
 
 
 def residual_cosine(puzzle: Puzzle) -> Array64:
-    """Absolute cosine of the rows and the branch's output on them, flattened."""
+    """Absolute cosine of the samples and the branch's output on them, flattened."""
     rows = _drawn(puzzle, costs.signal_rows(puzzle))
     squares, moments = _squared_norms(puzzle, rows)
     # ⟨X, f⟩ = ⟨W_out, Xᵀ H⟩ + b_out · Σ x
@@ -48,7 +48,7 @@ def error_alignment(puzzle: Puzzle) -> Array64:
 
 
 def nonlinear_alignment(puzzle: Puzzle) -> Array64:
-    """How well the branch's output fits what no linear function of the inputs tells of the target."""
+    """How well the branch's output fits the part of the target that no linear function of the inputs explains."""
     rows = _drawn(puzzle, costs.signal_rows(puzzle))
     return _alignment(puzzle, rows, _nonlinear_part(puzzle, rows))
 

@@ -57,7 +57,7 @@ def _method_at(point: EntryPoint) -> Method:
 
 
 # In the order in which a run works on them: what tells most networks apart comes first, so that a run which stops when
-# it is solved seldom gets to the last four (the old fleet's, kept for comparison).
+# it is solved seldom gets to the last four (legacy methods, kept for comparison).
 _SIGNALS: tuple[Signal, ...] = (
     weights.trace,
     data.error_alignment,
@@ -80,7 +80,7 @@ _SIGNALS: tuple[Signal, ...] = (
 )
 
 LEGACY = ("svd", "activation", "transpose", "cosine")
-"""The old fleet's methods, kept for comparison."""
+"""Methods of an earlier version, kept for comparison."""
 
 
 @cache

@@ -13,17 +13,17 @@ ROUNDING = 8 * float(np.finfo(np.float32).eps)
 
 
 def cosine(puzzle: Puzzle) -> Array64:
-    """Cosine of the two matrices flattened as stored (the old fleet's "Find the Lady")."""
+    """Cosine of the two matrices, flattened as stored (legacy)."""
     return cosines(_flat(puzzle.inp_weight), _flat(puzzle.out_weight))
 
 
 def transpose(puzzle: Puzzle) -> Array64:
-    """Inner product of W_in and the transposed W_out, trace(M) (the old fleet's, of the wrong sign)."""
+    """trace(M), the inner product of W_in and the transposed W_out: of the wrong sign (legacy)."""
     return (_flat(puzzle.inp_weight) @ _flat(_transposed(puzzle)).T).astype(np.float64)
 
 
 def svd(puzzle: Puzzle) -> Array64:
-    """Pearson correlation of the two descending singular-value spectra (the old fleet's)."""
+    """Pearson correlation of the two descending singular-value spectra (legacy)."""
     return _correlations(_spectra(puzzle.inp_weight), _spectra(puzzle.out_weight))
 
 

@@ -148,6 +148,7 @@ def methods(as_json: bool) -> None:
         found = [{"name": method.name, "summary": method.summary} for method in known().values()]
         click.echo(json.dumps({"schema": 1, "methods": found}))
         return
+    click.echo("Each scores every pair of an inp piece W_in and an out piece W_out; M is their product, W_out W_in.\n")
     width = max(map(len, known()))
     for method in known().values():
         click.echo(f"{method.name:<{width}}  {method.summary}")

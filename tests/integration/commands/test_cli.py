@@ -228,7 +228,9 @@ def test_an_error_that_no_hash_explains_is_explained(pairing: Command) -> None:
 
 
 def test_methods_lists_every_method_with_a_line(pairing: Command) -> None:
-    lines = pairing("methods").output.splitlines()
+    heading, nothing, *lines = pairing("methods").output.splitlines()
+    assert heading
+    assert not nothing
     assert [line.split()[0] for line in lines] == list(known_methods())
     assert all(len(line.split(maxsplit=1)[1]) > 10 for line in lines)
 
