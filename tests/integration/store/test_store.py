@@ -475,7 +475,7 @@ def test_a_matrix_comes_back_to_the_bit(store: Store, blocks: int) -> None:
 def test_a_matrix_that_is_no_matrix_but_a_pickle_is_refused(backend: Backend, store: Store) -> None:
     bundle = f"sha256:{'1' * 64}"
     backend.put(f"pairing.similarity.{bundle}.trace", b"\x80\x04\x95pickled")
-    with pytest.raises(RecordError, match=r"pairing\.similarity.*no similarity matrix"):
+    with pytest.raises(RecordError, match=r"pairing\.similarity.*not a similarity matrix"):
         store.similarity(bundle, "trace")
 
 
