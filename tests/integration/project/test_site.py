@@ -45,7 +45,7 @@ def test_a_page_is_whole(browser: Browser, site: Path, name: str) -> None:
 def test_formulas_and_pictures_are_there(browser: Browser, site: Path) -> None:
     browser.open(site / "methods.html", dark=True)
     assert browser.value("document.querySelectorAll('math').length") > 20
-    assert browser.value("document.querySelectorAll('article img').length") == 6
+    assert browser.value("document.querySelectorAll('article img').length") == 8
 
 
 def test_the_search_finds_without_a_server(browser: Browser, site: Path) -> None:
