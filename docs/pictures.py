@@ -63,13 +63,7 @@ def signals(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:
         found = agreement(assign(matrix).pairs, right)
         shown = matrix[np.ix_(order, right[order])]
         low, high = np.percentile(shown, [1, 99])
-        axes.imshow(shown, cmap="viridis", vmin=low, vmax=high, interpolation="none")
-        axes.set(title=f"{method}: {found} of {puzzle.blocks} right", xticks=[], yticks=[])
-        axes.grid(False)
-    for axes in panels[2:]:
-        axes.set_xlabel("out piece of block 0, 1, 2, …")
-    for axes in panels[::2]:
-        axes.set_ylabel("inp piece of block 0, 1, 2, …")
+        _matrix(axes, shown, low, high, f"{method}: {found} of {puzzle.blocks} right")
     return figure
 
 
@@ -175,14 +169,8 @@ def logits(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:
     for axes, place in zip(panels, (4, 19, 23, 27), strict=True):
         at = searched[place]
         mixture = sinkhorn(at.logits, 20)[np.ix_(order, right[order])]
-        axes.imshow(mixture, cmap="viridis", vmin=0, vmax=1, interpolation="none")
         found = agreement(at.solution()[0], right)
-        axes.set(title=f"{EVERY * (place + 1)} steps: {found} of {puzzle.blocks} right", xticks=[], yticks=[])
-        axes.grid(False)
-    for axes in panels[2:]:
-        axes.set_xlabel("out piece of block 0, 1, 2, …")
-    for axes in panels[::2]:
-        axes.set_ylabel("inp piece of block 0, 1, 2, …")
+        _matrix(axes, mixture, 0, 1, f"{EVERY * (place + 1)} steps: {found} of {puzzle.blocks} right")
     return figure
 
 
@@ -193,14 +181,14 @@ def scores(puzzle: Puzzle, right: Indices, order: Indices) -> Figure:
         searched = _searched(puzzle, seed)
         steps = [at.steps + (at.length if at.mean_field else 0) for at in searched]
         upper.plot(steps, [agreement(at.solution()[0], right) for at in searched], color=color, linewidth=1.4)
-        upper.axvline(searched[0].length, color=GREY, linewidth=0.8)
-        lower.axvline(searched[0].length, color=GREY, linewidth=0.8)
         if seed == 0:
             places = np.array([np.argsort(np.argsort(at.scores)) for at in searched])
             lines = [np.column_stack([steps, places[:, block]]) for block in range(puzzle.blocks)]
             colors = _ramp(np.argsort(order) / max(puzzle.blocks - 1, 1))
             lower.add_collection(LineCollection(lines, colors=colors, linewidths=1.0))
             lower.set(xlim=(steps[0], steps[-1]), ylim=(puzzle.blocks - 0.5, -0.5))
+    for axes in (upper, lower):
+        axes.axvline(Schedule().logit_steps, color=GREY, linewidth=0.8)
     upper.set(ylabel="right pairs", ylim=(0, 1.05 * puzzle.blocks), xlim=lower.get_xlim())
     lower.set(ylabel="position by score", xlabel="steps")
     lower.grid(False)
@@ -248,6 +236,15 @@ def draw(puzzle: Puzzle, folder: Path) -> None:
 def _panels(columns: int, rows: int, height: float) -> tuple[Figure, list[Axes]]:
     figure = Figure((WIDTH, height), layout="constrained")
     return figure, list(np.ravel(figure.subplots(rows, columns)))
+
+
+def _matrix(axes: Axes, matrix: Array64, low: float, high: float, title: str) -> None:
+    """A panel of a matrix of inp and out pieces, in the order of the blocks."""
+    axes.imshow(matrix, cmap="viridis", vmin=low, vmax=high, interpolation="none")
+    axes.set(title=title, xticks=[], yticks=[])
+    axes.set(xlabel="out piece of block 0, 1, 2, …", ylabel="inp piece of block 0, 1, 2, …")
+    axes.label_outer()
+    axes.grid(False)
 
 
 def _curve(axes: Axes, puzzle: Puzzle, found: Refinement, *, label: str, style: str = "-", **look: Any) -> None:

@@ -51,6 +51,8 @@ class Tuning:
 
 ARRAYS = ("values", "mean", "square", "evidence")
 RECORDED = np.dtype("<f4")
+MOST_SEARCHES = 100
+"""Of a refinement: with lengths that double, more would take longer than anybody waits."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -109,8 +111,10 @@ class Logits:
         sizes = dict.fromkeys(ARRAYS, blocks * (blocks + 1)) | {"evidence": blocks**2}
         arrays = {name: _array(record[name], size) for name, size in sizes.items()}
         number, length, steps, mean_field = (record[name] for name in ("number", "length", "steps", "mean_field"))
-        if any(type(value) is not int or not 0 <= value < 2**40 for value in (number, length, steps)) or not length:
-            raise ValueError("no number of steps")
+        if any(type(value) is not int for value in (number, length, steps)):
+            raise TypeError("no number of steps")
+        if not (1 <= number <= MOST_SEARCHES and 0 <= steps <= length < 2**40 and length):
+            raise ValueError("no search that gets so far")
         if type(mean_field) is not bool:
             raise TypeError("no mode")
         return cls(number=number, length=length, steps=steps, mean_field=mean_field, **arrays)

@@ -31,6 +31,7 @@ def surrogate(search: Search) -> Iterator[bool]:
       which is not yet bent to make up for wrong pairs, and exchanges pieces; perturbs where that changes nothing.
     - Phase ``best``: as the first, with the pairs of the best order.
     - Phase ``logits``, where many are in doubt: a logit search for pairs and order, which the first phase goes on from.
+      In doubt are those that the weights expect to be wrong, and at first all where the order stalls far from the data.
 
     A search whose pairs are not in doubt begins anew from a random order instead, or, every second time where a few may
     be wrong, with a logit search. Pairs that the weights are sure of are repaired after every third restart only.
@@ -41,7 +42,7 @@ def surrogate(search: Search) -> Iterator[bool]:
     restarts = max(schedule.least_restarts, schedule.restarts_times_blocks // len(state.order))
     if search.repair:
         restarts = max(restarts, schedule.least_repaired_restarts)
-    if search.in_doubt:
+    if search.expects_many_wrong:
         restarts = max(restarts, schedule.least_doubtful_restarts)
     while search.limited or search.sure or state.restarts <= restarts:
         if (yield from _step(search)):

@@ -192,7 +192,7 @@ class Search:
         self.repair = repair and len(begin) > 1
         wrong = float("nan") if evidence is None else _wrong(network.pairs, evidence)
         self.sure = wrong < SURE
-        self._expects_many_wrong = self.repair and wrong > schedule.doubtful_part * len(begin)
+        self.expects_many_wrong = self.repair and wrong > schedule.doubtful_part * len(begin)
         self.evidence = evidence
         self.schedule = schedule
         self.state = state
@@ -285,7 +285,7 @@ class Search:
     def in_doubt(self) -> bool:
         """Whether many pairs are likely to be wrong, by the evidence or by what the order has come to."""
         tried = self.state.restarts >= self.schedule.plateau_restarts
-        return self._expects_many_wrong or (self.state.plateau and not tried)
+        return self.expects_many_wrong or (self.state.plateau and not tried)
 
     @cached_property
     def logit_search(self) -> LogitSearch:

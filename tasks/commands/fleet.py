@@ -70,7 +70,7 @@ def status(run: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found))
         return
-    from tasks.runs.outcome import NOT_BEGUN, way_of_ending
+    from tasks.runs.outcome import NOT_BEGUN, end_of_refinement
     from tasks.worker.queue_state import queue_state
 
     parts = found["parts"]
@@ -82,11 +82,10 @@ def status(run: str | None, as_json: bool) -> None:
         error = "" if record["best_error"] is None else f", MSE {record['best_error']:.3g}"
         click.echo(f"  {part}: refining{error}, {record['evaluations']} evaluations")
     for part, record in sorted(parts["refined"].items()):
-        if not record["evaluations"] and record["full_mse"] is None:
-            click.echo(f"  {part}: {NOT_BEGUN}")
-            continue
-        error = "overflow" if record["full_mse"] is None else f"MSE {record['full_mse']:.3g}"
-        click.echo(f"  {part}: {way_of_ending(record['stopped'])}, {error}, on {record['host']}")
+        mse = record["full_mse"]
+        end = end_of_refinement(record["stopped"], record["evaluations"], mse)
+        error = "overflow" if mse is None else f"MSE {mse:.3g}"
+        click.echo(f"  {part}: {end}" + ("" if end == NOT_BEGUN else f", {error}, on {record['host']}"))
     for part, error in sorted(parts["failed"].items()):
         click.echo(f"  {part}: failed: {error}")
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from tasks.contracts.run_request import Request
-from tasks.runs.outcome import NOT_BEGUN, stopped_early, way_of_ending
+from tasks.runs.outcome import end_of_refinement, stopped_early
 from tasks.runs.progress import live_table, progress_line, progress_of
 from tasks.store.run_store import Store
 
@@ -154,18 +154,13 @@ def _columns(summary: dict[str, Any]) -> dict[str, list[str]]:
         ],
         "evaluations": [str(m["evaluations"] or "") for m in records],
         "seconds": [f"{m['seconds']:.1f}" if m["evaluations"] else "" for m in records],
-        "status": [_status(m) for m in records],
+        "status": [end_of_refinement(m["stopped"], m["evaluations"], m["full_mse"]) for m in records],
     }
     if len(set(columns["seed"])) == 1:
         del columns["seed"]
     if not any(columns["pairs\nshared with\npool best"]):  # the pool was empty
         del columns["pairs\nshared with\npool best"], columns["MSE in\npool order"]
     return columns
-
-
-def _status(record: dict[str, Any]) -> str:
-    begun = record["evaluations"] or record["full_mse"] is not None or not record["ok"]
-    return way_of_ending(record["stopped"]) if begun else NOT_BEGUN
 
 
 LEFT_OUT = ("evaluations", "MSE in\npool order", "start", "seconds")

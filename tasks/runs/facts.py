@@ -142,8 +142,9 @@ def _methods(store: Store, request: Request) -> tuple[list[MethodFacts], list[st
         if failure is not None:
             about |= {"status": "failed", "ended": True, "why": failure["error"]}
         elif (record := refined.get(part)) is not None:
-            about |= {"status": end_of_refinement(record), "ended": True, "host": record["host"]}
-            about |= {"mse": record["solution"]["full_mse"], "initial_mse": record["start_mse"]}
+            mse = record["solution"]["full_mse"]
+            about |= {"status": end_of_refinement(record["stopped"], record["evaluations"], mse), "ended": True}
+            about |= {"mse": mse, "initial_mse": record["start_mse"], "host": record["host"]}
             about |= {"evaluations": record["evaluations"], "seconds": record["seconds"]}
             if about["status"] == NOT_BEGUN:
                 about |= {"evaluations": None, "steps": None, "seconds": None, "host": ""}

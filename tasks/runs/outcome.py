@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from tasks.runs.lifecycle import End
@@ -30,10 +29,10 @@ def way_of_ending(stopped: str) -> str:
     return INTERRUPTED if stopped_early(stopped) else stopped
 
 
-def end_of_refinement(refined: Mapping[str, Any]) -> str:
-    """What people read of the end of the refinement that this record is of, whether or not it began."""
-    begun = refined["solution"]["full_mse"] is not None or refined["evaluations"]
-    return way_of_ending(refined["stopped"]) if begun else NOT_BEGUN
+def end_of_refinement(stopped: str, evaluations: int | None, mse: float | None) -> str:
+    """What people read of the end of a refinement with so many evaluations, whether or not it began."""
+    begun = evaluations or mse is not None or stopped == "failed"
+    return way_of_ending(stopped) if begun else NOT_BEGUN
 
 
 def result_of_stage(store: Store, run: str, method: str, seed: int, done: str) -> dict[str, Any]:
@@ -52,7 +51,8 @@ def result_of_refinement(store: Store, run: str, method: str, seed: int) -> dict
     refined = store.parts(run, "refinement").get(part_name(method, seed))  # one that is spoilt is a failure by now
     if refined is None:
         return {"MSE": None, **result_of_stage(store, run, method, seed, NOT_BEGUN)}
-    return {"MSE": refined["solution"]["full_mse"], "status": end_of_refinement(refined)}
+    mse = refined["solution"]["full_mse"]
+    return {"MSE": mse, "status": end_of_refinement(refined["stopped"], refined["evaluations"], mse)}
 
 
 def exit_status(summary: dict[str, Any], outcome: dict[str, Any]) -> int:

@@ -54,7 +54,9 @@ def progress_of(store: Store, request: Request) -> list[Part]:
             parts.append(Part(name, "failed", True, error, steps))
         elif part in refined:
             found = refined[part]
-            parts.append(Part(name, end_of_refinement(found), True, found["solution"]["full_mse"], steps))
+            mse = found["solution"]["full_mse"]
+            end = end_of_refinement(found["stopped"], found["evaluations"], mse)
+            parts.append(Part(name, end, True, mse, steps))
         elif now:
             parts.append(Part(name, now["stage"], False, error, steps, now["seconds_left"]))
         else:

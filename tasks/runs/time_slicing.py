@@ -23,7 +23,7 @@ TURN_SECONDS = 5.0
 SURE_TURN_SECONDS = 20.0
 """… where the method is sure of its pairs."""
 LEADING_TURN_SECONDS = 60.0
-"""… and where none is, and few methods of the run expect more right pairs."""
+"""… and where it is not, but few methods of the run expect more right pairs."""
 LEADING = 2
 """So many methods lead: as many as a small machine has workers."""
 SHORT = 1.5

@@ -33,5 +33,4 @@ def test_the_notebook_runs_and_solves_the_puzzle(tmp_path: Path, monkeypatch: py
 def test_the_notebook_is_small_and_names_no_machine() -> None:
     text = NOTEBOOK.read_text(encoding="utf-8")
     assert len(text) < 80_000
-    assert "/home/" not in text
-    assert "/work/" not in text
+    assert not re.search("/(home|opt|root|srv|tmp|Users|usr|var|work)/", text)

@@ -135,7 +135,18 @@ def test_pairs_and_order_of_a_network_are_found_from_nothing() -> None:
     assert sorted(right)[2] == 10  # by most of the searches
 
 
-@pytest.mark.parametrize("damage", [{"values": "?"}, {"values": ""}, {"steps": -1}, {"mean_field": 1}, {"length": 0}])
+DAMAGES = (
+    {"values": "?"},
+    {"values": ""},
+    {"steps": -1},
+    {"steps": 11},
+    {"mean_field": 1},
+    {"length": 0},
+    {"number": 2**30},
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=str)
 def test_a_damaged_record_is_refused(damage: dict[str, object]) -> None:
     record = begun(np.random.default_rng(0), 10, 3).to_json() | {"steps": 1} | damage
     with pytest.raises((ValueError, TypeError)):
