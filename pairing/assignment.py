@@ -59,13 +59,18 @@ def assign(similarity: NDArray[np.floating]) -> Assignment:
     matrix = np.asarray(similarity, np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
         raise ValueError(f"a similarity matrix is square and finite, not of shape {matrix.shape}")
-    rows, columns = _solver()(matrix, maximize=True)
-    pairs = columns.astype(np.int64)
+    pairs = best_pairs(matrix)
+    rows = np.arange(len(pairs))
     rivals = matrix.copy()
-    rivals[rows, columns] = -np.inf
-    scores = matrix[rows, columns]
-    best_rival = np.maximum(rivals.max(axis=1), rivals.max(axis=0)[columns])
+    rivals[rows, pairs] = -np.inf
+    scores = matrix[rows, pairs]
+    best_rival = np.maximum(rivals.max(axis=1), rivals.max(axis=0)[pairs])
     return Assignment(pairs=pairs, scores=scores, margins=scores - best_rival)
+
+
+def best_pairs(similarity: NDArray[np.floating]) -> Indices:
+    """The pairing (N,) int64 of maximum total similarity, of a matrix (N, N) that is known to be finite."""
+    return _solver()(similarity, maximize=True)[1].astype(np.int64, copy=False)
 
 
 @cache

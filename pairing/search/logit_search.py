@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from pairing.arrays import Array32, Array64, Indices
+from pairing.assignment import best_pairs
 from pairing.model import costs
 from pairing.model.activations import activation_of
 from pairing.model.costs import Cost
@@ -93,7 +93,7 @@ class Logits:
 
     def solution(self) -> tuple[Indices, Indices]:
         """The likeliest pairs and order, each (N,) int64."""
-        return linear_sum_assignment(self.logits, maximize=True)[1], np.argsort(self.scores)
+        return best_pairs(self.logits), np.argsort(self.scores)
 
     def to_json(self) -> dict[str, Any]:
         """A record that ``from_json`` makes the same of: plain numbers, and arrays in base64."""
@@ -171,7 +171,7 @@ class LogitSearch:
         if at.mean_field:
             out = (sinkhorn(logits, tuning.sweeps) @ self._flat_out).reshape(self._layers.out.shape)
         else:
-            pairs = linear_sum_assignment(logits + rng.gumbel(size=logits.shape), maximize=True)[1]
+            pairs = best_pairs(logits + rng.gumbel(size=logits.shape))
             out = self._layers.out[pairs]
         order = np.argsort(scores + noise * rng.standard_normal(blocks))
         rows = rng.choice(self.puzzle.rows, self.samples, replace=False)

@@ -12,7 +12,7 @@ import numpy as np
 
 from pairing.search.classic import classic
 from pairing.search.local_search import LARGE
-from pairing.search.moves.draw import begin_drawing, draw
+from pairing.search.moves.draw import begin_drawing, draw, times_as_long
 from pairing.search.moves.perturb import perturb
 from pairing.search.moves.relocate import relocate
 from pairing.search.moves.repair import repair
@@ -100,7 +100,7 @@ def _has_stalled(search: Search) -> bool:
         return state.step >= schedule.doubtful_patience
     many = max(1.0, len(state.order) / schedule.usual_blocks)
     if state.phase == "order" and state.logits is not None and _is_drawn(search):
-        longer = float(np.sqrt(state.logits.length / schedule.logit_steps))  # a rare result deserves some more
+        longer = float(np.sqrt(times_as_long(state.logits.number, schedule)))  # a rare result deserves some more
         return state.since_landmark >= schedule.drawn_patience * longer * many
     steps = {"order": schedule.order_patience, "repair": schedule.repair_patience, "best": schedule.best_patience}
     patience = steps[state.phase]

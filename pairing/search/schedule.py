@@ -33,6 +33,8 @@ class Schedule:
     """After so many logit searches it is rather the order that is to blame for that."""
     logit_steps: int = 400
     """Of a logit search in its sampled mode: many short ones are better than few long ones where those do at all …"""
+    logit_blocks: int = 16
+    """… in networks of so many blocks or more; smaller ones need less in proportion …"""
     long_logits: int = 3
     """… and every third one takes twice as many as the last such, for networks where they do not."""
     logit_steps_at_once: int = 10

@@ -34,6 +34,7 @@ def test_other_numbers_are_taken(dtype: type) -> None:
 def test_the_solver_is_scipys_without_all_that_is_beside_it() -> None:
     code = (
         "import sys, numpy as np\n"
+        "import pairing.search.driver\n"
         "from pairing.assignment import assign\n"
         "matrix = np.random.default_rng(0).normal(size=(50, 50))\n"
         "pairs = assign(matrix).pairs\n"

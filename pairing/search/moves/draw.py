@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 
 from pairing.search.logit_search import begun
+from pairing.search.schedule import Schedule
 from pairing.search.state import Search
 
 
@@ -14,10 +16,15 @@ def begin_drawing(search: Search) -> bool:
     if state.logits is not None and not search.logit_search.is_over(state.logits):
         return False
     number = 1 if state.logits is None else state.logits.number + 1
-    schedule = search.schedule
-    length = schedule.logit_steps * (1 if number % schedule.long_logits else 2 ** (number // schedule.long_logits))
-    state.logits = begun(state.rng, length, len(state.order), search.evidence, number)
+    schedule, blocks = search.schedule, len(state.order)
+    unit = math.ceil(schedule.logit_steps * min(1.0, blocks / schedule.logit_blocks))
+    state.logits = begun(state.rng, unit * times_as_long(number, schedule), blocks, search.evidence, number)
     return True
+
+
+def times_as_long(number: int, schedule: Schedule) -> int:
+    """How many times as long a refinement's logit search of that number, from 1, is as its first."""
+    return int(1 if number % schedule.long_logits else 2 ** (number // schedule.long_logits))
 
 
 def draw(search: Search) -> Generator[bool, None, bool]:
