@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -16,9 +15,6 @@ if TYPE_CHECKING:
 
     from tests.benchmarks.case import Case
     from tests.benchmarks.runs import Run
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"
 
 
 @click.command()

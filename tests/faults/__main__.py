@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import secrets
 import sys
@@ -22,9 +21,6 @@ from tests.support.scenarios import NOT_HELD, choose, put_row
 
 if TYPE_CHECKING:
     from tests.faults.scenario import Scenario
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"
 
 LONGEST_SECONDS = 2400
 """That all scenarios may take on a machine that does nothing else."""

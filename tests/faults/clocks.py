@@ -89,7 +89,7 @@ SCENARIOS = (
         what="the workers' clocks jump an hour ahead, and back",
         holds="same solutions, no run lost or doubled",
         work=clock_jumps,
-        short=Size(evaluations=6000),
+        short=Size(evaluations=4000),
         full=Size(times=4, between=8.0),
     ),
     Scenario(

@@ -111,7 +111,7 @@ SCENARIOS = (
         what="SIGKILL to a process of a worker",
         holds="same solutions, each winner stored once",
         work=child_killed,
-        short=Size(times=3, evaluations=6000),
+        short=Size(times=2),
         full=Size(times=50, between=2.0, processes=2),
     ),
     Scenario(
@@ -119,7 +119,7 @@ SCENARIOS = (
         what="SIGKILL to a whole worker; a new one is started",
         holds="the same; taken up within 60 s",
         work=worker_killed,
-        short=Size(times=1),
+        short=Size(),
         full=Size(times=10, between=3.0, processes=2),
     ),
     Scenario(
@@ -127,7 +127,7 @@ SCENARIOS = (
         what="SIGTERM to a worker in a refinement (a service's restart)",
         holds="it stops within the soft shutdown, the refinement resumes elsewhere",
         work=service_restarted,
-        short=Size(evaluations=6000),  # before any lease expires: its own word moves its tasks
+        short=Size(evaluations=4000),  # before any lease expires: its own word moves its tasks
         full=Size(times=3, between=3.0),
     ),
 )

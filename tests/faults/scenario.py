@@ -26,8 +26,8 @@ class Size:
 
     times: int = 1
     """How often the damage is done."""
-    evaluations: int = 4000
-    """Of every refinement: a thousand take about a second of a core. At full length they are as many as take
+    evaluations: int = 2500
+    """Of every refinement: a thousand take one to two seconds of a core. At full length they are as many as take
     ``FULL_SECONDS`` on this machine."""
     outage: float = 2.0
     """Seconds that something is away."""

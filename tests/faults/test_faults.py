@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import undisturbed
 from tests.faults.scenario import Scenario, Skipped
 from tests.faults.scenarios import SCENARIOS
-from tests.faults.undisturbed import lasting, seconds_of
 from tests.support.servers import ServerMissing
 
 
@@ -29,9 +29,9 @@ def test_at_full_length_several_workers_do_the_work(scenario: Scenario) -> None:
     assert full.workers > 1 or scenario.name in alone
 
 
-def test_as_many_evaluations_are_chosen_as_last_so_long() -> None:
-    seconds = 2 * seconds_of(4000)
-    assert seconds_of(lasting(seconds)) >= seconds
+def test_as_many_evaluations_are_chosen_as_last_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(undisturbed, "seconds_of", lambda evaluations: (evaluations - 1000) / 700)
+    assert 30.0 <= undisturbed.seconds_of(undisturbed.lasting(30.0)) < 40.0
 
 
 ASKED = {

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import traceback
 
 import click
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"
 
 TESTED = 1_000
 """The first seed that ``make test`` never takes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import secrets
@@ -18,9 +17,6 @@ from tests.support.paths import DOCS
 
 if TYPE_CHECKING:
     from tests.soak.stream import Soaked
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[_name] = "1"
 
 EVALUATIONS = 4000
 """Of a refinement: four seconds of a core or more, beside others."""

@@ -152,18 +152,18 @@ def test_a_wrong_setting_is_one_clear_line(host: Host) -> None:
 
 def test_a_refinement_goes_on_elsewhere_when_its_worker_is_stopped(host: Host) -> None:
     with host.worker("--concurrency", "1", ending=signal.SIGQUIT):
-        host.enqueue("moved", "--compare", "--evaluations", "6000", "--deadline", "1000")
+        host.enqueue("moved", "--compare", "--evaluations", "3000", "--deadline", "1000")
         wait_for("the refinement", lambda: host.store.part("moved", "progress", "trace.s0"), 120)
     stood = host.store.checkpoint("moved", "trace.s0")
     assert stood
-    assert 0 < stood["evaluations"] < 6000
+    assert 0 < stood["evaluations"] < 3000
     assert host.store.part("moved", "refinement", "trace.s0") is None
     with host.worker("--concurrency", "1") as log:
         assert host.wait_for_end("moved") == "succeeded"
         assert "Task pairing.similarity[" not in log.read_text()
     refined = host.store.part("moved", "refinement", "trace.s0")
     assert refined
-    assert refined["evaluations"] == 6000
+    assert refined["evaluations"] == 3000
     assert host.store.parts("moved", "attempt")["refinement.trace.s0"]["count"] == 1
 
 

@@ -46,7 +46,10 @@ def test_every_module_can_be_the_first_that_is_imported(package: str) -> None:
     # One process imports what is heavy and forks for each module, which takes none of ours with it.
     code = f"""
 import os, sys, traceback
-import celery, kombu, numpy, pydantic, redis, sqlalchemy
+import celery.bin.worker, kombu.transport.redis, matplotlib.pyplot, numba, numpy, pandas, pydantic_settings, redis
+import scipy.linalg, scipy.optimize, scipy.special, sqlalchemy.orm, tornado.web
+from flower import app
+from pydantic import BaseModel
 for name in {names!r}:
     child = os.fork()
     if child == 0:

@@ -81,7 +81,9 @@ def test_parts_say_what_the_store_knows() -> None:
     records.kept["assignment"] = {"trace": {}, "svd": {}, "cosine": {}}
     told = {"stage": "refinement", "best_error": None, "steps": 4, "seconds_left": 9.0}
     records.kept["progress"] = {"trace.s0": told, "svd.s0": told | {"best_error": 0.5}}
-    records.kept["refinement"] = {"svd.s0": {"stopped": "solved_elsewhere", "evaluations": 9, "solution": {"full_mse": 0.75}}}
+    records.kept["refinement"] = {
+        "svd.s0": {"stopped": "solved_elsewhere", "evaluations": 9, "solution": {"full_mse": 0.75}}
+    }
     records.kept["failure"] = {"norm_balance": {}}
     assert progress_of(records, request) == [  # type: ignore[arg-type]
         Part("trace", "refinement", False, None, 4, 9.0),
