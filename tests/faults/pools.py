@@ -223,6 +223,7 @@ SCENARIOS = (
         what="PostgreSQL goes down in the middle of an insertion",
         holds="winners are spooled, then stored exactly once",
         work=away_at_insertion,
+        short=Size(evaluations=SHORT),
         full=Size(outage=60.0),
     ),
     Scenario(
@@ -230,7 +231,7 @@ SCENARIOS = (
         what="PostgreSQL is down when the workers start",
         holds="the same",
         work=away_at_start,
-        short=Size(evaluations=1500),
+        short=Size(evaluations=SHORT),
         full=Size(),
     ),
     Scenario(
@@ -245,7 +246,7 @@ SCENARIOS = (
         what="two runs of the same puzzle at once",
         holds="one row a solution, no deadlock",
         work=runs_at_once,
-        short=Size(evaluations=1500),
+        short=Size(evaluations=SHORT),
         full=Size(times=1),
     ),
     Scenario(
