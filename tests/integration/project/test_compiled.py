@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,17 +14,23 @@ import pytest
 from tests.support.fleet import DEMO, Command, clean_environment
 from tests.support.paths import ROOT
 
+COMPILED = """
+from pairing.search.compiled import njit
+@njit()
+def doubled(number):
+    return 2 * number
+"""
+
 CALL = """
 import json, logging
 logging.basicConfig(format="%(message)s")
-import numpy as np
 from pairing.search import compiled
 {before}
-from pairing.search.kernels import antisymmetric
+from code_of_ours import doubled
 def called(times):
     for _ in range(times):
-        antisymmetric(np.ones((2, 3, 3), np.float32), np.zeros((3, 2), np.float32), 3)
-    return [compiled.uncached(), sum(antisymmetric.stats.cache_hits.values())]
+        assert doubled(21) == 42
+    return [compiled.uncached(), sum(doubled.stats.cache_hits.values())]
 print(json.dumps(called(2)))
 """
 
@@ -35,24 +43,32 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 """
 
 
-def called(cache: Path, before: str = "") -> tuple[str, int, str]:
+Call = Callable[..., tuple[str, int, str]]
+
+
+@pytest.fixture
+def called(tmp_path: Path) -> Call:
     """What a process says that calls compiled code: its note, how often the cache had the code, its errors."""
-    code = CALL.format(before=before)
-    environment = clean_environment(NUMBA_CACHE_DIR=str(cache), **NOWHERE_ELSE)
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    said, hits = json.loads(done.stdout)
-    return said, hits, done.stderr
+    (tmp_path / "code_of_ours.py").write_text(COMPILED)
+
+    def call(cache: Path, before: str = "") -> tuple[str, int, str]:
+        settings = {"NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+        command = [sys.executable, "-c", CALL.format(before=before)]
+        environment = clean_environment(**settings, **NOWHERE_ELSE)
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        said, hits = json.loads(done.stdout)
+        return said, hits, done.stderr
+
+    return call
 
 
-def test_compiled_code_is_cached(tmp_path: Path) -> None:
+def test_compiled_code_is_cached(called: Call, tmp_path: Path) -> None:
     assert called(tmp_path) == ("", 0, "")
     assert called(tmp_path) == ("", 1, "")
 
 
-def test_without_a_folder_code_is_compiled_and_that_is_said_once(tmp_path: Path) -> None:
+def test_without_a_folder_code_is_compiled_and_that_is_said_once(called: Call, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     said, hits, errors = called(tmp_path / "file" / "cache")
     assert hits == 0
@@ -63,7 +79,7 @@ def test_without_a_folder_code_is_compiled_and_that_is_said_once(tmp_path: Path)
 
 @pytest.mark.parametrize("ending", ["nbi", "nbc"])
 @pytest.mark.parametrize("damage", [b"", b"\x80\x05garbage"])
-def test_a_damaged_file_of_the_cache_is_replaced(tmp_path: Path, ending: str, damage: bytes) -> None:
+def test_a_damaged_file_of_the_cache_is_replaced(called: Call, tmp_path: Path, ending: str, damage: bytes) -> None:
     called(tmp_path)
     (file,) = tmp_path.rglob(f"*.{ending}")
     file.write_bytes(damage)
@@ -71,7 +87,7 @@ def test_a_damaged_file_of_the_cache_is_replaced(tmp_path: Path, ending: str, da
     assert called(tmp_path) == ("", 1, "")
 
 
-def test_a_cache_that_fills_up_is_no_error(tmp_path: Path) -> None:
+def test_a_cache_that_fills_up_is_no_error(called: Call, tmp_path: Path) -> None:
     said, hits, errors = called(tmp_path, FULL_DISK)
     assert hits == 0
     assert "File too large" in said
