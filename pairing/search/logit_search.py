@@ -127,14 +127,30 @@ def _array(text: Any, size: int) -> Array32:
     return array
 
 
+FAVOUR = 1.0
+"""What the logit of a pair gains that a search begins from."""
+
+
 def begun(
-    rng: np.random.Generator, length: int, blocks: int, evidence: Array64 | None = None, number: int = 1
+    rng: np.random.Generator,
+    length: int,
+    blocks: int,
+    evidence: Array64 | None = None,
+    number: int = 1,
+    foothold: tuple[Indices, Indices] | None = None,
 ) -> Logits:
-    """A search of so many steps in the sampled mode (and some in the mean-field mode), from evidence (N, N) or none."""
+    """A search of so many steps in the sampled mode (and some in the mean-field mode), from evidence (N, N) or none.
+
+    It begins near the pairs and the order of ``foothold``, each (N,) int64, or from anywhere.
+    """
     values = (0.1 * rng.standard_normal(blocks * blocks + blocks)).astype(np.float32)
-    known = np.zeros(blocks**2, np.float32) if evidence is None else evidence.ravel().astype(np.float32)
+    known = np.zeros((blocks, blocks), np.float32) if evidence is None else evidence.astype(np.float32)
+    if foothold is not None:
+        pairs, order = foothold
+        known[np.arange(blocks), pairs] += np.float32(FAVOUR)
+        values[-blocks:][order] = np.linspace(-1, 1, blocks) * np.sqrt(3)  # of unit variance, as their noise
     zeros = np.zeros_like(values)
-    return Logits(number=number, length=length, values=values, mean=zeros, square=zeros.copy(), evidence=known)
+    return Logits(number=number, length=length, values=values, mean=zeros, square=zeros.copy(), evidence=known.ravel())
 
 
 class LogitSearch:

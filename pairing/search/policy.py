@@ -27,14 +27,16 @@ def surrogate(search: Search) -> Iterator[bool]:
 
     - Phase ``order``: perturbations of the present order, every second one (in large networks every one) without
       re-linearizing; where nothing is found for a while, a block is relocated.
-    - Phase ``repair``, where few pairs are likely to be wrong and the first has stalled: begins at the first order,
-      which is not yet bent to make up for wrong pairs, and exchanges pieces; perturbs where that changes nothing.
+    - Phase ``logits``, where the first has stalled and pairs may be wrong: a logit search for pairs and order, which
+      the first phase goes on from. It begins near the stalled order where that explains a good part of the data.
+    - Phase ``repair``, where few pairs are likely to be wrong: exchanges pieces; perturbs where that changes nothing.
+      It begins where a logit search has come near the data, or else at the first order, which is not yet bent to make
+      up for wrong pairs.
     - Phase ``best``: as the first, with the pairs of the best order.
-    - Phase ``logits``, where many are in doubt: a logit search for pairs and order, which the first phase goes on from.
-      In doubt are those that the weights expect to be wrong, and at first all where the order stalls far from the data.
 
-    A search whose pairs are not in doubt begins anew from a random order instead, or, every second time where a few may
-    be wrong, with a logit search. Pairs that the weights are sure of are repaired after every third restart only.
+    Many pairs are in doubt where the weights expect them to be wrong, and at first where the order stalls far from the
+    data: then there are only logit searches. Pairs that the weights are sure of get none, and are repaired after every
+    third restart only. Others are repaired and begin anew from a random order in turn.
     Converged when the last restart of doubtful pairs, or of pairs that are not to be changed, has stalled; never where
     the evaluations are limited, so that all methods get the same number. The numbers are those of ``search.schedule``.
     """
@@ -99,7 +101,7 @@ def _has_stalled(search: Search) -> bool:
     if search.in_doubt and state.logits is None:
         return state.step >= schedule.doubtful_patience
     many = max(1.0, len(state.order) / schedule.usual_blocks)
-    if state.phase == "order" and state.logits is not None and _is_drawn(search):
+    if state.logits is not None and _is_drawn(search):
         longer = float(np.sqrt(times_as_long(state.logits.number, schedule)))  # a rare result deserves some more
         return state.since_landmark >= schedule.drawn_patience * longer * many
     steps = {"order": schedule.order_patience, "repair": schedule.repair_patience, "best": schedule.best_patience}
@@ -118,20 +120,29 @@ def _next_phase(search: Search) -> None:
     draws = search.repair and not search.sure and (search.in_doubt or state.restarts % 2 == 0)
     if state.phase == "logits":
         state.phase = "order"  # with what it has found
-    elif state.phase == "order" and doubtful and not search.in_doubt and not _is_drawn(search):
-        # Not from here: this order is bent to make up for wrong pairs.
-        state.phase, state.pairs, state.order = "repair", search.network.pairs.copy(), search.begin.copy()
+    elif state.phase == "order" and search.repair and _is_near_the_data(search):
+        state.phase, state.pairs, state.order = "repair", state.best_pairs.copy(), state.best.copy()
     elif state.phase == "repair":
         state.phase, state.pairs, state.order = "best", state.best_pairs.copy(), state.best.copy()
     elif draws:
         state.phase = "logits"
         state.restarts += begin_drawing(search)
+    elif state.phase == "order" and doubtful:
+        # Not from here: this order is bent to make up for wrong pairs.
+        state.phase, state.pairs, state.order = "repair", search.network.pairs.copy(), search.begin.copy()
     else:
         state.phase, state.pairs = "order", search.network.pairs.copy()
         state.order = state.rng.permutation(len(state.order))
         state.restarts += 1
     state.error, state.stalled = float("nan"), 0
     state.landmark, state.since_landmark = float("nan"), 0
+
+
+def _is_near_the_data(search: Search) -> bool:
+    """Whether the present pairs are those that a logit search has found, and so good that few of them are wrong."""
+    state = search.state
+    near = state.best_error <= search.schedule.repairable_mse * search.network.puzzle.target_variance
+    return near and _is_drawn(search) and np.array_equal(state.pairs, state.best_pairs)
 
 
 def _is_drawn(search: Search) -> bool:

@@ -29,6 +29,8 @@ class Schedule:
     doubtful_mse: float = 0.02
     """So may be an order that stalls at more than this part of the target's variance: 4 wrong pairs of the 48 of the
     real puzzle leave 1 to 3 %, 8 leave 3 to 4 % and 16 leave 8 to 14 %."""
+    repairable_mse: float = 0.03
+    """An order for the pairs of a logit search that leaves less than this part is worth a repair of these pairs."""
     plateau_restarts: int = 3
     """After so many logit searches it is rather the order that is to blame for that."""
     logit_steps: int = 400
@@ -37,6 +39,10 @@ class Schedule:
     """… in networks of so many blocks or more; smaller ones need less in proportion …"""
     long_logits: int = 3
     """… and every third one takes twice as many as the last such, for networks where they do not."""
+    foothold_mse: float = 0.3
+    """Where no more than this part of the target's variance is left, a logit search begins near the given pairs …"""
+    foothold_steps: float = 0.5
+    """… and needs only this part of the steps: 4 or 8 wrong pairs of 48 are put right in most of them."""
     logit_steps_at_once: int = 10
     """Between two looks at the clock; they take about as long as one MSE, and count as one."""
     usual_blocks: int = 48

@@ -5,20 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 
+import numpy as np
+
 from pairing.search.logit_search import begun
 from pairing.search.schedule import Schedule
 from pairing.search.state import Search
 
 
 def begin_drawing(search: Search) -> bool:
-    """Begins a logit search, from what the weights say, unless it goes on with the present one; whether it does."""
-    state = search.state
+    """Begins a logit search, unless it goes on with the present one; whether it does.
+
+    It begins from what the weights say, and near the best order where that explains a good part of the data with the
+    pairs that it was found for: those may be right for the most part.
+    """
+    state, schedule, blocks = search.state, search.schedule, len(search.state.order)
     if state.logits is not None and not search.logit_search.is_over(state.logits):
         return False
     number = 1 if state.logits is None else state.logits.number + 1
-    schedule, blocks = search.schedule, len(state.order)
-    unit = math.ceil(schedule.logit_steps * min(1.0, blocks / schedule.logit_blocks))
-    state.logits = begun(state.rng, unit * times_as_long(number, schedule), blocks, search.evidence, number)
+    steps = schedule.logit_steps * min(1.0, blocks / schedule.logit_blocks)
+    foothold = None
+    given = np.array_equal(state.best_pairs, search.network.pairs)
+    if given and state.best_error <= schedule.foothold_mse * search.network.puzzle.target_variance:
+        foothold, steps = (state.best_pairs, state.best), steps * schedule.foothold_steps
+    else:
+        steps *= times_as_long(number, schedule)
+    state.logits = begun(state.rng, math.ceil(steps), blocks, search.evidence, number, foothold)
     return True
 
 

@@ -18,7 +18,7 @@ from pairing.search.local_search import Descent
 from pairing.search.moves.exchange import Exchange, Prices
 from pairing.search.state import Search, exchanges_cost
 
-PRICED_VALUES = 2000
+PRICED_VALUES = 1000
 """Rows, times outputs, that exchanges are priced on."""
 DESCENT_ROWS = 512
 JUDGED_ROWS = 2000
