@@ -15,8 +15,8 @@ from pairing.search.state import Search
 def begin_drawing(search: Search) -> bool:
     """Begins a logit search, unless it goes on with the present one; whether it does.
 
-    It begins from what the weights say, and near the best order where that explains a good part of the data with the
-    pairs that it was found for: those may be right for the most part.
+    It begins from what the weights say, and the first of three near the best order where that explains a good part of
+    the data with the given pairs: those may be right for the most part.
     """
     state, schedule, blocks = search.state, search.schedule, len(search.state.order)
     if state.logits is not None and not search.logit_search.is_over(state.logits):
@@ -24,7 +24,7 @@ def begin_drawing(search: Search) -> bool:
     number = 1 if state.logits is None else state.logits.number + 1
     steps = schedule.logit_steps * min(1.0, blocks / schedule.logit_blocks)
     foothold = None
-    given = np.array_equal(state.best_pairs, search.network.pairs)
+    given = number % schedule.long_logits == 1 and np.array_equal(state.best_pairs, search.network.pairs)
     if given and state.best_error <= schedule.foothold_mse * search.network.puzzle.target_variance:
         foothold, steps = (state.best_pairs, state.best), steps * schedule.foothold_steps
     else:
