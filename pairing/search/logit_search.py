@@ -53,6 +53,8 @@ ARRAYS = ("values", "mean", "square", "evidence")
 RECORDED = np.dtype("<f4")
 MOST_SEARCHES = 100
 """Of a refinement: with lengths that double, more would take longer than anybody waits."""
+FOOTHOLD_LOGIT = 1.0
+"""Of the pairs that a search begins near: with 2 or more, wrong ones stay."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -127,10 +129,6 @@ def _array(text: Any, size: int) -> Array32:
     return array
 
 
-FAVOUR = 1.0
-"""What the logit of a pair gains that a search begins from."""
-
-
 def begun(
     rng: np.random.Generator,
     length: int,
@@ -147,7 +145,7 @@ def begun(
     known = np.zeros((blocks, blocks), np.float32) if evidence is None else evidence.astype(np.float32)
     if foothold is not None:
         pairs, order = foothold
-        known[np.arange(blocks), pairs] += np.float32(FAVOUR)
+        known[np.arange(blocks), pairs] += np.float32(FOOTHOLD_LOGIT)
         values[-blocks:][order] = np.linspace(-1, 1, blocks) * np.sqrt(3)  # of unit variance, as their noise
     zeros = np.zeros_like(values)
     return Logits(number=number, length=length, values=values, mean=zeros, square=zeros.copy(), evidence=known.ravel())

@@ -139,14 +139,14 @@ def _next_phase(search: Search) -> None:
 
 
 def _is_near_the_data(search: Search) -> bool:
-    """Whether the present pairs are those that a logit search has found, and so good that few of them are wrong."""
+    """Whether the present pairs are others than the given ones, and the best: so good that few of them are wrong."""
     state = search.state
     near = state.best_error <= search.schedule.repairable_mse * search.network.puzzle.target_variance
     return near and _is_drawn(search) and np.array_equal(state.pairs, state.best_pairs)
 
 
 def _is_drawn(search: Search) -> bool:
-    """Whether the present pairs are those that a logit search has found."""
+    """Whether the present pairs are others than the given ones: a logit search has found them, or a repair."""
     return not np.array_equal(search.state.pairs, search.network.pairs)
 
 

@@ -16,12 +16,12 @@ class Schedule:
     doubtful_patience: int = 12
     """… where the pairs are in doubt: an order that is fitted to wrong pairs for long is bent to make up for them."""
     drawn_patience: int = 5
-    """Steps without a clear improvement after which an order for the pairs of a short logit search has stalled: with
-    right pairs each step or two is one, and a few wrong pairs let the order bend for long."""
+    """Steps without a clear improvement after which an order for the pairs of a short logit search has stalled, and the
+    repair of these: with right pairs each step or two is one, and a few wrong pairs let the order bend for long."""
     clear: float = 0.9
     """An MSE this part of the present one, or less, is clearly better; it ends the trials of a repair, too."""
     repair_patience: int = 20
-    """Steps without a new best after which the repair of pairs has stalled …"""
+    """Steps without a new best after which the repair of given pairs has stalled …"""
     best_patience: int = 30
     """… and after it the search for the order of the best pairs."""
     doubtful_part: float = 0.25
