@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tasks.pool.spool import Flushed
 from tasks.store.run_store import Store
+
+if TYPE_CHECKING:
+    from tasks.pool.spool import Flushed
 
 
 def note_stored(store: Store, flushed: Iterable[Flushed]) -> None:

@@ -153,6 +153,7 @@ SCENARIOS = (
         what="Redis killed (SIGKILL) and started again, AOF on",
         holds="the run ends, nothing in flight becomes a failure",
         work=outlived(kill),
+        short=Size(workers=1),
         full=Size(times=3, outage=10.0, between=8.0),
     ),
     Scenario(
@@ -183,6 +184,7 @@ SCENARIOS = (
         what="Redis drops all connections, five times within three seconds",
         holds="workers go on; nothing in flight becomes a failure",
         work=outlived(drop_connections),
+        short=Size(workers=1),
         full=Size(times=3, between=5.0),
     ),
     Scenario(
@@ -197,7 +199,6 @@ SCENARIOS = (
         what="Redis answers READONLY, NOREPLICAS or MISCONF to every write",
         holds="the same: it is waited for",
         work=outlived(*map(troubled, TROUBLES)),
-        short=Size(times=3, outage=1.0),
         full=Size(times=6, outage=20.0),
     ),
 )

@@ -155,6 +155,7 @@ SCENARIOS = (
         what="a store that is full when a run is enqueued",
         holds="a clear error, no half run; it works when there is room",
         work=store_full,
+        short=Size(workers=1),
         full=Size(),
     ),
 )

@@ -17,6 +17,7 @@ def holds(tmp_path: Path) -> Callable[[Scenario], bool]:
     """Does the damage of a scenario; whether there was any, and all that is promised held."""
 
     def held(scenario: Scenario) -> bool:
+        assert scenario.short
         try:
             return scenario.work(tmp_path, scenario.short, random.Random(0)).times > 0
         except (Skipped, ServerMissing) as reason:

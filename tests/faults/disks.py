@@ -139,6 +139,7 @@ SCENARIOS = (
         what="a full disk where results are written",
         holds="a clear error, nothing half-written",
         work=results_full,
+        short=Size(workers=1),
         full=Size(),
     ),
     Scenario(
@@ -154,6 +155,7 @@ SCENARIOS = (
         what="a full disk where winners wait, and no pool",
         holds="the solution is printed, with the message that it is stored nowhere (exit status 3)",
         work=spool_full,
+        short=Size(workers=1),
         full=Size(),
     ),
 )

@@ -223,7 +223,7 @@ SCENARIOS = (
         what="PostgreSQL goes down in the middle of an insertion",
         holds="winners are spooled, then stored exactly once",
         work=away_at_insertion,
-        short=Size(evaluations=SHORT),
+        short=Size(evaluations=SHORT, workers=1),
         full=Size(outage=60.0),
     ),
     Scenario(
@@ -231,7 +231,6 @@ SCENARIOS = (
         what="PostgreSQL is down when the workers start",
         holds="the same",
         work=away_at_start,
-        short=Size(evaluations=SHORT),
         full=Size(),
     ),
     Scenario(
@@ -254,7 +253,6 @@ SCENARIOS = (
         what="20 comparisons at once on one pool",
         holds="one row a solution, no deadlock",
         work=comparisons_at_once,
-        short=Size(evaluations=SHORT, processes=20),
         full=Size(times=5, processes=20),
     ),
 )

@@ -111,7 +111,7 @@ SCENARIOS = (
         what="SIGKILL to a process of a worker",
         holds="same solutions, each winner stored once",
         work=child_killed,
-        short=Size(times=2),
+        short=Size(),
         full=Size(times=50, between=2.0, processes=2),
     ),
     Scenario(
@@ -127,7 +127,6 @@ SCENARIOS = (
         what="SIGTERM to a worker in a refinement (a service's restart)",
         holds="it stops within the soft shutdown, the refinement resumes elsewhere",
         work=service_restarted,
-        short=Size(evaluations=4000),  # before any lease expires: its own word moves its tasks
         full=Size(times=3, between=3.0),
     ),
 )

@@ -62,8 +62,9 @@ class Scenario:
     holds: str
     work: Work
     full: Size
-    short: Size = Size()
-    """At every run of the tests."""
+    short: Size | None = None
+    """At every run of the tests; ``None`` where these hold the same promise by another scenario, or by a test of its
+    own."""
 
 
 Damage = Callable[[str, dict[str, int]], float | None]

@@ -9,7 +9,8 @@ import pytest
 from tests.faults import brokers, disks, pools
 from tests.faults.scenario import Scenario
 
-SCENARIOS = (*brokers.SCENARIOS, *pools.SCENARIOS, *disks.SCENARIOS)
+ALL = (*brokers.SCENARIOS, *pools.SCENARIOS, *disks.SCENARIOS)
+SCENARIOS = [scenario for scenario in ALL if scenario.short]
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: str(scenario.name))

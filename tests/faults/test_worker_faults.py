@@ -10,7 +10,7 @@ from tests.faults.scenario import Scenario
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.test_server_faults import SCENARIOS as OF_SERVERS
 
-OTHERS = [scenario for scenario in SCENARIOS if scenario not in OF_SERVERS]
+OTHERS = [scenario for scenario in SCENARIOS if scenario.short and scenario not in OF_SERVERS]
 
 
 @pytest.mark.parametrize("scenario", OTHERS, ids=lambda scenario: str(scenario.name))

@@ -94,8 +94,9 @@ def test_damage_is_one_message(name: str, box: Sandbox, sounds: Sounds, tmp_path
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_damage_is_one_message_of_the_command(name: str, sounds: Sounds, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", FORMS)
+def test_damage_is_one_message_of_the_command(form: str, sounds: Sounds, tmp_path: Path) -> None:
+    name = next(name for name, kind in KINDS.items() if kind.form == form)
     victim = victim_of(sounds, name, 0, tmp_path)
     naming = str(KINDS[name].harm(victim))
     pairing = Command(tmp_path / "home")

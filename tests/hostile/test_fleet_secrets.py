@@ -47,7 +47,7 @@ PARTS = ("api/workers?refresh=1", "api/tasks", "api/queues/length")
 
 @dataclass
 class Planted:
-    """A host whose settings hold secrets, or name files that do."""
+    """A host whose settings name files that hold secrets."""
 
     host: Host
     url: str
@@ -66,8 +66,8 @@ def asking() -> set[str]:
     return {f"PAIRING_{name.upper()}" for name in hidden | {name for name in types if name.endswith("_key_file")}}
 
 
-@pytest.fixture(params=["by value", "by file"])
-def planted(request: pytest.FixtureRequest, postgres_pool: PostgresPoolDatabase, tmp_path: Path) -> Iterator[Planted]:
+@pytest.fixture
+def planted(postgres_pool: PostgresPoolDatabase, tmp_path: Path) -> Iterator[Planted]:
     folder, password = tmp_path / "secrets", random_secrets.token_hex(16)
     right = authority(folder, "authority")
     server, client = signed(folder, "server", right), signed(folder, "client", right)
@@ -83,11 +83,9 @@ def planted(request: pytest.FixtureRequest, postgres_pool: PostgresPoolDatabase,
             "PAIRING_POOL_PASSWORD": str(postgres_pool.password),
             "PAIRING_FLOWER_AUTH": login,
         }
-        told = dict(given)
-        if request.param == "by file":
-            for name, value in given.items():
-                (folder / name).write_text(value + "\n")
-            told = {f"{name}_FILE": str(folder / name) for name in given}
+        for name, value in given.items():
+            (folder / name).write_text(value + "\n")
+        told = {f"{name}_FILE": str(folder / name) for name in given}
         tls = {
             "PAIRING_BROKER_CA_FILE": str(right.certificate),
             "PAIRING_BROKER_CERTIFICATE_FILE": str(client.certificate),
@@ -156,9 +154,7 @@ def known_to_flower(planted: Planted) -> bool:
     return False
 
 
-def test_a_run_on_the_fleet_shows_no_secret(
-    planted: Planted, postgres_pool: PostgresPoolDatabase, request: pytest.FixtureRequest
-) -> None:
+def test_a_run_on_the_fleet_shows_no_secret(planted: Planted, postgres_pool: PostgresPoolDatabase) -> None:
     host, command, places = planted.host, planted.host.command, dict[str, bytes]()
     assert set(planted.secrets) == asking()
     with command.start("flower") as flower, host.worker("--concurrency", "1", "--loglevel=DEBUG"):
@@ -170,13 +166,12 @@ def test_a_run_on_the_fleet_shows_no_secret(
                 workers = [other for other in workers if other.pid != flower.pid]
                 assert workers
                 places |= command_lines()
-                if "by file" in request.node.name:
-                    mine = [process.pid, *(other.pid for other in descendants(process.pid))]
-                    mine += [other.pid for other in workers if str(command.folder) in str(_environment(other))]
-                    flowers = {"Flower's environment": _environment(psutil.Process(flower.pid))}
-                    others = [value for name, value in planted.secrets.items() if name != "PAIRING_FLOWER_AUTH"]
-                    assert_nowhere(others, flowers)  # it is told its logins that way
-                    places |= {f"environment of {pid}": _environment(psutil.Process(pid)) for pid in mine}
+                mine = [process.pid, *(other.pid for other in descendants(process.pid))]
+                mine += [other.pid for other in workers if str(command.folder) in str(_environment(other))]
+                flowers = {"Flower's environment": _environment(psutil.Process(flower.pid))}
+                others = [value for name, value in planted.secrets.items() if name != "PAIRING_FLOWER_AUTH"]
+                assert_nowhere(others, flowers)  # it is told its logins that way
+                places |= {f"environment of {pid}": _environment(psutil.Process(pid)) for pid in mine}
                 output, errors = process.communicate(timeout=300)
             assert process.returncode == 0, errors
             places["wait"] = (output + errors).encode()

@@ -116,11 +116,11 @@ def test_without_a_writable_folder_a_process_counts_alone(tmp_path: Path, monkey
         allowance.acquire("server")
 
 
-def test_sixteen_processes_and_a_server_that_goes_and_comes(tmp_path: Path) -> None:
-    found = outages(tmp_path, processes=16, rounds=5, up=1.0, down=0.7, number=20, minute=6.0)
-    assert found.busiest <= 20
-    assert len(found.connections) > 16  # some came back
-    assert found.stored >= 16
+def test_many_processes_and_a_server_that_goes_and_comes(tmp_path: Path) -> None:
+    found = outages(tmp_path, processes=6, rounds=3, up=1.0, down=0.7, number=8, minute=6.0)
+    assert found.busiest <= 8
+    assert len(found.connections) > 6  # some came back
+    assert found.stored >= 6
     assert found.spooled > 0
     # Each once: also those of which the server, going down, did not say any more that it had them.
     assert found.rows == found.stored + found.spooled

@@ -32,7 +32,7 @@ def every_error(puzzle: Puzzle, pairs: np.ndarray) -> list[float]:
 
 
 @pytest.mark.parametrize("start", ["random", "norm"])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("annealer", "blocks", "evaluations"), [("surrogate", 6, 2000), ("classic", 5, 3000)])
 def test_the_best_of_all_orders_is_found(annealer: str, blocks: int, evaluations: int, seed: int, start: str) -> None:
     planted = unreachable(seed, blocks)
@@ -51,10 +51,9 @@ def test_very_few_blocks(blocks: int, annealer: str) -> None:
     assert found.solution.full_mse == pytest.approx(min(every_error(planted.puzzle, planted.pairs)), rel=1e-6)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_seven_blocks_by_the_surrogate(seed: int) -> None:
-    planted = unreachable(seed, 7)
-    found = refine(planted.puzzle, planted.pairs, seed=seed, start="random", repair=False, limits=allowing(2500))
+def test_seven_blocks_by_the_surrogate() -> None:
+    planted = unreachable(0, 7)
+    found = refine(planted.puzzle, planted.pairs, start="random", repair=False, limits=allowing(2500))
     assert found.solution.full_mse == pytest.approx(min(every_error(planted.puzzle, planted.pairs)), rel=1e-6)
 
 
