@@ -11,6 +11,8 @@ SHELL := /bin/sh
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
+# Where bytecode is not kept, every process compiles what it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # A stamp says that its set-up was finished with pyproject.toml and constraints.txt as they are. Everything begins with
 # the set-up without PyTorch, which is all that solving and the documentation need; the main one adds PyTorch, the others

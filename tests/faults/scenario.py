@@ -26,7 +26,7 @@ class Size:
 
     times: int = 1
     """How often the damage is done."""
-    evaluations: int = 2500
+    evaluations: int = 1500
     """Of every refinement: a thousand take one to two seconds of a core. At full length they are as many as take
     ``FULL_SECONDS`` on this machine."""
     outage: float = 2.0

@@ -37,6 +37,14 @@ def assert_one_line_naming(errors: str, *texts: str) -> None:
         assert text in errors
 
 
+@pytest.mark.parametrize("call", [["methods"], ["verify", DEMO, "1,2"], ["pool", "list"], ["no-command"], ["--help"]])
+def test_a_process_that_has_imported_already_says_what_a_fresh_one_says(call: list[object], pairing: Command) -> None:
+    warm = pairing(*call)
+    with pairing.start(*call) as process:
+        output, errors = process.communicate()
+    assert (warm.status, warm.output, warm.errors) == (process.returncode, output, errors)
+
+
 # --- exit statuses
 
 
