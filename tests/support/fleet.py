@@ -276,6 +276,8 @@ class Command:
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
+    fresh: bool = False
+    """Whether every call imports for itself; what is called from another network has to."""
 
     def __post_init__(self) -> None:
         """Keeps it from the user's own data."""
@@ -305,7 +307,7 @@ class Command:
     def __call__(self, *arguments: object, environment: Mapping[str, str] | None = None) -> Ended:
         """Runs it to its end, in a process that has imported already where that makes no difference."""
         whole = {**self.environment, **(environment or {})}
-        if warm.can_be_warm(whole):
+        if not self.fresh and warm.can_be_warm(whole):
             return Ended(*warm.call([*map(str, arguments)], self.folder, whole))
         with self.start(*arguments, environment=environment) as process:
             try:

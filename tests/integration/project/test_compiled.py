@@ -77,8 +77,7 @@ def test_without_a_folder_code_is_compiled_and_that_is_said_once(called: Call, t
     assert errors.splitlines() == [said]
 
 
-@pytest.mark.parametrize("ending", ["nbi", "nbc"])
-@pytest.mark.parametrize("damage", [b"", b"\x80\x05garbage"])
+@pytest.mark.parametrize(("ending", "damage"), [("nbi", b""), ("nbc", b"\x80\x05garbage")])
 def test_a_damaged_file_of_the_cache_is_replaced(called: Call, tmp_path: Path, ending: str, damage: bytes) -> None:
     called(tmp_path)
     (file,) = tmp_path.rglob(f"*.{ending}")

@@ -94,7 +94,7 @@ def test_the_real_puzzle_is_solved_by_several_hosts(four_hosts: list[Host], tmp_
             "PAIRING_POOL_URL": pool.url.replace("127.0.0.1", servers.address),
             "PAIRING_POOL_PASSWORD": postgres.password,
         }
-        command = Command(tmp_path, settings)
+        command = Command(tmp_path, settings, fresh=True)
         with first.inside():
             assert command("pool", "init").status == 0
             digest = command("puzzle", "put", PUZZLE).output.strip()

@@ -184,7 +184,7 @@ def test_the_tutorials_fleet_of_two_hosts(tmp_path: Path) -> None:
             places = {"/etc/pairing/environment": str(folders[host] / "environment"), "examples/demo-puzzle": str(DEMO)}
             return [places.get(word, word) for word in call]
 
-        commands = {host: Command(folder) for host, folder in folders.items()}
+        commands = {host: Command(folder, fresh=True) for host, folder in folders.items()}
         with one.inside():
             said = commands[one](*typed(one, init))
             assert said.status == 0, said.errors
