@@ -96,7 +96,7 @@ def test_a_cache_that_fills_up_is_no_error(called: Call, tmp_path: Path) -> None
 def test_a_run_without_a_cache_says_so_and_solves(pairing: Command, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     environment = {**NOWHERE_ELSE, "NUMBA_CACHE_DIR": str(tmp_path / "file" / "cache")}
-    ended = pairing("solve", DEMO, "--no-report", environment=environment)
+    ended = pairing("solve", DEMO, "--methods", "trace", "--workers", 1, "--no-report", environment=environment)
     assert ended.status == 0, ended.errors
     assert "Compiled code cannot be cached" in ended.output
 
