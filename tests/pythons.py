@@ -37,7 +37,6 @@ SMOKE = (
     "tests/unit/test_settings.py",
     "tests/integration/project/test_real_puzzle.py::test_the_command_solves_it_in_one_process",
     "tests/integration/project/test_without_torch.py::test_a_worker_and_a_caller",
-    "tests/integration/worker/test_worker_logs.py::test_a_process_is_replaced_without_a_warning",
 )
 """Of these, quick ones: what is a Python's own, the real puzzle, and a worker."""
 SMOKE_PACKAGES = ("hypothesis", "psutil", "pytest", "pytest-timeout")

@@ -147,7 +147,6 @@ SCENARIOS = (
         what="a full disk where a worker keeps puzzles",
         holds="the run fails and says why; with room it goes",
         work=cache_full,
-        short=Size(processes=2),
         full=Size(processes=2),
     ),
     Scenario(

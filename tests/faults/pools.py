@@ -245,7 +245,6 @@ SCENARIOS = (
         what="two runs of the same puzzle at once",
         holds="one row a solution, no deadlock",
         work=runs_at_once,
-        short=Size(evaluations=SHORT),
         full=Size(times=1),
     ),
     Scenario(

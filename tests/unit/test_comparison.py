@@ -31,7 +31,7 @@ def test_a_row_per_method_the_best_first() -> None:
 
 
 def test_pairs_are_those_of_the_assignment_not_of_the_repair() -> None:
-    planted = plant(1, blocks=6, rows=200)
+    planted = plant(1, blocks=4, rows=200)
     pairs = assign(similarity(planted.puzzle, "svd")).pairs
     frame = compare(planted.puzzle, ("svd", "trace"))
     assert (frame["status"] == "solved").any()
