@@ -52,7 +52,7 @@ docs: $(DOCS_STAMP) ## Build the documentation: docs/_build/index.html
 # Most tests wait for servers and workers; by file and in their order, because fleets are shared within one, and long ones come first.
 test: $(TEST_STAMP) ## Run the whole test suite, a part of it under the newest other Python too
 	@$(VENV)/bin/python -m tests.pythons --set-up
-	@$(VENV)/bin/python -m pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(VENV)/bin/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: ## Run the quick part: linters, types, import contracts, unit and property tests
 	@$(MAKE) --no-print-directory -j2 check-code check-tests
