@@ -6,6 +6,7 @@ session, directory, environment, outputs and exit status.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -52,11 +53,13 @@ def call(arguments: Sequence[str], folder: Path, environment: Mapping[str, str])
 
 @cache
 def _server() -> subprocess.Popen[str]:
-    """The server; it ends with its input, and so with this process."""
+    """The server, which ends with this process, even with one that is killed: it ends with its input."""
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     command = [sys.executable, "-c", "from tests.support import warm; warm.serve()"]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=ROOT, env=os.environ | one_thread, **pipes)
+    server = subprocess.Popen(command, cwd=ROOT, env=os.environ | one_thread, **pipes)
+    atexit.register(server.communicate)
+    return server
 
 
 def serve() -> None:
