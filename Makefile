@@ -54,7 +54,7 @@ test: $(TEST_STAMP) ## Run the whole test suite, a part of it under the newest o
 	@$(VENV)/bin/python -m tests.pythons --set-up
 	@$(VENV)/bin/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-check: ## Run the quick part: linters, types, import contracts, unit and property tests
+check: ## Run the quick part: linters, types, import contracts, quick unit and property tests
 	@$(MAKE) --no-print-directory -j2 check-code check-tests
 
 check-code: $(TEST_STAMP)
@@ -64,7 +64,7 @@ check-code: $(TEST_STAMP)
 	@$(VENV)/bin/lint-imports
 
 check-tests: $(TEST_STAMP)
-	@$(VENV)/bin/python -m pytest --quiet --numprocesses 2 tests/unit tests/property $(ARGS)
+	@$(VENV)/bin/python -m pytest --quiet --numprocesses 2 -m "not slow" tests/unit tests/property $(ARGS)
 
 bench: $(TEST_STAMP) ## Run the benchmarks on few samples, in at most 15 minutes; ARGS='--case NAME' for some of them
 	@$(VENV)/bin/python -m tests.benchmarks $(ARGS)

@@ -30,6 +30,7 @@ def test_a_row_per_method_the_best_first() -> None:
     assert frame["error"].isna().all()
 
 
+@pytest.mark.slow
 def test_pairs_are_those_of_the_assignment_not_of_the_repair() -> None:
     planted = plant(1, blocks=4, rows=200)
     pairs = assign(similarity(planted.puzzle, "svd")).pairs

@@ -128,6 +128,7 @@ def assert_gains_are_falls(
 
 
 @given(shapes, st.sampled_from(sorted(ACTIVATIONS)), seeds)
+@pytest.mark.slow
 def test_where_branches_are_small_every_gain_is_the_exact_one(shape: int, activation: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     network = with_noise(planted_of(shape, activation, 1e-4), rng)

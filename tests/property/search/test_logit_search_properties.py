@@ -137,6 +137,7 @@ def right_pairs(
     return sorted(right)
 
 
+@pytest.mark.slow
 def test_pairs_and_order_of_a_network_are_found_from_nothing() -> None:
     planted = plant(3, blocks=10, width=12, hidden=24, rows=1000, scale=0.3)
     assert right_pairs(planted, 400)[2] == 10  # by most of the searches

@@ -66,6 +66,7 @@ def test_a_move_leaves_a_sound_state_and_tells_the_truth_of_it(
 
 
 @pytest.mark.parametrize(("move", "wrong"), [(perturb, 0), (perturb_linearized, 0), (relocate, 0), (repair, 3)])
+@pytest.mark.slow
 def test_a_move_alone_leads_down(move: Move, wrong: int) -> None:
     """Of forty searches, six moves lower the MSE of most, and to less than half of it at the median."""
     ratios = []

@@ -33,6 +33,7 @@ def unknown(planted: Planted, **changes: object) -> Planted:
     return replace(planted, puzzle=replace(planted.puzzle, activation=AUTO, **changes))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_networks_own_activation_is_found(trained: Planted) -> None:
     solution = solve(unknown(trained).puzzle, "consensus")
     assert solution.puzzle.activation == trained.puzzle.activation
@@ -40,11 +41,13 @@ def test_the_networks_own_activation_is_found(trained: Planted) -> None:
     assert solution.full_mse < 1e-9 * trained.puzzle.target_variance
 
 
+@pytest.mark.slow
 def test_it_is_found_when_the_target_is_rounded(trained: Planted) -> None:
     rounded = unknown(trained, targets={"pred": trained.puzzle.target_values.round(3)}, target_hash=None)
     assert choose_activation(rounded.puzzle) == trained.puzzle.activation
 
 
+@pytest.mark.slow
 def test_it_is_known_of_an_answer(trained: Planted) -> None:
     found = activation_of_answer(unknown(trained).puzzle, trained.inp_sigma, trained.out_sigma)
     assert found == trained.puzzle.activation

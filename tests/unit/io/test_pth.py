@@ -124,6 +124,7 @@ def test_changed_bytes_are_refused_or_read_as_torch_reads_them(tmp_path: Path) -
             np.testing.assert_array_equal(found[name], state[name].detach().float().numpy())
 
 
+@pytest.mark.slow
 def test_a_folder_of_pth_needs_no_torch(tmp_path: Path) -> None:
     puzzle = plant(0, blocks=3).puzzle
     folder = write_pth_puzzle(puzzle, tmp_path / "p")

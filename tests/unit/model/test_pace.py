@@ -132,6 +132,7 @@ def test_with_time_for_one_error_it_is_that_of_the_best_order() -> None:
     assert np.isfinite(found.solution.full_mse)
 
 
+@pytest.mark.slow
 def test_an_allowance_of_evaluations_knows_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     planted = unreachable(3, 7, 1500)
     one = refine(planted.puzzle, planted.pairs, start="random", limits=allowing(300))

@@ -57,6 +57,7 @@ def test_the_networks_cover_what_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("network", ALL, ids=lambda network: network.name)
+@pytest.mark.slow
 def test_a_network_can_be_made(network: BenchmarkNetwork, tmp_path: Path) -> None:
     less = replace(network.recipe, blocks=2, rows=20, epochs=1)
     assert make_puzzle(tmp_path / "puzzle", less).rows == 20

@@ -63,6 +63,7 @@ class _Page(HTMLParser):
                 self.targets.append(value)
 
 
+@pytest.mark.slow
 def test_every_link_of_the_site_leads_somewhere(site: Path) -> None:
     pages = {path.resolve(): _Page(path) for path in site.glob("*.html")}
     assert len(pages) > len(PAGES)

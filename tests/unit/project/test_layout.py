@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tomllib
 
+import pytest
+
 from tests.support.paths import ROOT
 
 PACKAGES = ("pairing", "tasks", "config")
@@ -35,6 +37,7 @@ def test_the_librarys_requirements_are_what_it_imports() -> None:
     assert {re.match(r"[\w-]+", line)[0] for line in required} == imported  # type: ignore[index]
 
 
+@pytest.mark.slow
 def test_every_module_can_be_the_first_that_is_imported() -> None:
     """Import contracts do not see strings and imports inside functions: a circle shows in a fresh process alone."""
     names = [".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in FILES]

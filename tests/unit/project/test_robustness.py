@@ -22,6 +22,7 @@ from tests.support.refining import allowing, checkpoints_of, outcome, unreachabl
 
 @pytest.mark.usefixtures("talkative")
 @pytest.mark.parametrize(("annealer", "evaluations", "rows"), [("surrogate", 400, 5000), ("classic", 150, 2500)])
+@pytest.mark.slow
 def test_a_resumed_search_draws_the_same_fixed_samples(annealer: str, evaluations: int, rows: int) -> None:
     planted = unreachable(6, 12, rows)
     options: dict[str, Any] = {"seed": 2, "annealer": annealer, "start": "random", "limits": allowing(evaluations)}
@@ -48,6 +49,7 @@ def test_networks_that_overflow_are_refined_quietly(size: float, annealer: str, 
 
 
 @pytest.mark.parametrize("seed", [17, 21])
+@pytest.mark.slow
 def test_small_networks_are_solved_from_random_orders(seed: int) -> None:
     planted = plant(seed, blocks=6, rows=30, known=False)
     for s in range(5):

@@ -150,6 +150,7 @@ def test_matrices_are_in_the_order_of_the_solution() -> None:
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 64, 300])
+@pytest.mark.slow
 def test_any_number_of_blocks(blocks: int) -> None:
     page = page_of(ordinary(blocks, ("trace", "svd")))
     assert page.count("figure") == 7 if blocks > 1 else page.count("figure") >= 4
@@ -219,6 +220,7 @@ def test_no_script_runs_but_the_page_s_own() -> None:
     assert f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{allowed}'" in text
 
 
+@pytest.mark.slow
 def test_its_files(tmp_path: Path) -> None:
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "similarity-99.png").write_bytes(b"of an earlier report")

@@ -210,6 +210,7 @@ def test_a_broker_that_does_not_say_what_waits_is_nobodys_failure(
     assert found(begun)["solution"]
 
 
+@pytest.mark.slow
 def test_a_refinement_takes_turns_with_others_and_ends_the_same(begun: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "POLL_SECONDS", 0.0)
     monkeypatch.setattr(time_slicing, "LEADING_TURN_SECONDS", 0.001)

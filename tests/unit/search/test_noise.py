@@ -78,6 +78,7 @@ def test_too_few_values_tell_nothing() -> None:
 
 
 @pytest.mark.parametrize("seed", [3, 5])
+@pytest.mark.slow
 def test_a_noisy_puzzle_is_solved_up_to_its_noise(seed: int) -> None:
     planted = noisy(some(seed), 1e-3)
     found = solve(planted.puzzle, "trace", budget=60.0)
@@ -147,6 +148,7 @@ def with_a_dead_block(planted: Planted) -> Planted:
 
 
 @pytest.mark.parametrize("kinds", ["inp out", "inp", "out"])
+@pytest.mark.slow
 def test_a_known_hash_decides_between_twins(kinds: str) -> None:
     whole = with_hash(twins(twins(plant(1, blocks=9, rows=300), 1, 4, kinds), 2, 7, kinds))
     for seed in range(3):

@@ -34,6 +34,7 @@ def every_error(puzzle: Puzzle, pairs: np.ndarray) -> list[float]:
 @pytest.mark.parametrize("start", ["random", "norm"])
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("annealer", "blocks", "evaluations"), [("surrogate", 6, 2000), ("classic", 5, 3000)])
+@pytest.mark.slow
 def test_the_best_of_all_orders_is_found(annealer: str, blocks: int, evaluations: int, seed: int, start: str) -> None:
     planted = unreachable(seed, blocks)
     options = {"seed": seed, "annealer": annealer, "start": start, "limits": allowing(evaluations)}
@@ -58,6 +59,7 @@ def test_seven_blocks_by_the_surrogate() -> None:
 
 
 @pytest.mark.parametrize("annealer", ANNEALERS)
+@pytest.mark.slow
 def test_of_every_pairing_and_every_order_the_answer_is_best(annealer: str) -> None:
     planted = plant(3, blocks=3, rows=30, known=False)
     best = {
@@ -121,6 +123,7 @@ def test_the_allowance_is_used_and_never_exceeded(evaluations: int, annealer: st
 
 
 @pytest.mark.parametrize("annealer", ANNEALERS)
+@pytest.mark.slow
 def test_without_an_allowance_the_search_ends_when_it_has_converged(annealer: str, monkeypatch: Any) -> None:
     monkeypatch.setattr("pairing.search.classic.STEPS", 200)
     planted = unreachable(2, 3)

@@ -53,6 +53,7 @@ def test_without_a_hash_the_error_alone_tells(demo: Planted) -> None:
     ("blocks", "outputs", "activation"), [(8, 1, "relu"), (10, 3, "gelu"), (12, 1, "tanh")], ids=str
 )
 @pytest.mark.parametrize("wrong", [2, 4])
+@pytest.mark.slow
 def test_random_networks_pairs_are_put_right(wrong: int, blocks: int, outputs: int, activation: str) -> None:
     planted = plant(5, blocks=blocks, width=6, hidden=9, rows=600, scale=0.3, outputs=outputs, activation=activation)
     pairs = permuted(planted.pairs, wrong, seed=1)
@@ -78,6 +79,7 @@ def about_to_repair(puzzle: Puzzle, pairs: Indices, seed: int) -> dict[str, Any]
 
 
 @pytest.mark.parametrize("annealer", ["surrogate", "classic"])
+@pytest.mark.slow
 def test_unless_it_may_be_repaired_no_pair_is_changed(annealer: str, demo: Planted) -> None:
     """Nor does the classic annealer change any, which only orders."""
     pairs = permuted(demo.pairs, 2, seed=0)
@@ -121,6 +123,7 @@ def wrong_for_long() -> tuple[Planted, dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("talkative")
+@pytest.mark.slow
 def test_repairing_gives_the_same_again_and_when_it_is_resumed() -> None:
     planted, options = wrong_for_long()
     undisturbed, saved = checkpoints_of(planted.puzzle, planted.pairs, **options)
