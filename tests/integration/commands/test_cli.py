@@ -271,10 +271,11 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str) -> None:
     [
         ("import tasks.commands.solve", {"sqlalchemy", "celery", "numba", "matplotlib"}),
         ("import tasks.worker.launch", {"flower", "prompt_toolkit"}),
+        ("import tasks.client.runs_api", {"sqlalchemy", "celery", "numpy"}),
         ("import tasks.pool.repository", {"sqlalchemy.dialects.postgresql"}),
     ],
 )
-def test_a_solve_and_its_workers_import_no_more_than_they_use(code: str, spared: set[str]) -> None:
+def test_nobody_imports_more_than_they_use(code: str, spared: set[str]) -> None:
     code += f"\nimport sys; print(sorted({spared} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd="/", check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines()[-1] == "[]"
