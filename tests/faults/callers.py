@@ -147,7 +147,7 @@ SCENARIOS = (
         what="a caller killed (SIGKILL) before one of the packets that enqueue a run",
         holds="no half run: it ends by itself, or is not there and can be enqueued again",
         work=caller_killed,
-        short=Size(times=3, processes=2),
+        short=Size(processes=2),
         full=Size(times=1000, processes=2),
     ),
     Scenario(

@@ -10,7 +10,7 @@ from tests.soak.stream import soak
 
 
 def test_runs_end_as_if_nothing_had_been(tmp_path: Path) -> None:
-    soaked = soak(tmp_path / "site", 15.0, random.Random(2), evaluations=1000, every=5.0)
+    soaked = soak(tmp_path / "site", 8.0, random.Random(2), evaluations=500, every=4.0)
     assert soaked.wrong == []
     assert soaked.runs > 0
     assert soaked.faults.total() > 0

@@ -10,7 +10,7 @@ import pytest
 from tests.support.fleet import Fleet, running_fleet, wait_for
 from tests.support.puzzles import plant
 
-RUNS = 60
+RUNS = 30
 STAGES = ("trace.s0.similarity", "trace.s0.assignment", "trace.s0.refinement", "comparison")
 
 
