@@ -113,7 +113,7 @@ def signal(puzzle: Puzzle, name: str) -> Cost:
         "residual_cosine": activations * (2 + hidden / width) + grams + products,
         "error_alignment": 2 * activations + products,
         "nonlinear_alignment": 2 * activations + products + 4.0 * rows * width**2,
-        "joint_ridge": weights * joint + float(joint) * units * min(joint, units) + min(joint, units) ** 3 / 3,
+        "joint_ridge": weights * joint + float(joint) * units * min(joint, units) + min(joint, units) ** 3 * 2 / 3,
     }
     known["consensus"] = sum(known.values()) - known["asymmetry"] - known["svd"] + 3e6 * blocks**2  # about its sources
     return known.get(name, 0.0)

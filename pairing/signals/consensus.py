@@ -32,6 +32,7 @@ _STARTS = 3  # signals whose own evidence a search starts from, beside that from
 _LEAST_SUPPORT = 3.0  # of such a signal alone, in nats: from one that knows nothing, a search finds what it began with
 _ROUNDS = 3  # of expectation and maximization
 _SHRINKAGE = 0.6  # of the signals' correlations towards 0
+_SWEEPS = 50  # over the weights; with correlations of at most 1 - _SHRINKAGE, they stay the same long before
 
 
 def consensus(puzzle: Puzzle, known: Callable[[str], Array64 | None] = lambda _: None) -> Array64:
@@ -80,16 +81,18 @@ def _weights(scores: Array64, probabilities: Array64) -> Array64:
     μ is the signals' mean over right pairs less that over wrong ones, C their covariance over wrong ones, shrunk: by
     it, signals that tell the same share a weight.
     """
-    from scipy.optimize import nnls
-
     wrong = 1 - probabilities
     level = np.array([_mean(wrong, score) for score in scores])
     separation = np.array([_mean(probabilities, score) for score in scores]) - level
     centred = (scores - level[:, None, None]).reshape(len(scores), -1)
     covariance = (centred * wrong.ravel()) @ centred.T / max(float(wrong.sum()), 1e-9)
     variance = np.diag(np.diag(covariance) + 1e-9)
-    root = np.linalg.cholesky((1 - _SHRINKAGE) * covariance + _SHRINKAGE * variance)
-    return np.asarray(nnls(root.T, np.linalg.solve(root, separation))[0])
+    shrunk = (1 - _SHRINKAGE) * covariance + _SHRINKAGE * variance
+    found = np.zeros(len(scores))
+    for _ in range(_SWEEPS):  # coordinate descent (Hildreth 1957)
+        for number, row in enumerate(shrunk):
+            found[number] = max(0.0, found[number] + (separation[number] - row @ found) / row[number])
+    return found
 
 
 def _mean(probabilities: Array64, score: Array64) -> float:

@@ -71,18 +71,15 @@ def _ridge(features: Array32, error: Array64) -> Array64:
 
     The smaller of two forms, ``(FᵀF + λ I)⁻¹ Fᵀ e = Fᵀ (F Fᵀ + λ I)⁻¹ e`` (Hoerl and Kennard 1970).
     """
-    from scipy.linalg import cho_factor, cho_solve
-
     rows, units = features.shape
     gram = (features.T @ features if units < rows else features @ features.T).astype(np.float64)
     penalty = PENALTY * float(np.trace(gram)) / rows
     if penalty == 0:
         return np.zeros((error.shape[1], units))
     gram[np.diag_indices_from(gram)] += penalty
-    root = cho_factor(gram, overwrite_a=True)
     if units < rows:
-        return np.asarray(cho_solve(root, features.T @ error).T)
-    return np.asarray(cho_solve(root, error).T @ features)
+        return np.asarray(np.linalg.solve(gram, features.T @ error).T)
+    return np.asarray(np.linalg.solve(gram, error).T @ features)
 
 
 def _drawn(puzzle: Puzzle, most: int) -> Indices:

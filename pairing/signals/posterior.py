@@ -10,6 +10,7 @@ by their worth. Belief propagation gives these shares and the sum over all pairi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -23,7 +24,8 @@ _USELESS = 0.3  # how likely a signal is to know nothing, before looking
 _ROUNDS = 8  # of belief propagation
 _SCALINGS = 50
 _FLOOR = 1e-15  # the least probability that float64 tells from 0 in a sum to 1
-_QUANTILES = np.array([0.7, 0.8, 0.84, 0.9, 0.95, 0.975, 0.99])
+_UPPER = np.array([0.7, 0.8, 0.84, 0.9, 0.95, 0.975, 0.99])
+_LOWER = np.array([0.3, 0.2, 0.1])
 
 
 def _priors() -> Array64:
@@ -96,8 +98,6 @@ def null_units(similarity: Array64) -> Array64:
     Each half of the distribution has its own scale: upwards the largest that quantiles up to 1 − 1.5/N
     (the right pairs lie above) suggest, because absolute cosines and the like are skewed.
     """
-    from scipy.special import ndtri
-
     blocks = len(similarity)
     largest = float(np.abs(similarity).max())
     matrix = similarity / largest if largest > 0 else similarity
@@ -105,12 +105,16 @@ def null_units(similarity: Array64) -> Array64:
         usual = np.minimum(matrix, np.quantile(matrix, 1 - 1 / blocks))
         matrix = matrix - usual.mean(axis=0) - usual.mean(axis=1, keepdims=True) + usual.mean()
     matrix = matrix - np.median(matrix)
-    upper = _QUANTILES[: np.searchsorted(_QUANTILES, max(1 - 1.5 / blocks, 0.84), side="right")]
-    lower = np.array([0.3, 0.2, 0.1])
-    up = np.max(np.quantile(matrix, upper) / ndtri(upper))
-    down = np.mean(np.quantile(matrix, lower) / ndtri(lower))
+    upper = _UPPER[: np.searchsorted(_UPPER, max(1 - 1.5 / blocks, 0.84), side="right")]
+    up = np.max(np.quantile(matrix, upper) / _normal_quantiles(upper))
+    down = np.mean(np.quantile(matrix, _LOWER) / _normal_quantiles(_LOWER))
     rounding = 1e-12
     return np.asarray(np.where(matrix > 0, matrix / max(up, rounding), matrix / max(down, rounding)))
+
+
+def _normal_quantiles(probabilities: Array64) -> Array64:
+    """(n,) float64; of the standard library, because SciPy's take a sixth of a second to import."""
+    return np.array([NormalDist().inv_cdf(float(probability)) for probability in probabilities])
 
 
 def _log_ratios(scores: Array64) -> Array64:

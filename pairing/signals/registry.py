@@ -60,9 +60,9 @@ def _method_at(point: EntryPoint) -> Method:
 # it is solved seldom gets to the last four (legacy methods, kept for comparison).
 _SIGNALS: tuple[Signal, ...] = (
     weights.trace,
+    data.joint_ridge,
     data.error_alignment,
     data.nonlinear_alignment,
-    data.joint_ridge,
     weights.norm_balance,
     weights.dominance,
     weights.aligned_cosine,

@@ -8,7 +8,8 @@ import json
 import os
 import signal
 import sys
-from contextlib import suppress
+import time
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -71,12 +72,20 @@ def solve(
     Starts a broker and workers of its own, compares the methods, stores winners in the pool, and leaves no process
     behind.
     """
+    began = time.time()
     if sys.stderr.isatty():  # what is imported next takes a second
         click.echo(f"Reading {puzzle} …", err=True)
-    from tasks.commands.solve import solve_here
+    from tasks.client.environment import checked_settings
+    from tasks.embedded.fleet import embedded_fleet
+    from tasks.pool.location import address_of
 
     with_report = not as_json if with_report is None else with_report
-    sys.exit(solve_here(puzzle, pool, workers, inline, out, as_json, with_report, options))
+    address = address_of(checked_settings(), pool)
+    environment = {"PAIRING_POOL_URL": address.url, "PAIRING_DATA_DIR": str(address.data_dir)}
+    with nullcontext() if inline else embedded_fleet(workers or os.cpu_count() or 1, environment) as fleet:
+        from tasks.commands.solve import solve_here  # it imports and reads while the fleet starts
+
+        sys.exit(solve_here(puzzle, address, fleet, began, out, as_json, with_report, options))
 
 
 @cli.command()

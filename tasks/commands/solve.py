@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import threading
 import time
@@ -15,12 +14,12 @@ from typing import Any, TextIO
 from pairing.errors import PairingError
 from pairing.model.activations import AUTO
 from pairing.signals.registry import choose_methods
-from tasks.client.environment import checked_settings
 from tasks.client.solution_check import read_puzzle
 from tasks.commands.terminal import Display, print_result
 from tasks.contracts.run_request import new_run_id, request_of
+from tasks.embedded.fleet import EmbeddedFleet
 from tasks.embedded.runner import run_embedded, run_inline
-from tasks.pool.location import address_of
+from tasks.pool.location import PoolAddress
 from tasks.report.result_files import history_record, prepare_folder, write_artefacts
 from tasks.runs.outcome import exit_status, notes
 from tasks.store.run_store import Store
@@ -28,21 +27,22 @@ from tasks.store.run_store import Store
 
 def solve_here(
     path: Path,
-    pool: str | None,
-    workers: int | None,
-    inline: bool,
+    address: PoolAddress,
+    fleet: EmbeddedFleet | None,
+    began: float,
     out: Path,
     as_json: bool,
     with_report: bool,
     options: dict[str, Any],
 ) -> int:
-    """Solves a puzzle on this machine, prints and writes the results, then draws the report; the exit status.
+    """Solves a puzzle, prints and writes the results, then draws the report; the exit status.
+
+    The ``fleet`` does the work, and ends with it; without any, this process does. ``began`` is when the user began to
+    wait, in seconds since 1970.
 
     Raises:
-        PairingError: a wrong option or puzzle (before anything is started), or a broker that died.
+        PairingError: a wrong option or puzzle (before there is a run), or a broker that died.
     """
-    began = time.time()
-    address = address_of(checked_settings(), pool)
     asked = {key: options.pop(key) for key in ("target", "target_hash", "activation")}
     options["methods"] = choose_methods(options["methods"])
     options["run"] = options["run"] or new_run_id()
@@ -51,17 +51,16 @@ def solve_here(
     folder = prepare_folder(out, request.run)
     load_seconds = time.time() - began
     with _removed_if_empty(folder), Display(request, cancels=True) as display:
-        if inline:
+        if fleet is None:
             store = run_inline(puzzle, request, address, display)
         else:
             if with_report:
                 threading.Thread(target=_import_report, daemon=True).start()
-            environment = {"PAIRING_POOL_URL": address.url, "PAIRING_DATA_DIR": str(address.data_dir)}
-            store = run_embedded(puzzle, request, workers or os.cpu_count() or 1, environment, display)
+            store = run_embedded(fleet, puzzle, request, display)
     summary, outcome = store.record(request.run, "summary") or {}, store.record(request.run, "outcome") or {}
     summary["seconds"]["load"] = load_seconds
     summary["seconds"]["total"] = time.time() - began
-    summary["seconds"]["cpu"] = time.process_time() + (0.0 if inline else summary["seconds"]["cpu"])
+    summary["seconds"]["cpu"] = time.process_time() + (0.0 if fleet is None else summary["seconds"]["cpu"])
     doubts, matrices = [*notes(summary, outcome), *_uncached(store, request.run)], store.matrices(request.run) or b""
     history = history_record(store, request.run, doubts)
     write_artefacts(folder, summary, history, matrices)

@@ -30,19 +30,22 @@ from tasks.worker.command import worker_command, worker_environment
 ARGUMENTS = ("--loglevel=INFO", "--without-gossip", "--without-mingle")
 """Celery's arguments for an embedded worker; without mingle it is ready a second earlier."""
 
-# The broker's address is known later. It is on loopback, and nobody else has its password: no TLS, no signatures.
+# The broker's address is known later. It is on loopback, and nobody else has its password: no TLS, no signatures. It is
+# this command's alone: a prefix that is set for another one would part its workers from us, and at a port that is set
+# for another fleet's numbers nobody wants this one's.
 _ITS_OWN = dict.fromkeys(
     (
         "PAIRING_BROKER_URL",
         "PAIRING_BROKER_CA_FILE",
         "PAIRING_BROKER_CERTIFICATE_FILE",
         "PAIRING_BROKER_KEY_FILE",
+        "PAIRING_KEY_PREFIX",
         "PAIRING_SIGNING_KEY_FILE",
         "PAIRING_SIGNING_CERTIFICATE_FILE",
         "PAIRING_SIGNING_CERTIFICATES",
     ),
     "",
-)
+) | {"PAIRING_METRICS_PORT": "0"}
 
 _START_SECONDS = 30.0
 _END_SECONDS = 5.0
@@ -51,14 +54,13 @@ _LOG_LINES = 15
 
 @dataclass
 class EmbeddedFleet:
-    """A running embedded fleet. Its password shows in no ``repr`` and no error text."""
+    """An embedded fleet that starts or runs. Its password shows in no ``repr`` and no error text."""
 
-    broker_url: str = field(default="", repr=False)
-    """Where the broker is, password included: for a connection, never for a log."""
     folder: Path | None = None
     """Temporary folder (mode 0700) with the broker's data and ``broker.log`` and ``worker.log``"""
     _supervisor: subprocess.Popen[bytes] = field(kw_only=True, repr=False)
     _password: str = field(kw_only=True, repr=False)
+    _broker_url: str = field(default="", repr=False)
     _groups: list[int] = field(default_factory=list, repr=False)
     _unread: bytes = field(default=b"", repr=False)
     _trouble: str = field(default="", repr=False)
@@ -74,13 +76,20 @@ class EmbeddedFleet:
         if self._trouble:
             raise BrokerError(self._trouble)
 
-    def _wait_until_up(self) -> None:
+    @property
+    def broker_url(self) -> str:
+        """Where the broker is, password included: for a connection, never for a log. Waits until it is up.
+
+        Raises:
+            BrokerError: it did not come up, or something has ended.
+        """
         deadline = time.monotonic() + _START_SECONDS
-        while not self.broker_url:
+        while not self._broker_url:
             self._read(max(0.0, deadline - time.monotonic()))
             self.check()
             if time.monotonic() > deadline:
                 raise BrokerError(f"The embedded broker was not up within {_START_SECONDS:.0f} s. Try again.")
+        return self._broker_url
 
     def _read(self, seconds: float) -> None:
         """Take what the supervisor reports, waiting for it at most ``seconds``."""
@@ -99,7 +108,7 @@ class EmbeddedFleet:
             self.folder = Path(news["folder"])
         if "port" in news:
             self._groups = news["groups"]
-            self.broker_url = f"redis://:{self._password}@127.0.0.1:{news['port']}/0"
+            self._broker_url = f"redis://:{self._password}@127.0.0.1:{news['port']}/0"
         if "died" in news and not self._trouble:
             self._trouble = self._obituary(news["died"], news["status"])
         if "failed" in news and not self._trouble:
@@ -120,9 +129,11 @@ class EmbeddedFleet:
         lines = text.replace(self._password, "***").splitlines()[-_LOG_LINES:]
         return "\n".join(f"  {line}" for line in lines) or "  (the log is empty)"
 
-    def _end(self) -> None:
-        """End everything and wait for it. The supervisor does the work, also when this is interrupted."""
+    def end(self) -> None:
+        """End everything and wait for it, once. The supervisor does the work, also when this is interrupted."""
         supervisor = self._supervisor
+        if _pipe(supervisor.stdout).closed:
+            return
         _pipe(supervisor.stdin).close()
         supervisor.terminate()  # a forked copy of this process may still hold the pipe open
         try:
@@ -151,10 +162,10 @@ def embedded_fleet(
     app: str = "tasks",
     arguments: Sequence[str] = ARGUMENTS,
 ) -> Iterator[EmbeddedFleet]:
-    """A broker and a worker, for as long as the ``with`` block lasts.
+    """A broker and a worker, for as long as the ``with`` block lasts, or until ``end()``.
 
-    The broker is up when the block begins. The worker is still importing then (about two seconds);
-    tasks wait in the queue meanwhile. However this process ends, even by SIGKILL, nothing that was
+    They are still starting when the block begins: ``broker_url`` waits for the broker, and tasks wait in the queue
+    for the worker. However this process ends, even by SIGKILL, nothing that was
     started here is left seconds later (`tasks.embedded.supervisor` says how, and what macOS cannot do).
 
     Args:
@@ -170,7 +181,7 @@ def embedded_fleet(
 
     Raises:
         ValueError: ``processes`` is below 1.
-        BrokerError: this machine has no embedded broker, or it did not come up.
+        BrokerError: this machine has no embedded broker.
     """
     if processes < 1:
         raise ValueError(f"processes is {processes}: an embedded fleet needs at least one")
@@ -194,10 +205,9 @@ def embedded_fleet(
     fleet = EmbeddedFleet(_supervisor=supervisor, _password=password)
     try:
         _send(supervisor, json.dumps(instructions).encode() + b"\n")
-        fleet._wait_until_up()
         yield fleet
     finally:
-        fleet._end()
+        fleet.end()
 
 
 def _pipe(stream: IO[bytes] | None) -> IO[bytes]:

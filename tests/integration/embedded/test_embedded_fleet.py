@@ -241,6 +241,7 @@ def test_a_password_in_a_log_is_not_repeated(fleet: EmbeddedFleet) -> None:
 def test_other_brokers_in_the_environment_are_kept_from_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://production.invalid/0")
     with embedded_fleet(1, app=APP) as fleet:
+        assert fleet.broker_url  # it is up
         own = psutil.Process(fleet._supervisor.pid).children(recursive=True)
         workers = [process for process in own if "tasks.worker.launch" in process.cmdline()]
         assert workers
@@ -255,6 +256,7 @@ def test_a_tasks_module_in_the_working_directory_does_not_hide_the_app(
     (tmp_path / "tests.py").write_text("raise SystemExit('the wrong module')\n")
     monkeypatch.chdir(tmp_path)
     with embedded_fleet(1, app=APP) as fleet:
+        assert fleet.broker_url  # it is up
         assert fleet.folder
         log = fleet.folder / "worker.log"
         deadline = time.monotonic() + 60
