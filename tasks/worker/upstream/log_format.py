@@ -113,7 +113,13 @@ class OutageFilter(logging.Filter):
         "Skipping prefetch count reduction",
         "Task %s cannot be acknowledged after a connection loss",
     )
-    RARE = ("Failed operation ", "consumer: Cannot connect to ", "Inspect method ", "Retrying refused callback publish")
+    RARE = (
+        "Failed operation ",
+        "Frequent restarts detected",
+        "Inspect method ",
+        "Retrying refused callback publish",
+        "consumer: Cannot connect to ",
+    )
 
     def __init__(self) -> None:
         """Nothing was said yet."""

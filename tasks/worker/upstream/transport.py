@@ -6,6 +6,8 @@
   superseded and acknowledges it, the note of who has it now goes, and if that worker is lost then, the task is lost.
 - Messages that cannot be put back while a connection is being closed raise there, which ends the worker (kombu#970);
   after several lost connections it consumes no more (celery#8030, celery#10205).
+- An answer that the server cannot take at the moment is given up there, and the worker's place for a task with it. A
+  channel that cannot take leave of the server leaves its connections open.
 - What stands in a queue and is no message ends the worker that takes it (celery#1113).
 - Answers to whoever asks all workers and is gone before they come stay for ever (kombu#294, celery#6089).
 """
@@ -13,11 +15,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from queue import Empty
 from typing import Any
 
 from celery.worker import state
+from kombu.asynchronous import get_event_loop
 from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from kombu.utils.json import dumps, loads
 
@@ -31,6 +34,9 @@ ANSWERS = ".reply.celery.pidbox"
 """How the names of queues end that answers to questions wait in …"""
 ANSWER_SECONDS = 60
 """… and for how long."""
+
+AGAIN_SECONDS = 1.0
+"""Until the server is told again what it could not take."""
 
 MOST_WAITING = 1000
 """Messages that are read at most to see which tasks wait: a busy fleet is not kept from its work by that."""
@@ -53,21 +59,29 @@ class QoS(redis.QoS):
 
     def ack(self, delivery_tag: str) -> None:
         """Removes a message that is done; not where its connection was lost, since it has been put back by then."""
-        if not self.channel.closed:
-            self.channel.leases().release(delivery_tag)
-            self._settled(delivery_tag)
+        self._settle(delivery_tag, lambda: self.channel.leases().release(delivery_tag))
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Removes a message, or puts it back as the last of its queue; not where its connection was lost."""
-        if not requeue:
+        if requeue:
+            self._settle(delivery_tag, lambda: self.restore_by_tag(delivery_tag, leftmost=True))
+        else:
             self.ack(delivery_tag)
-        elif not self.channel.closed:
-            self.restore_by_tag(delivery_tag, leftmost=True)
-            self._settled(delivery_tag)
 
-    def _settled(self, delivery_tag: str) -> None:
-        virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
-        held.discard(delivery_tag)
+    def _settle(self, delivery_tag: str, tell: Callable[[], None]) -> None:
+        """Tells the server, where it cannot take it again and again until it can or the connection is lost."""
+        if self.channel.closed:
+            return
+        try:
+            tell()
+        except self.channel.connection_errors:
+            hub = get_event_loop()
+            if hub is None:
+                raise
+            hub.call_later(AGAIN_SECONDS, self._settle, delivery_tag, tell)  # type: ignore[no-untyped-call]
+        else:
+            virtual.QoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]
+            held.discard(delivery_tag)
 
     def restore_unacked(self, client: Any = None) -> None:
         """Puts back all that is held, where the worker ends. Where its connection is lost, the next one does it."""
@@ -141,6 +155,17 @@ class Channel(redis.Channel):
         priority = self._get_message_priority(message, reverse=False)  # type: ignore[no-untyped-call]
         queues = self._lookup(exchange, routing_key)  # type: ignore[no-untyped-call]
         return [(self._q_for_pri(queue, priority), dumps(message)) for queue in queues]  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Closes it and its connections, also where the server takes no leave at the moment."""
+        try:
+            super().close()  # type: ignore[no-untyped-call]
+        except self.connection_errors as error:
+            logger.debug("a channel was closed without leave: %s", type(error).__name__)
+            self.connection.cycle.discard(self)
+            self._disconnect_pools()  # type: ignore[no-untyped-call]
+            self._close_clients()  # type: ignore[no-untyped-call]
+            virtual.Channel.close(self)  # type: ignore[no-untyped-call]
 
     def _put(self, queue: str, message: Any, **options: Any) -> None:
         """Puts a message into a queue; an answer to whoever asks all workers expires, since he may be gone by now."""

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kombu import Queue
+from kombu import Exchange, Queue
+from kombu.asynchronous import Hub, set_event_loop
 
 from tasks.runs.leases import Leases, held
 from tasks.worker.bootstrap import app
+from tests.support.broker_troubles import without_replicas
+from tests.support.fleet import wait_for
 from tests.support.servers import made_redis
 
 LONG = 3600.0
@@ -163,6 +169,51 @@ def test_what_is_held_and_is_no_message_is_removed(redis_url: str, client: redis
         client.zadd(f"{prefix}pairing.leases", {"tag": 0})
         qos.restore_visible()
     assert client.hlen(f"{prefix}unacked") == 0
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """The event loop of a worker, as far as that settles messages."""
+    with closing(Hub()) as found:
+        set_event_loop(found)
+        yield found
+        set_event_loop(None)
+
+
+@pytest.mark.parametrize("requeue", [True, False], ids=["put back", "done"])
+def test_what_an_unready_server_cannot_take_is_told_again_when_it_can(hub: Hub, requeue: bool, tmp_path: Path) -> None:
+    with (
+        made_redis() as made,
+        made.running() as url,
+        redis.Redis.from_url(url) as client,
+        app.connection_for_read(url) as connection,
+    ):
+        queue = Queue("pairing.pool")(connection.channel())
+        queue.declare()
+        with connection.Producer() as producer:
+            producer.publish("hello", routing_key="pairing.pool")
+        taken = queue.get()
+        with without_replicas(client, tmp_path):
+            taken.reject_log_error(logging.getLogger(), connection.connection_errors, requeue=requeue)
+            hub.fire_timers(max_timers=0)
+            assert taken.delivery_tag in held
+        wait_for("an answer", lambda: hub.fire_timers() is not None and taken.delivery_tag not in held)
+        assert not client.hlen("unacked")
+        assert bool(queue.get()) == requeue
+
+
+def test_a_channel_leaves_no_connection_open_where_the_server_takes_no_leave(tmp_path: Path) -> None:
+    with made_redis() as made, made.running() as url, redis.Redis.from_url(url) as client:
+        before = len(client.client_list())
+        connection = app.connection_for_read(url)
+        channel = connection.channel()
+        answers = Queue("answers", Exchange("answers", type="fanout"), auto_delete=True)(channel)
+        answers.declare()
+        with without_replicas(client, tmp_path):
+            channel.close()
+            connection.release()
+            assert channel.closed
+        assert len(client.client_list()) == before
 
 
 def test_a_connection_that_is_lost_is_closed_without_an_error_and_keeps_note_of_what_it_held() -> None:
