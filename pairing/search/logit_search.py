@@ -47,6 +47,12 @@ class Tuning:
     """The largest norm of a gradient: single samples may blow up."""
     sweeps: int = 8
     """Of Sinkhorn's scaling of a mixture."""
+    order_samples: int = 32
+    """Of a step for the order alone, where the pairs are known: three such steps say more than one of 128 samples …"""
+    order_rate: tuple[float, float] = (0.1, 0.01)
+    """… that moves the scores so far, first and last …"""
+    order_noise: tuple[float, float] = (1.0, 0.1)
+    """… under a noise of this standard deviation."""
 
 
 ARRAYS = ("values", "mean", "square", "evidence")
@@ -168,6 +174,12 @@ class LogitSearch:
         products = 2 * pieces * pieces * (weights + self.samples * self.puzzle.width)
         return 2.5 * costs.forward(self.puzzle, self.samples) + products
 
+    @property
+    def order_cost(self) -> Cost:
+        """Of a step for the order alone."""
+        samples = min(self.tuning.order_samples, self.puzzle.rows)
+        return 2.5 * costs.forward(self.puzzle, samples) + 2 * self.puzzle.blocks**2 * samples * self.puzzle.width
+
     def part(self, at: Logits) -> float:
         """Of the present mode that is done, 0 to 1."""
         return min(1.0, at.steps / (at.length * (self.tuning.mean_field if at.mean_field else 1)))
@@ -194,8 +206,7 @@ class LogitSearch:
         if found is not None:
             prices, moves = found
             prices -= prices.mean(axis=0) + prices.mean(axis=1, keepdims=True) - prices.mean()
-            gap = (scores[:, None] - scores) / np.float32(np.sqrt(2) * noise)
-            preferences = (np.exp(-gap * gap / 2) * moves).sum(axis=1)
+            preferences = _preferences(scores, noise, moves)
             gradient = np.concatenate([self._clipped(prices).ravel(), self._clipped(preferences)])
             at.values *= np.float32(1 - leak)
             _adam(at, gradient, tuning.amplitude * np.sqrt(2 * leak))
@@ -203,10 +214,22 @@ class LogitSearch:
         if not at.mean_field and self.part(at) == 1:
             _become_mean_field(at, tuning.noise[0])
 
+    def order_step(self, at: Logits, pairs: Indices, rng: np.random.Generator) -> None:
+        """One step of a search for the order alone: ``at`` is ``of_order(…)``, the ``pairs`` (N,) int64 are known."""
+        tuning, scores = self.tuning, at.scores
+        part = at.steps / at.length
+        noise = _between(tuning.order_noise, part)
+        order = np.argsort(scores + noise * rng.standard_normal(at.blocks))
+        rows = rng.choice(self.puzzle.rows, min(tuning.order_samples, self.puzzle.rows), replace=False)
+        at.steps += 1
+        passed = self._passed(order, self._layers.out[pairs], rows)
+        if passed is not None:
+            _adam(at, self._clipped(_preferences(scores, noise, passed.moves)), _between(tuning.order_rate, part))
+            scores -= scores.mean()
+
     def _clipped(self, gradient: Array32) -> Array32:
         return gradient * np.float32(min(1.0, self.tuning.clip / (float(np.linalg.norm(gradient)) + 1e-12)))
 
-    @np.errstate(over="ignore", invalid="ignore")  # a wrong order may overflow
     def gradients(self, order: Indices, out: Array32, rows: Indices) -> tuple[Array32, Array32] | None:
         """First-order changes of log(MSE) on the data rows ``rows`` of a network, its blocks in ``order`` (N,).
 
@@ -214,6 +237,16 @@ class LogitSearch:
         what each out piece adds at each inp piece's block, the present one's taken for zero; and what it costs that the
         first block is right behind the second rather than right before it. ``None`` where the network overflows.
         """
+        passed = self._passed(order, out, rows)
+        if passed is None:
+            return None
+        with np.errstate(over="ignore", invalid="ignore"):
+            placed = passed.gradients @ passed.hidden.transpose(0, 2, 1)
+            prices = np.asarray(placed.reshape(len(order), -1) @ self._flat_out.T, np.float32)
+        return (prices, passed.moves) if np.isfinite(prices).all() else None
+
+    @np.errstate(over="ignore", invalid="ignore")  # a wrong order may overflow
+    def _passed(self, order: Indices, out: Array32, rows: Indices) -> _Passed | None:
         puzzle, layers = self.puzzle, self._layers
         act = activation_of(puzzle.activation)
         count, samples = len(order), len(rows)
@@ -231,18 +264,40 @@ class LogitSearch:
         if not 0 < squared < np.inf:
             return None
         gradient = (layers.last.T @ (residual * (-2 / squared))).astype(np.float32)
-        placed = np.empty(out.shape, np.float32)
-        flows = np.empty_like(branches)
+        gradients, flows = np.empty_like(branches), np.empty_like(branches)
         for block in order[::-1]:
-            np.matmul(gradient, hidden[block].T, out=placed[block])
+            gradients[block] = gradient
             inner = out[block, :, :-1].T @ gradient
             inner *= act.slope(before[block])
             np.matmul(layers.inp[block, :, :-1].T, inner, out=flows[block])
             gradient += flows[block]
-        prices = placed.reshape(count, -1) @ self._flat_out.T
         moves = flows.reshape(count, -1) @ branches.reshape(count, -1).T
-        finite = np.isfinite(prices).all() and np.isfinite(moves).all()
-        return (prices, moves - moves.T) if finite else None
+        return _Passed(hidden, gradients, moves - moves.T) if np.isfinite(moves).all() else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Passed:
+    """What a pass forward and back of S samples tells of N blocks."""
+
+    hidden: Array32
+    """(N, h + 1, S): the hidden units, and 1 for the bias."""
+    gradients: Array32
+    """(N, d, S): of log(MSE) by each branch's output."""
+    moves: Array32
+    """(N, N): what it costs that the first block is right behind the second rather than right before it."""
+
+
+def of_order(blocks: int, length: int) -> Logits:
+    """A search of so many steps for the order alone, which begins with any."""
+    zeros = np.zeros(blocks, np.float32)
+    none = np.empty(0, np.float32)
+    return Logits(number=1, length=length, values=zeros, mean=zeros.copy(), square=zeros.copy(), evidence=none)
+
+
+def _preferences(scores: Array32, noise: float, moves: Array32) -> Array32:
+    """(N,) float32: each block's gain from a later place, by those others that the noise brings next to it."""
+    gap = (scores[:, None] - scores) / np.float32(np.sqrt(2) * noise)
+    return np.asarray((np.exp(-gap * gap / 2) * moves).sum(axis=1))
 
 
 def _become_mean_field(at: Logits, noise: float) -> None:

@@ -14,6 +14,7 @@ from pairing.search.classic import classic
 from pairing.search.local_search import LARGE
 from pairing.search.moves.draw import begin_drawing, draw, times_as_long
 from pairing.search.moves.perturb import perturb
+from pairing.search.moves.prefer import prefer
 from pairing.search.moves.relocate import relocate
 from pairing.search.moves.repair import repair
 from pairing.search.moves.window import perturb_linearized
@@ -25,6 +26,7 @@ Annealer = Callable[[Search], Iterator[bool]]
 def surrogate(search: Search) -> Iterator[bool]:
     """Iterated local search on the commutator surrogate, and logit search where pairs are in doubt.
 
+    - Phase ``preferences``, where the given order is far from the data, and after a restart: a better order.
     - Phase ``order``: perturbations of the present order, every second one (in large networks every one) without
       re-linearizing; where nothing is found for a while, a block is relocated.
     - Phase ``logits``, where the first has stalled and pairs may be wrong: a logit search for pairs and order, which
@@ -46,6 +48,8 @@ def surrogate(search: Search) -> Iterator[bool]:
         restarts = max(restarts, schedule.least_repaired_restarts)
     if search.expects_many_wrong:
         restarts = max(restarts, schedule.least_doubtful_restarts)
+    if state.step == 0 and _is_scattered(search):
+        state.phase = "preferences"
     while search.limited or search.sure or state.restarts <= restarts:
         if (yield from _step(search)):
             state.stalled += 1
@@ -61,6 +65,8 @@ def surrogate(search: Search) -> Iterator[bool]:
 def _step(search: Search) -> Generator[bool, None, bool]:
     """The first move of its turn that finds something to try; whether the phase goes on."""
     state = search.state
+    if state.phase == "preferences":
+        return (yield from prefer(search))
     if state.phase == "logits":
         return (yield from draw(search))
     if state.phase == "repair" and not np.isnan(state.error) and (yield from repair(search)):
@@ -69,6 +75,15 @@ def _step(search: Search) -> Generator[bool, None, bool]:
         return True
     yield from (perturb_linearized if _is_near(search) else perturb)(search)
     return True
+
+
+def _is_scattered(search: Search) -> bool:
+    """Whether the given order is far from the data."""
+    if len(search.state.order) < 2:
+        return False
+    error = search.error(search.present, search.state.order, search.yardstick)
+    search.note(error)
+    return not error <= search.schedule.scattered_mse * search.network.puzzle.target_variance
 
 
 def _is_settled(search: Search) -> bool:
@@ -96,11 +111,11 @@ def _mark(search: Search) -> None:
 def _has_stalled(search: Search) -> bool:
     """Whether the present phase has gone on for long without a new best, or without a clear improvement."""
     state, schedule = search.state, search.schedule
-    if state.phase == "logits":
+    if state.phase in ("preferences", "logits"):
         return False
-    if search.in_doubt and state.logits is None:
-        return state.step >= schedule.doubtful_patience
     many = max(1.0, len(state.order) / schedule.usual_blocks)
+    if search.in_doubt and state.logits is None:
+        return state.step >= schedule.doubtful_patience * many
     if state.logits is not None and _is_drawn(search):
         longer = float(np.sqrt(times_as_long(state.logits.number, schedule)))  # a rare result deserves some more
         return state.since_landmark >= schedule.drawn_patience * longer * many
@@ -131,7 +146,7 @@ def _next_phase(search: Search) -> None:
         # Not from here: this order is bent to make up for wrong pairs.
         state.phase, state.pairs, state.order = "repair", search.network.pairs.copy(), search.begin.copy()
     else:
-        state.phase, state.pairs = "order", search.network.pairs.copy()
+        state.phase, state.pairs = "preferences", search.network.pairs.copy()
         state.order = state.rng.permutation(len(state.order))
         state.restarts += 1
     state.error, state.stalled = float("nan"), 0

@@ -47,6 +47,14 @@ class Schedule:
     """Between two looks at the clock; they take about as long as one MSE, and count as one."""
     usual_blocks: int = 48
     """Networks of more blocks get more patience in proportion, and longer perturbations."""
+    scattered_mse: float = 0.1
+    """An order that leaves more than this part of the target's variance is no good start …"""
+    order_steps: int = 4
+    """… and a search for the order alone gives a better one, of so many steps per block …"""
+    order_blocks: int = 128
+    """… in networks of so many blocks or fewer; others need more in proportion …"""
+    most_order_steps: int = 2000
+    """… but no more than these, which in very large networks take a minute."""
     relocation_interval: int = 4
     """A block is relocated every so many steps without a new best: it costs as much as several of them."""
     relocation_values: int = 128

@@ -35,7 +35,7 @@ DEAR = 4.0
 
 RowsCost = Callable[[Puzzle, int], Cost]
 
-Phase = Literal["logits", "order", "repair", "best"]
+Phase = Literal["preferences", "logits", "order", "repair", "best"]
 ARRAYS = ("pairs", "order", "best_pairs", "best")
 
 SURE = 0.5
@@ -82,7 +82,7 @@ class State:
     plateau: bool = False
     """Whether the order for the first pairs has stalled at an MSE that says that many of them are wrong."""
     phase: Phase = "order"
-    """What is searched: all by logits, the order with the first pairs, pairs and order, or the best pairs' order."""
+    """What is searched: a first order, all by logits, the first pairs' order, pairs and order, or the best's order."""
     logits: Logits | None = None
     """Of the last logit search, if there was one."""
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pairing.model.network import Network
 from pairing.search.moves.perturb import perturb
+from pairing.search.moves.prefer import prefer
 from pairing.search.moves.relocate import relocate
 from pairing.search.moves.repair import repair
 from pairing.search.moves.window import perturb_linearized
@@ -20,7 +21,7 @@ from tests.support.refining import finished
 
 Move = Callable[[Search], Generator[bool, None, bool]]
 
-MOVES: tuple[Move, ...] = (perturb, perturb_linearized, relocate, repair)
+MOVES: tuple[Move, ...] = (prefer, perturb, perturb_linearized, relocate, repair)
 
 BLOCKS = 12
 
@@ -78,3 +79,13 @@ def test_a_move_alone_leads_down(move: Move, wrong: int) -> None:
         ratios.append(search.state.best_error / begun if begun > 0 else 0.0)
     assert np.median(ratios) < 0.5
     assert np.mean(np.array(ratios) < 1) > 0.7
+
+
+def test_preferences_lead_down_from_any_order() -> None:
+    ratios = []
+    for seed in range(20):
+        search = search_near(plant(seed % 5, blocks=BLOCKS, rows=300, known=False), seed, BLOCKS, 0)
+        begun = search.state.error
+        finished(prefer(search))
+        ratios.append(search.state.error / begun)
+    assert np.median(ratios) < 0.6
