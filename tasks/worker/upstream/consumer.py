@@ -1,23 +1,45 @@
-"""What a worker says of messages that it refuses: one line each, with nothing in it but what they call themselves.
+"""What a worker says of messages that it refuses, and how it waits for a broker that cannot work.
 
-Celery logs such a message whole (``Consumer.on_decode_error``), whatever secrets are in it.
+- Celery logs a message that it refuses whole (``Consumer.on_decode_error``), whatever secrets are in it. Here it is one
+  line, with nothing in it but what they call themselves.
+- Celery takes a server that answers for one that works, and connects to it six times a second while it takes nothing.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from celery import signals
 from celery.worker import consumer
+from celery.worker.state import maybe_shutdown
 
 from pairing.errors import shown
+from tasks.store.redis_unready import UnreadyError
+
+AGAIN_SECONDS = 1.0
+"""Until a server that takes nothing is looked at again."""
 
 logger = logging.getLogger(__name__)
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]
-    """Celery's consumer, but for what it logs of messages that cannot be read or are not accepted."""
+    """Celery's consumer, but for messages that cannot be read or are not accepted, and brokers that cannot work."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """The connection, when its server is there and takes what is written."""
+        connection = super().ensure_connected(conn)
+        while True:
+            try:
+                with connection.channel() as channel:
+                    channel.try_to_write()
+            except UnreadyError as error:
+                logger.error("consumer: Cannot connect to %s: %s", conn.as_uri(), error)
+                maybe_shutdown()
+                time.sleep(AGAIN_SECONDS)
+            else:
+                return connection
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
         """Removes a message that cannot be read: damaged, or not signed by a key that is accepted."""

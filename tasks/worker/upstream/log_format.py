@@ -103,7 +103,7 @@ def _word(text: str) -> str:
 
 
 class OutageFilter(logging.Filter):
-    """Keeps what Celery and Flower say while a broker or all workers are away to a line, and then a line a minute.
+    """Keeps what Celery and Flower say while a broker or all workers are away to a line of each kind, and then one a minute.
 
     They say so for every task, method and try, with tracebacks of 10,000 characters.
     """
@@ -119,23 +119,26 @@ class OutageFilter(logging.Filter):
         "Inspect method ",
         "Retrying refused callback publish",
         "consumer: Cannot connect to ",
+        "consumer: Connection to broker lost",
     )
 
     def __init__(self) -> None:
         """Nothing was said yet."""
         super().__init__()
-        self._next = 0.0
+        self._next: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to log it; the traceback of what is rare is taken away."""
         text = str(record.msg)
-        if not text.startswith(self.RARE):
+        kind = next((kind for kind in self.RARE if text.startswith(kind) or record.getMessage().startswith(kind)), None)
+        if kind is None:
             return not text.startswith(self.SILENT)
         record.exc_info = None
         if text.startswith("Inspect method "):
             record.msg, record.args = "no worker answers", ()
-        due = record.created >= self._next
-        self._next = record.created + 60.0 if due else self._next
+        due = record.created >= self._next.get(kind, 0.0)
+        if due:
+            self._next[kind] = record.created + 60.0
         return due
 
 

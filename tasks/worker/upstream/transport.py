@@ -113,13 +113,18 @@ class QoS(redis.QoS):
             return ""
 
     def restore_visible(self, *_: Any, **__: Any) -> None:
-        """Hands out again whatever nobody is at work on any more."""
+        """Hands out again whatever nobody is at work on any more; later, where the server cannot work.
+
+        kombu asks while it connects, and would lose sight of the connections that it has made by then.
+        """
         try:
             for tag, entry in self.channel.leases().expired(self.visibility_timeout):
                 if self._hand_out(tag, entry):
                     logger.warning("a message was handed out again, since nobody renewed its lease: %s", tag)
         except self.channel.ResponseError as error:  # somebody else has changed what is there
             logger.warning("leases could not be looked at: %s", error)
+        except self.channel.connection_errors as error:
+            logger.debug("leases could not be looked at: %s", type(error).__name__)
 
     def _hand_out(self, tag: str, entry: bytes, first: bool = True) -> bool:
         try:
@@ -155,6 +160,14 @@ class Channel(redis.Channel):
         priority = self._get_message_priority(message, reverse=False)  # type: ignore[no-untyped-call]
         queues = self._lookup(exchange, routing_key)  # type: ignore[no-untyped-call]
         return [(self._q_for_pri(queue, priority), dumps(message)) for queue in queues]  # type: ignore[no-untyped-call]
+
+    def try_to_write(self) -> None:
+        """Writes nothing.
+
+        Raises:
+            UnreadyError: the server takes nothing at the moment.
+        """
+        self._create_client().delete("pairing.nothing")  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         """Closes it and its connections, also where the server takes no leave at the moment."""
