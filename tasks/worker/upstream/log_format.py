@@ -103,7 +103,7 @@ def _word(text: str) -> str:
 
 
 class OutageFilter(logging.Filter):
-    """Keeps what Celery and Flower say while a broker or all workers are away to a line of each kind, and then one a minute.
+    """Keeps what Celery and Flower say while a broker or all workers are away to a line of each kind, a minute.
 
     They say so for every task, method and try, with tracebacks of 10,000 characters.
     """

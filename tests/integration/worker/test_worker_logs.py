@@ -15,21 +15,27 @@ import redis
 
 from tasks.store.redis import Redis
 from tasks.store.run_store import Store
+from tests.support.broker_troubles import without_replicas
 from tests.support.fleet import Command, clean_environment, third_party_methods, wait_for
 from tests.support.host import Host
+from tests.support.servers import made_redis
 
 
-@pytest.fixture
-def host(redis_url: str, tmp_path: Path) -> Iterator[Host]:
-    prefix = f"test-{secrets.token_hex(6)}:"
+def host_at(broker: str, tmp_path: Path, prefix: str = "") -> Host:
     environment = clean_environment(
-        PAIRING_BROKER_URL=redis_url,
+        PAIRING_BROKER_URL=broker,
         PAIRING_KEY_PREFIX=prefix,
         PAIRING_DATA_DIR=str(tmp_path / "data"),
         PAIRING_CACHE_DIR=str(tmp_path / "cache"),
         PYTHONPATH=str(third_party_methods(tmp_path)),
     )
-    yield Host(Command(tmp_path, environment), Store(Redis(redis_url, prefix)))
+    return Host(Command(tmp_path, environment), Store(Redis(broker, prefix)))
+
+
+@pytest.fixture
+def host(redis_url: str, tmp_path: Path) -> Iterator[Host]:
+    prefix = f"test-{secrets.token_hex(6)}:"
+    yield host_at(redis_url, tmp_path, prefix)
     with redis.Redis.from_url(redis_url) as client:
         for key in client.scan_iter(f"{prefix}*"):
             client.delete(key)
@@ -75,3 +81,21 @@ def test_a_process_is_replaced_without_a_warning(host: Host) -> None:
         wait_for("another process", lambda: set(worker.children()) - {lost})
     assert "exited with 'signal 9 (SIGKILL)'" in log.read_text()
     assert "multi-threaded" not in log.read_text()
+
+
+def test_a_broker_that_takes_nothing_is_waited_for_in_two_lines_and_without_a_connection_left(tmp_path: Path) -> None:
+    with made_redis() as made, made.running() as url, redis.Redis.from_url(url) as client:
+        with host_at(url, tmp_path).worker("--concurrency", "1") as log:
+
+            def said(text: str) -> int:
+                return log.read_text().count(text)
+
+            before = len(client.client_list())
+            with without_replicas(client, tmp_path):
+                client.client_kill_filter(_type="normal", skipme=True)
+                wait_for("a look at it", lambda: said("Not enough good replicas"))
+            wait_for("a connection", lambda: said("Connected to") == 2)
+            wait_for("what it reads from", lambda: len(client.client_list()) >= 4)
+            assert len(client.client_list()) <= before
+        assert said("Connection to broker lost") == said("consumer: Cannot connect") == 1
+        assert "Traceback" not in log.read_text()
