@@ -13,7 +13,7 @@ from pairing.arrays import Array32, Array64, Indices
 from pairing.model import costs
 from pairing.model.activations import activation_of
 from pairing.model.puzzle import Puzzle
-from pairing.signals.weights import cosines
+from pairing.signals.weights import cosines, with_out_grams
 
 FIRST_ROWS = 500
 """What the legacy signal looks at, which stays as it was."""
@@ -139,7 +139,7 @@ def _squared_norms(puzzle: Puzzle, rows: Indices) -> tuple[Array64, Array64]:
     """(N, N) float64, ‖f_ij‖² = ⟨W_outᵀ W_out, Hᵀ H⟩ + 2 (b_outᵀ W_out) · Σ h + S ‖b_out‖², and Xᵀ H, (N, d, h)."""
     blocks, hidden_units = puzzle.blocks, puzzle.hidden
     out, bias = puzzle.out_weight, puzzle.out_bias
-    gram = np.zeros((blocks, hidden_units, hidden_units))
+    gram = np.zeros((blocks, hidden_units, hidden_units), np.float32)
     moments = np.zeros((blocks, puzzle.width, hidden_units))
     total = np.zeros((blocks, hidden_units))
     for part in _parts(len(rows)):
@@ -148,8 +148,7 @@ def _squared_norms(puzzle: Puzzle, rows: Indices) -> tuple[Array64, Array64]:
         gram += hidden.transpose(0, 2, 1) @ hidden
         moments += inputs.T @ hidden
         total += hidden.sum(axis=1, dtype=np.float64)
-    out_gram = (out.transpose(0, 2, 1) @ out).reshape(blocks, -1).astype(np.float64)
     cross = total @ (bias[:, None, :] @ out)[:, 0, :].T.astype(np.float64)
     constant = len(rows) * np.square(bias, dtype=np.float64).sum(axis=1)
-    squares = gram.reshape(blocks, -1) @ out_gram.T + 2 * cross + constant
+    squares = with_out_grams(puzzle, lambda units: gram[:, units]) + 2 * cross + constant
     return np.asarray(np.maximum(squares, 0), np.float64), moments
