@@ -41,4 +41,12 @@ def unsaved(client: Any, folder: Path) -> Iterator[None]:
     client.config_set("save", "")
 
 
+@contextmanager
+def full(client: Any, folder: Path) -> Iterator[None]:
+    """OOM: it has all the memory that it may have."""
+    client.config_set("maxmemory", 1)
+    yield
+    client.config_set("maxmemory", 0)
+
+
 TROUBLES: tuple[Trouble, ...] = (demoted, without_replicas, unsaved)

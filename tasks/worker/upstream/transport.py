@@ -162,12 +162,12 @@ class Channel(redis.Channel):
         return [(self._q_for_pri(queue, priority), dumps(message)) for queue in queues]  # type: ignore[no-untyped-call]
 
     def try_to_write(self) -> None:
-        """Writes nothing.
+        """Writes what is gone in a moment.
 
         Raises:
             UnreadyError: the server takes nothing at the moment.
         """
-        self._create_client().delete("pairing.nothing")  # type: ignore[no-untyped-call]
+        self._create_client().set("pairing.nothing", "", px=1)  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
         """Closes it and its connections, also where the server takes no leave at the moment."""

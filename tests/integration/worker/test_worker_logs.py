@@ -15,7 +15,7 @@ import redis
 
 from tasks.store.redis import Redis
 from tasks.store.run_store import Store
-from tests.support.broker_troubles import without_replicas
+from tests.support.broker_troubles import Trouble, full, without_replicas
 from tests.support.fleet import Command, clean_environment, third_party_methods, wait_for
 from tests.support.host import Host
 from tests.support.servers import made_redis
@@ -83,7 +83,10 @@ def test_a_process_is_replaced_without_a_warning(host: Host) -> None:
     assert "multi-threaded" not in log.read_text()
 
 
-def test_a_broker_that_takes_nothing_is_waited_for_in_two_lines_and_without_a_connection_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trouble", [without_replicas, full])
+def test_a_broker_that_takes_nothing_is_waited_for_in_two_lines_and_leaves_no_connection(
+    trouble: Trouble, tmp_path: Path
+) -> None:
     with made_redis() as made, made.running() as url, redis.Redis.from_url(url) as client:
         with host_at(url, tmp_path).worker("--concurrency", "1") as log:
 
@@ -91,9 +94,9 @@ def test_a_broker_that_takes_nothing_is_waited_for_in_two_lines_and_without_a_co
                 return log.read_text().count(text)
 
             before = len(client.client_list())
-            with without_replicas(client, tmp_path):
+            with trouble(client, tmp_path):
                 client.client_kill_filter(_type="normal", skipme=True)
-                wait_for("a look at it", lambda: said("Not enough good replicas"))
+                wait_for("a look at it", lambda: said("consumer: Cannot connect"))
             wait_for("a connection", lambda: said("Connected to") == 2)
             wait_for("what it reads from", lambda: len(client.client_list()) >= 4)
             assert len(client.client_list()) <= before
