@@ -38,7 +38,7 @@ def surrogate(search: Search) -> Iterator[bool]:
 
     Many pairs are in doubt where the weights expect them to be wrong, and at first where the order stalls far from the
     data: then there are only logit searches. Pairs that the weights are sure of get none, and are repaired after every
-    third restart only. Others are repaired and begin anew from a random order in turn.
+    third restart only. Others are repaired and begin anew from preferences in turn.
     Converged when the last restart of doubtful pairs, or of pairs that are not to be changed, has stalled; never where
     the evaluations are limited, so that all methods get the same number. The numbers are those of ``search.schedule``.
     """
