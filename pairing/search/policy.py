@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 import numpy as np
 
 from pairing.search.classic import classic
+from pairing.search.local_search import LARGE
 from pairing.search.moves.draw import begin_drawing, draw, times_as_long
 from pairing.search.moves.perturb import perturb
 from pairing.search.moves.prefer import prefer
@@ -26,8 +27,8 @@ def surrogate(search: Search) -> Iterator[bool]:
     """Iterated local search on the commutator surrogate, and logit search where pairs are in doubt.
 
     - Phase ``preferences``, where the given order is far from the data, and after a restart: a better order.
-    - Phase ``order``: perturbations of the present order, without re-linearizing once its error is known; where nothing
-      is found for a while, a block is relocated.
+    - Phase ``order``: perturbations of the present order, every second one (in large networks every one) without
+      re-linearizing; where nothing is found for a while, a block is relocated.
     - Phase ``logits``, where the first has stalled and pairs may be wrong: a logit search for pairs and order, which
       the first phase goes on from. It begins near the stalled order where that explains a good part of the data.
     - Phase ``repair``, where few pairs are likely to be wrong: exchanges pieces; perturbs where that changes nothing.
@@ -93,9 +94,10 @@ def _is_settled(search: Search) -> bool:
 
 
 def _is_near(search: Search) -> bool:
-    """Whether the next step looks near the present order: any whose order's error is known, but for repairs."""
-    state = search.state
-    return len(state.order) > 1 and not np.isnan(state.error) and state.phase != "repair"
+    """Whether the next step looks near the present order: every second one, and in large networks every one."""
+    state, blocks = search.state, len(search.state.order)
+    measured = blocks > 1 and not np.isnan(state.error) and state.phase != "repair"
+    return measured and (blocks > LARGE or state.step % 2 == 1)
 
 
 def _mark(search: Search) -> None:
