@@ -46,6 +46,9 @@ def call(arguments: Sequence[str], folder: Path, environment: Mapping[str, str])
         assert server.stdout
         print(json.dumps(asked), file=server.stdin, flush=True)
         ready, _, _ = select.select([server.stdout], [], [], 120)
+        if not ready:  # what has not ended would answer for the next call
+            server.kill()
+            _server.cache_clear()
         assert ready, f"pairing {' '.join(arguments)} has not ended"
         status = int(server.stdout.readline())
         return status, output.read(), errors.read()
