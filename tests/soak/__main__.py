@@ -41,7 +41,7 @@ def main(minutes: float, seed: int | None) -> None:
     with tempfile.TemporaryDirectory(prefix="pairing-soak-") as folder:
         soaked = soak(Path(folder) / "site", minutes * 60, random.Random(seed), evaluations=EVALUATIONS, say=click.echo)
     lines = told(soaked, minutes, seed)
-    click.echo("\n".join(lines))
+    click.echo("\n".join([*soaked.wrong, *lines]))
     if minutes >= _longest():
         put_between_marks(PAGE, "\n".join(lines), *MARKS)
     sys.exit(1 if soaked.wrong else 0)
