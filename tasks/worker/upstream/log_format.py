@@ -130,7 +130,8 @@ class OutageFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether to log it; the traceback of what is rare is taken away."""
         text = str(record.msg)
-        kind = next((kind for kind in self.RARE if text.startswith(kind) or record.getMessage().startswith(kind)), None)
+        texts = text, record.getMessage()  # some of it is an argument
+        kind = next((kind for kind in self.RARE if any(said.startswith(kind) for said in texts)), None)
         if kind is None:
             return not text.startswith(self.SILENT)
         record.exc_info = None
